@@ -1,0 +1,1 @@
+"""One file a command group; a command gathers, thinks and shows. No logic."""

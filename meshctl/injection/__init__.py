@@ -1,0 +1,1 @@
+"""What the injection webhook did to a pod, and why. Pure; knows no rules and no Envoy."""

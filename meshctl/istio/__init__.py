@@ -1,0 +1,1 @@
+"""Mesh resources as frozen models (VirtualService, DestinationRule, policies ...). No fetching."""

@@ -1,0 +1,1 @@
+"""The request path: joins rules, proxies and Kubernetes into hops and one outcome. Pure."""

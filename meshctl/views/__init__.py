@@ -1,0 +1,1 @@
+"""Results into blocks and JSON documents: words and columns live here and nowhere else."""
