@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A place in an input: `line` is 1-based for text, `path` is a JSON path (``configs[2].name``) for documents."""
+    """A place in an input: `line` is 1-based in a text, `path` is a JSON path (``configs[2].name``)."""
 
     source: str
     line: int | None = None

@@ -1,1 +1,1 @@
-"""The slice of Kubernetes that meshctl reads, as frozen models: pods, services, endpoints, owners. No fetching."""
+"""The slice of Kubernetes that meshctl reads: pods, services, endpoints, owners as frozen models. No fetching."""

@@ -1,7 +1,7 @@
-"""The vocabulary between views and renderers: a page is a tuple of blocks, text carries a style name, never a colour.
+"""The vocabulary between views and renderers: a page is a tuple of blocks; text carries a style, never a colour.
 
-Styles (closed set): ``""`` plain, ``"strong"``, ``"dim"``, ``"name"`` (a resource), ``"code"`` (verbatim rule, flag,
-command), ``"good"``, ``"bad"``, ``"warn"``, ``"added"`` (put there by the mesh), ``"accent"`` (headings, arrows).
+Styles (closed set): ``""`` plain, ``"strong"``, ``"dim"``, ``"name"`` (a resource), ``"code"`` (verbatim rule,
+flag, command), ``"good"``, ``"bad"``, ``"warn"``, ``"added"`` (put there by the mesh), ``"accent"`` (headings, arrows).
 """
 
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; where the screen is too narrow a row becomes a small card of ``title: value`` lines."""
+    """Rows under columns; where the screen is too narrow a row becomes a card of ``title: value`` lines."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Line, ...], ...]
@@ -110,7 +110,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """A path drawn from top to bottom: lanes in order, an arrow between stages; `arrows[i]` labels the i-th arrow."""
+    """A path drawn from top to bottom: lanes in order, arrows between stages; `arrows[i]` labels the i-th."""
 
     lanes: tuple[Lane, ...]
     arrows: tuple[str, ...] = ()
