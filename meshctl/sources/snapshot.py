@@ -1,0 +1,199 @@
+"""A recording as a `World`: a directory or a .tar.gz in the format of DESIGN.md (schema ``meshctl.snapshot/v1``)."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from meshctl.errors import BadInput, NotFound
+from meshctl.sources.selector import selects
+from meshctl.sources.world import Kind, Objects, Part
+
+SCHEMA = "meshctl.snapshot/v1"
+RECORD = "record it with: meshctl snapshot record"
+
+
+class Files(Protocol):
+    """Named bytes: a folder or an archive."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, None where it is not there."""
+        ...
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """The names directly under a folder, sorted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The files of a directory."""
+
+    root: Path
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, None where it is not there."""
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise BadInput(f"{self.root / name}: cannot be read: {error.strerror}") from error
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """The names directly under a folder, sorted."""
+        try:
+            return tuple(sorted(os.listdir(self.root / folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A recording; parts that it lacks are gaps, not errors."""
+
+    name: str
+    files: Files
+    about: Mapping[str, Any]
+    live: bool = False
+    _documents: dict[str, Any] = field(default_factory=dict)
+
+    def now(self) -> datetime:
+        """The moment of the recording; ages and expiries are judged at it."""
+        text = str(self.about.get("captured_at", ""))
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise BadInput(f"{self.name}/snapshot.json: captured_at '{text}' is no time (ISO 8601)") from error
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces that were recorded."""
+        named = self.about.get("namespaces")
+        if isinstance(named, list) and named:
+            return tuple(str(n) for n in named)
+        return self.files.names("pods")
+
+    def root_namespace(self) -> str:
+        """The namespace of the mesh's control plane: where its ``istio`` ConfigMap was recorded."""
+        for name in self.files.names("resources"):
+            parts = name.split(".")
+            if parts[0] == "configmap" and len(parts) == 4 and (parts[2] == "istio" or parts[2].startswith("istio-")):
+                return parts[1]
+        return "istio-system"
+
+    def default_namespace(self) -> str:
+        """The only recorded namespace that is not the control plane's; empty where there are several."""
+        root = self.root_namespace()
+        others = [n for n in self.namespaces() if n != root]
+        return others[0] if len(others) == 1 else ""
+
+    def objects(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Objects:
+        """The recorded objects of a kind."""
+        file = f"resources/{kind.file_stem}.json"
+        document = self._json(file)
+        if document is None:
+            return Objects(f"{self.name}/{file}", (), False, f"{file} is not in the snapshot; {RECORD}")
+        items = document.get("items") if isinstance(document, dict) else None
+        if not isinstance(items, list):
+            raise BadInput(f"{self.name}/{file}: no Kubernetes List: it has no items")
+        chosen = [
+            item
+            for item in items
+            if isinstance(item, dict)
+            and (namespace is None or not kind.namespaced or _metadata(item).get("namespace", "default") == namespace)
+            and (not selector or selects(selector, _metadata(item).get("labels")))
+        ]
+        return Objects(f"{self.name}/{file}", chosen)
+
+    def one(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """One recorded object; a ConfigMap has a file of its own."""
+        if kind.plural == "configmaps":
+            document = self._json(f"resources/configmap.{namespace}.{name}.json")
+            return document if isinstance(document, dict) else None
+        for item in self.objects(kind, namespace).items:
+            if _metadata(item).get("name") == name:
+                return item
+        return None
+
+    def part(self, namespace: str, pod: str, name: str) -> Part:
+        """One recorded part of a pod."""
+        return self._part(f"pods/{namespace}/{pod}/{name}")
+
+    def parts(self, namespace: str, pod: str, names: Sequence[str]) -> Mapping[str, Part]:
+        """Several recorded parts of a pod."""
+        return {name: self.part(namespace, pod, name) for name in names}
+
+    def part_names(self, namespace: str, pod: str, folder: str) -> tuple[str, ...]:
+        """The recorded parts of a pod in one folder."""
+        return self.files.names(f"pods/{namespace}/{pod}/{folder}")
+
+    def node_part(self, node: str, name: str) -> Part:
+        """One recorded part of a node."""
+        return self._part(f"nodes/{node}/{name}")
+
+    def _part(self, file: str) -> Part:
+        content = self.files.read(file)
+        gap = "" if content is not None else f"{file} is not in the snapshot; {RECORD}"
+        return Part(f"{self.name}/{file}", content, gap)
+
+    def _json(self, file: str) -> Any:
+        if file not in self._documents:
+            content = self.files.read(file)
+            self._documents[file] = None if content is None else load_json(content, f"{self.name}/{file}")
+        return self._documents[file]
+
+
+def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = item.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def load_json(content: bytes, source: str) -> Any:
+    """Parse JSON; BadInput with the file and the place where it is broken or is no text at all."""
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source}: not JSON: byte {error.start} is no UTF-8") from error
+    except RecursionError as error:
+        raise BadInput(f"{source}: not JSON that can be read: nested too deep") from error
+
+
+def open_snapshot(place: str, name: str | None = None) -> Snapshot:
+    """Open a snapshot's directory or archive.
+
+    Raises NotFound where nothing is there, BadInput where it is no snapshot or an archive that is cut off.
+    """
+    path = Path(place)
+    if not path.exists():
+        raise NotFound(f"there is no snapshot at {place}", hint=f"{RECORD} -o FILE.tar.gz, or try --demo")
+    files: Files
+    if path.is_dir():
+        files = Folder(path)
+    else:
+        from meshctl.sources.archive import open_archive
+
+        files = open_archive(path)
+    return Snapshot(name or str(place).rstrip("/"), files, _about(files, place))
+
+
+def _about(files: Files, place: str) -> Mapping[str, Any]:
+    content = files.read("snapshot.json")
+    if content is None:
+        raise BadInput(f"{place} is no meshctl snapshot: it has no snapshot.json", hint=RECORD)
+    about = load_json(content, f"{place}/snapshot.json")
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        found = about.get("schema") if isinstance(about, dict) else about
+        raise BadInput(f"{place}/snapshot.json: schema is {found!r}, not {SCHEMA!r}")
+    return about
+
+
+def open_demo() -> Snapshot:
+    """The snapshot inside the package."""
+    root = Path(__file__).parent.parent / "demo" / "snapshot"
+    return open_snapshot(str(root), name="demo")
