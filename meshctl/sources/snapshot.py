@@ -1,7 +1,6 @@
 """A recording as a `World`: a directory or a .tar.gz in the format of DESIGN.md (schema ``meshctl.snapshot/v1``)."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,7 +45,7 @@ class Folder:
     def names(self, folder: str) -> tuple[str, ...]:
         """The names directly under a folder, sorted."""
         try:
-            return tuple(sorted(os.listdir(self.root / folder)))
+            return tuple(sorted(entry.name for entry in (self.root / folder).iterdir()))
         except (FileNotFoundError, NotADirectoryError):
             return ()
 

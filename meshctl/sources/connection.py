@@ -1,0 +1,23 @@
+"""How to reach a live cluster: what the options say, nothing opened yet."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A kubeconfig's context and how to go through it; None means the kubeconfig's own choice.
+
+    `via` says how the rules of a remote pod may be read: ``auto`` adds nothing to the cluster.
+    """
+
+    context: str | None = None
+    kubeconfig: str | None = None
+    namespace: str | None = None
+    as_user: str | None = None
+    as_groups: tuple[str, ...] = ()
+    timeout_s: float = 15.0
+    via: str = "auto"
+    debug_image: str | None = None
+    debug_namespace: str | None = None
+    assume_yes: bool = False
+    verbose: bool = False
