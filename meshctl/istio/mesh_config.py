@@ -1,0 +1,44 @@
+"""The mesh's own settings, from the ``mesh`` key of the ConfigMap ``istio`` (MeshConfig, 1.30)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshctl.kube.fields import Fields
+from meshctl.yaml_text import documents
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig:
+    """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written."""
+
+    root_namespace: str = "istio-system"
+    trust_domain: str = "cluster.local"
+    outbound_mode: str = "ALLOW_ANY"
+    auto_mtls: bool = True
+    access_log_file: str = ""
+    dns_capture: bool = False
+    source: str = ""
+
+
+def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
+    """Read the ConfigMap; without one, Istio's defaults with an empty `source`.
+
+    Raises BadInput where its YAML is broken.
+    """
+    if config_map is None:
+        return MeshConfig()
+    text = Fields(config_map, "", []).below("data").text("mesh")
+    found = documents(text, f"{source} data.mesh") if text else ()
+    mesh = Fields(found[0] if found else {}, "data.mesh", [])
+    auto = mesh.flag("enableAutoMtls")
+    metadata = mesh.below("defaultConfig").below("proxyMetadata")
+    return MeshConfig(
+        mesh.text("rootNamespace") or "istio-system",
+        mesh.text("trustDomain") or "cluster.local",
+        mesh.below("outboundTrafficPolicy").text("mode") or "ALLOW_ANY",
+        auto is not False,
+        mesh.text("accessLogFile"),
+        str(metadata.raw.get("ISTIO_META_DNS_CAPTURE", "")).lower() in ("true", "all"),
+        source,
+    )

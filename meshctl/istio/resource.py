@@ -1,0 +1,72 @@
+"""What every mesh resource has: a name, a place to cite, and (many of them) a selector or hosts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshctl.kube.fields import Fields, Flaw
+from meshctl.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Which resource this is, and where it was read."""
+
+    kind: str
+    namespace: str
+    name: str
+    origin: Origin
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}.{self.namespace}" if self.namespace else f"{self.kind} {self.name}"
+
+
+Labels = tuple[tuple[str, str], ...]
+"""Label pairs, sorted by key; empty selects everything."""
+
+
+def read(raw: Mapping[str, Any], kind: str, source: str, index: int) -> tuple[Meta, Fields]:
+    """The resource's name and its ``spec``; fields of the wrong type read as absent."""
+    flaws: list[Flaw] = []
+    top = Fields(raw, f"items[{index}]", flaws)
+    meta = top.below("metadata")
+    spec = top.below("spec")
+    return Meta(kind, meta.text("namespace"), meta.text("name"), Origin(source, path=spec.path)), spec
+
+
+def labels_of(fields: Fields) -> Labels:
+    """The ``matchLabels`` of a selector, or the labels of a Sidecar's or subset's selector."""
+    for key in ("matchLabels", "labels"):
+        if fields.has(key):
+            return tuple(sorted(fields.strings(key).items()))
+    return ()
+
+
+def selects(labels: Labels, pod_labels: Mapping[str, str]) -> bool:
+    """Whether every pair is among the pod's labels; an empty selector selects every pod."""
+    return all(pod_labels.get(key) == value for key, value in labels)
+
+
+def full_host(host: str, namespace: str, domain: str = "cluster.local") -> str:
+    """A host as Istio resolves it in a resource of a namespace: a name without a dot is a Service there.
+
+    Source: ``pkg/config/host`` and ``model.ResolveShortnameToFQDN``, 1.30.
+    """
+    if not host or host == "*" or "." in host:
+        return host
+    return f"{host}.{namespace}.svc.{domain}"
+
+
+def host_fits(pattern: str, host: str) -> bool:
+    """Whether a host pattern (exact, ``*``, or ``*.suffix``) covers a host."""
+    pattern, host = pattern.lower(), host.lower()
+    if pattern == "*":
+        return True
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return pattern == host
+
+
+def exported(export_to: tuple[str, ...], home: str, to: str) -> bool:
+    """Whether a resource of namespace `home` is visible in `to`; no exportTo means everywhere."""
+    return not export_to or "*" in export_to or to in export_to or ("." in export_to and home == to)

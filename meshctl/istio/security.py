@@ -1,0 +1,163 @@
+"""PeerAuthentication, AuthorizationPolicy, RequestAuthentication: what the callee's side demands.
+
+Fields: ``security/v1beta1/*.proto`` and ``type/v1beta1/selector.proto`` (istio.io/api, 1.30).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from meshctl.istio.resource import Labels, Meta, labels_of, read, selects
+from meshctl.kube.fields import Fields
+
+Mode = Literal["STRICT", "PERMISSIVE", "DISABLE"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAuthentication:
+    """Which transport a workload accepts; `mode` empty means inherited, `ports` are the port level modes."""
+
+    meta: Meta
+    selector: Labels
+    mode: str
+    ports: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Values of which one must fit, or (negated) none may; `field` as in the proto, ``key`` of a condition."""
+
+    field: str
+    values: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """One rule: one of `sources` (if any), one of `operations` (if any) and every one of `conditions`."""
+
+    path: str
+    sources: tuple[tuple[Term, ...], ...]
+    operations: tuple[tuple[Term, ...], ...]
+    conditions: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationPolicy:
+    """Who may call what. `targeted`: it has targetRefs (a waypoint's or a gateway's policy)."""
+
+    meta: Meta
+    selector: Labels
+    action: str
+    rules: tuple[PolicyRule, ...]
+    targeted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAuthentication:
+    """Which tokens are checked."""
+
+    meta: Meta
+    selector: Labels
+    issuers: tuple[str, ...]
+    targeted: bool = False
+
+
+def parse_peer(raw: Mapping[str, Any], source: str, index: int) -> PeerAuthentication:
+    """Read one PeerAuthentication; UNSET reads as inherited."""
+    meta, spec = read(raw, "PeerAuthentication", source, index)
+    level = spec.below("portLevelMtls")
+    ports = tuple((int(port), level.below(port).text("mode")) for port in map(str, level.raw) if port.isdecimal())
+    mode = spec.below("mtls").text("mode")
+    return PeerAuthentication(meta, labels_of(spec.below("selector")), "" if mode == "UNSET" else mode, ports)
+
+
+def parse_authorization(raw: Mapping[str, Any], source: str, index: int) -> AuthorizationPolicy:
+    """Read one AuthorizationPolicy."""
+    meta, spec = read(raw, "AuthorizationPolicy", source, index)
+    return AuthorizationPolicy(
+        meta,
+        labels_of(spec.below("selector")),
+        spec.text("action") or "ALLOW",
+        tuple(_rule(rule) for rule in spec.each("rules")),
+        spec.has("targetRef") or spec.has("targetRefs"),
+    )
+
+
+def parse_request(raw: Mapping[str, Any], source: str, index: int) -> RequestAuthentication:
+    """Read one RequestAuthentication."""
+    meta, spec = read(raw, "RequestAuthentication", source, index)
+    issuers = tuple(rule.text("issuer") for rule in spec.each("jwtRules"))
+    targeted = spec.has("targetRef") or spec.has("targetRefs")
+    return RequestAuthentication(meta, labels_of(spec.below("selector")), issuers, targeted)
+
+
+def _rule(rule: Fields) -> PolicyRule:
+    sources = tuple(_terms(entry.below("source")) for entry in rule.each("from"))
+    operations = tuple(_terms(entry.below("operation")) for entry in rule.each("to"))
+    conditions: list[Term] = []
+    for when in rule.each("when"):
+        for key, negated in (("values", False), ("notValues", True)):
+            if when.has(key):
+                conditions.append(Term(when.text("key"), when.texts(key), negated))
+    return PolicyRule(rule.path, sources, operations, tuple(conditions))
+
+
+def _terms(fields: Fields) -> tuple[Term, ...]:
+    return tuple(
+        Term(_positive(key), fields.texts(key), key.startswith("not") and key[3:4].isupper()) for key in fields.raw
+    )
+
+
+def _positive(key: str) -> str:
+    if key.startswith("not") and key[3:4].isupper():
+        return key[3].lower() + key[4:]
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class PeerMode:
+    """The mode in force, and the resource that says so (None: the mesh's default)."""
+
+    mode: Mode
+    decided_by: Meta | None
+
+
+def peer_mode(
+    policies: tuple[PeerAuthentication, ...], namespace: str, labels: Mapping[str, str], port: int, root: str
+) -> PeerMode:
+    """What a workload demands on a port: the port's setting, else workload, namespace, mesh, else PERMISSIVE.
+
+    Port levels count only with a selector; the oldest of several wins in Istio, the first by name here.
+    Source: ``ComposePeerAuthentication``, 1.30.
+    """
+    own = [p for p in policies if p.meta.namespace == namespace and p.selector and selects(p.selector, labels)]
+    wide = [p for p in policies if p.meta.namespace == namespace and not p.selector]
+    mesh = [p for p in policies if p.meta.namespace == root and not p.selector]
+    for policy in own:
+        at_port = dict(policy.ports).get(port, "")
+        if at_port in ("STRICT", "PERMISSIVE", "DISABLE"):
+            return PeerMode(_mode(at_port), policy.meta)
+    for policy in (*own, *wide, *mesh):
+        if policy.mode:
+            return PeerMode(_mode(policy.mode), policy.meta)
+    return PeerMode("PERMISSIVE", None)
+
+
+def _mode(text: str) -> Mode:
+    match text:
+        case "STRICT" | "DISABLE":
+            return text
+        case _:
+            return "PERMISSIVE"
+
+
+def authorization_for(
+    policies: tuple[AuthorizationPolicy, ...], namespace: str, labels: Mapping[str, str], root: str
+) -> tuple[AuthorizationPolicy, ...]:
+    """The policies that apply to a workload: its namespace's and the root namespace's, by selector."""
+    return tuple(
+        policy
+        for policy in policies
+        if policy.meta.namespace in (namespace, root) and not policy.targeted and selects(policy.selector, labels)
+    )

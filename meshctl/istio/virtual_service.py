@@ -1,0 +1,225 @@
+"""VirtualService: which requests go where, as the user wrote it.
+
+Fields: ``networking/v1alpha3/virtual_service.proto`` (istio.io/api, 1.30).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from meshctl.istio.resource import Meta, full_host, read
+from meshctl.kube.fields import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class StringMatch:
+    """``exact``, ``prefix`` or ``regex`` (RE2, the whole value); ``present`` asks only that there is a value."""
+
+    how: Literal["exact", "prefix", "regex", "present"]
+    value: str = ""
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HttpMatch:
+    """One alternative of a rule's ``match``: all that is given must fit; `other` names what is not modelled."""
+
+    uri: StringMatch | None = None
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    scheme: StringMatch | None = None
+    headers: tuple[tuple[str, StringMatch], ...] = ()
+    without_headers: tuple[tuple[str, StringMatch], ...] = ()
+    query: tuple[tuple[str, StringMatch], ...] = ()
+    port: int | None = None
+    source_labels: tuple[tuple[str, str], ...] = ()
+    source_namespace: str = ""
+    gateways: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a share of the requests goes; `host` is in full, `port` None means the port asked for."""
+
+    host: str
+    subset: str = ""
+    port: int | None = None
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Injected faults; percentages 0..100."""
+
+    abort_percent: float = 0.0
+    abort_status: int | None = None
+    delay_percent: float = 0.0
+    delay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRule:
+    """One entry of ``http``."""
+
+    name: str
+    path: str
+    matches: tuple[HttpMatch, ...]
+    destinations: tuple[Destination, ...]
+    redirect_code: int | None = None
+    direct_status: int | None = None
+    fault: Fault | None = None
+    timeout: str = ""
+    attempts: int | None = None
+    retry_on: str = ""
+    mirrors: tuple[Destination, ...] = ()
+    rewrite: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class L4Rule:
+    """One entry of ``tcp`` or ``tls``; `sni` is empty for tcp."""
+
+    path: str
+    ports: tuple[int, ...]
+    sni: tuple[str, ...]
+    destinations: tuple[Destination, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """A VirtualService; `gateways` is ``("mesh",)`` where none is named."""
+
+    meta: Meta
+    hosts: tuple[str, ...]
+    gateways: tuple[str, ...]
+    http: tuple[HttpRule, ...]
+    tcp: tuple[L4Rule, ...]
+    tls: tuple[L4Rule, ...]
+    export_to: tuple[str, ...]
+
+
+_MATCH_KEYS = frozenset(
+    [
+        "uri",
+        "method",
+        "authority",
+        "scheme",
+        "headers",
+        "withoutHeaders",
+        "queryParams",
+        "port",
+        "sourceLabels",
+        "sourceNamespace",
+        "gateways",
+        "ignoreUriCase",
+        "name",
+        "statPrefix",
+    ]
+)
+
+
+def parse(raw: Mapping[str, Any], source: str, index: int) -> VirtualService:
+    """Read one VirtualService; what is not modelled is named in its match's `other`."""
+    meta, spec = read(raw, "VirtualService", source, index)
+    return VirtualService(
+        meta,
+        tuple(full_host(host, meta.namespace) for host in spec.texts("hosts")),
+        spec.texts("gateways") or ("mesh",),
+        tuple(_http(rule, meta.namespace) for rule in spec.each("http")),
+        tuple(_l4(rule, meta.namespace) for rule in spec.each("tcp")),
+        tuple(_l4(rule, meta.namespace) for rule in spec.each("tls")),
+        spec.texts("exportTo"),
+    )
+
+
+def _http(rule: Fields, namespace: str) -> HttpRule:
+    retries, redirect, direct = rule.below("retries"), rule.below("redirect"), rule.below("directResponse")
+    return HttpRule(
+        rule.text("name"),
+        rule.path,
+        tuple(_match(match) for match in rule.each("match")),
+        tuple(_destination(route, namespace) for route in rule.each("route")),
+        (redirect.number("redirectCode") or 301) if rule.has("redirect") else None,
+        direct.number("status") if rule.has("directResponse") else None,
+        _fault(rule.below("fault")) if rule.has("fault") else None,
+        rule.text("timeout"),
+        retries.number("attempts"),
+        retries.text("retryOn"),
+        tuple(_mirrors(rule, namespace)),
+        rule.below("rewrite").text("uri"),
+    )
+
+
+def _match(match: Fields) -> HttpMatch:
+    fold = match.flag("ignoreUriCase") or False
+    return HttpMatch(
+        _string(match.below("uri"), fold) if match.has("uri") else None,
+        _string(match.below("method")) if match.has("method") else None,
+        _string(match.below("authority")) if match.has("authority") else None,
+        _string(match.below("scheme")) if match.has("scheme") else None,
+        _strings(match.below("headers")),
+        _strings(match.below("withoutHeaders")),
+        _strings(match.below("queryParams")),
+        match.number("port"),
+        tuple(sorted(match.strings("sourceLabels").items())),
+        match.text("sourceNamespace"),
+        match.texts("gateways"),
+        tuple(key for key in match.raw if key not in _MATCH_KEYS),
+    )
+
+
+def _strings(fields: Fields) -> tuple[tuple[str, StringMatch], ...]:
+    return tuple((name.lower(), _string(fields.below(name))) for name in fields.raw)
+
+
+def _string(fields: Fields, ignore_case: bool = False) -> StringMatch:
+    for how in ("exact", "prefix", "regex"):
+        if fields.has(how):
+            return StringMatch(how, fields.text(how), ignore_case)
+    return StringMatch("present")
+
+
+def _destination(route: Fields, namespace: str) -> Destination:
+    to = route.below("destination")
+    host = full_host(to.text("host"), namespace)
+    return Destination(host, to.text("subset"), to.below("port").number("number"), route.number("weight") or 0)
+
+
+def _mirrors(rule: Fields, namespace: str) -> Iterator[Destination]:
+    def one(to: Fields, percent: Fields) -> Destination:
+        host = full_host(to.text("host"), namespace)
+        share = percent.raw.get("value", 100) if percent.raw else 100
+        weight = int(share) if isinstance(share, int | float) else 100
+        return Destination(host, to.text("subset"), to.below("port").number("number"), weight)
+
+    if rule.has("mirror"):
+        yield one(rule.below("mirror"), rule.below("mirrorPercentage"))
+    for mirror in rule.each("mirrors"):
+        yield one(mirror.below("destination"), mirror.below("percentage"))
+
+
+def _fault(fault: Fields) -> Fault:
+    abort, delay = fault.below("abort"), fault.below("delay")
+    return Fault(
+        _percent(abort) if fault.has("abort") else 0.0,
+        abort.number("httpStatus"),
+        _percent(delay) if fault.has("delay") else 0.0,
+        delay.text("fixedDelay"),
+    )
+
+
+def _percent(part: Fields) -> float:
+    value = part.below("percentage").raw.get("value", part.raw.get("percent", 100))
+    return float(value) if isinstance(value, int | float) else 100.0
+
+
+def _l4(rule: Fields, namespace: str) -> L4Rule:
+    ports: list[int] = []
+    sni: list[str] = []
+    for match in rule.each("match"):
+        port = match.number("port")
+        ports += [port] if port is not None else []
+        sni += match.texts("sniHosts")
+    destinations = tuple(_destination(route, namespace) for route in rule.each("route"))
+    return L4Rule(rule.path, tuple(ports), tuple(sni), destinations)
