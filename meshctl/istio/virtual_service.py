@@ -99,24 +99,10 @@ class VirtualService:
     export_to: tuple[str, ...]
 
 
-_MATCH_KEYS = frozenset(
-    [
-        "uri",
-        "method",
-        "authority",
-        "scheme",
-        "headers",
-        "withoutHeaders",
-        "queryParams",
-        "port",
-        "sourceLabels",
-        "sourceNamespace",
-        "gateways",
-        "ignoreUriCase",
-        "name",
-        "statPrefix",
-    ]
-)
+_MATCH_KEYS = {*HttpMatch.__slots__, "withoutHeaders", "queryParams", "sourceLabels", "sourceNamespace", "name"} | {
+    "ignoreUriCase",
+    "statPrefix",
+}
 
 
 def parse(raw: Mapping[str, Any], source: str, index: int) -> VirtualService:

@@ -1,0 +1,198 @@
+"""Services and EndpointSlices: which pods a name stands for, and at which addresses and ports.
+
+Fields: core/v1 Service, discovery.k8s.io/v1 EndpointSlice.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshctl.kube.fields import Fields, Flaw
+from meshctl.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port: `target` is a number or the name of a container port, as written; `app_protocol` may be empty."""
+
+    number: int
+    name: str
+    protocol: str
+    target: str
+    node_port: int | None
+    app_protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service; `addresses` are its cluster IPs, empty where it is headless or an ExternalName."""
+
+    name: str
+    namespace: str
+    kind: str
+    addresses: tuple[str, ...]
+    ports: tuple[ServicePort, ...]
+    selector: tuple[tuple[str, str], ...]
+    external_name: str
+    external_addresses: tuple[str, ...]
+    headless: bool
+    internal_policy: str
+    publishes_unready: bool
+    labels: tuple[tuple[str, str], ...]
+    annotations: tuple[tuple[str, str], ...]
+    origin: Origin
+
+    @property
+    def full_name(self) -> str:
+        """The name as the mesh has it, with the usual cluster domain."""
+        return f"{self.name}.{self.namespace}.svc.cluster.local"
+
+    def port(self, number: int) -> ServicePort | None:
+        """The TCP port of that number, else any of that number."""
+        fitting = [port for port in self.ports if port.number == number]
+        return next((port for port in fitting if port.protocol == "TCP"), fitting[0] if fitting else None)
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether the selector selects a pod with these labels; no selector selects nothing."""
+        return bool(self.selector) and all(labels.get(key) == value for key, value in self.selector)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One backend of a Service port; `pod` is ``namespace/name`` or empty."""
+
+    address: str
+    ports: tuple[tuple[str, int], ...]
+    pod: str
+    node: str
+    ready: bool
+    serving: bool
+    terminating: bool
+    origin: Origin
+
+    def port(self, name: str) -> int | None:
+        """The number behind a Service port's name."""
+        return dict(self.ports).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """An EndpointSlice with the Service that it belongs to."""
+
+    namespace: str
+    service: str
+    family: str
+    endpoints: tuple[Endpoint, ...]
+
+
+def service(raw: Mapping[str, Any], source: str = "", path: str = "") -> Service:
+    """Read one Service; fields of the wrong type read as absent."""
+    flaws: list[Flaw] = []
+    top = Fields(raw, path, flaws)
+    meta, spec = top.below("metadata"), top.below("spec")
+    cluster_ips = tuple(ip for ip in (spec.texts("clusterIPs") or (spec.text("clusterIP"),)) if ip)
+    ingress = top.below("status").below("loadBalancer").each("ingress")
+    balancers = tuple(ip for entry in ingress if (ip := entry.text("ip")))
+    kind = spec.text("type") or "ClusterIP"
+    return Service(
+        meta.text("name"),
+        meta.text("namespace"),
+        kind,
+        tuple(ip for ip in cluster_ips if ip != "None"),
+        tuple(_port(port) for port in spec.each("ports")),
+        tuple(sorted(spec.strings("selector").items())),
+        spec.text("externalName"),
+        (*spec.texts("externalIPs"), *balancers),
+        "None" in cluster_ips,
+        spec.text("internalTrafficPolicy") or "Cluster",
+        spec.flag("publishNotReadyAddresses") or False,
+        tuple(sorted(meta.strings("labels").items())),
+        tuple(sorted(meta.strings("annotations").items())),
+        Origin(source, path=path),
+    )
+
+
+def _port(port: Fields) -> ServicePort:
+    number = port.number("port") or 0
+    target = port.raw.get("targetPort")
+    return ServicePort(
+        number,
+        port.text("name"),
+        port.text("protocol") or "TCP",
+        str(target) if isinstance(target, str | int) else str(number),
+        port.number("nodePort"),
+        port.text("appProtocol"),
+    )
+
+
+def endpoint_slice(raw: Mapping[str, Any], source: str = "", path: str = "") -> Slice:
+    """Read one EndpointSlice; a condition that is not given counts as the API defines (ready and serving)."""
+    top = Fields(raw, path, [])
+    meta = top.below("metadata")
+    ports = tuple((port.text("name"), number) for port in top.each("ports") if (number := port.number("port")))
+    endpoints = []
+    for entry in top.each("endpoints"):
+        conditions, target = entry.below("conditions"), entry.below("targetRef")
+        ready = conditions.flag("ready") is not False
+        serving = conditions.flag("serving")
+        pod = f"{target.text('namespace')}/{target.text('name')}" if target.text("kind") == "Pod" else ""
+        for address in entry.texts("addresses"):
+            endpoints.append(
+                Endpoint(
+                    address,
+                    ports,
+                    pod,
+                    entry.text("nodeName"),
+                    ready,
+                    ready if serving is None else serving,
+                    conditions.flag("terminating") or False,
+                    Origin(source, path=entry.path),
+                )
+            )
+    name = meta.strings("labels").get("kubernetes.io/service-name", "")
+    return Slice(meta.text("namespace"), name, top.text("addressType"), tuple(endpoints))
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Every Service and slice of a cluster, looked up by name and by address."""
+
+    services: tuple[Service, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    by_name: Mapping[tuple[str, str], Service] | None = None
+    by_address: Mapping[str, Service] | None = None
+    by_owner: Mapping[tuple[str, str], tuple[Endpoint, ...]] | None = None
+
+    def named(self, name: str, namespace: str) -> Service | None:
+        """The Service of a name in a namespace."""
+        return (self.by_name or {}).get((namespace, name))
+
+    def at(self, address: str) -> Service | None:
+        """The Service that has a cluster IP, external IP or load balancer address."""
+        return (self.by_address or {}).get(address)
+
+    def at_node_port(self, port: int) -> tuple[Service, ServicePort] | None:
+        """The Service behind a NodePort."""
+        for found in self.services:
+            for entry in found.ports:
+                if entry.node_port == port:
+                    return found, entry
+        return None
+
+    def endpoints(self, found: Service) -> tuple[Endpoint, ...]:
+        """All endpoints of a Service, ready or not."""
+        return (self.by_owner or {}).get((found.namespace, found.name), ())
+
+
+def read(
+    services: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]], sources: Sequence[str] = ("", "")
+) -> Services:
+    """Read the objects of both kinds and index them; `sources` are the names to cite."""
+    found = tuple(service(raw, sources[0], f"items[{index}]") for index, raw in enumerate(services))
+    parts = tuple(endpoint_slice(raw, sources[1], f"items[{index}]") for index, raw in enumerate(slices))
+    owners: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
+    for part in parts:
+        key = (part.namespace, part.service)
+        owners[key] = owners.get(key, ()) + part.endpoints
+    addresses = {address: one for one in reversed(found) for address in (*one.external_addresses, *one.addresses)}
+    return Services(found, parts, {(one.namespace, one.name): one for one in found}, addresses, owners)
