@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, cast, get_type_hints
 import typer
 
 from meshctl.errors import BadInput
+from meshctl.gather.scope import Scope
 from meshctl.sources.world import World
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +46,7 @@ class Invocation:
     kubeconfig: str | None = None
     namespace: str | None = None
     all_namespaces: bool | None = None
+    selector: str | None = None
     istio_namespace: str | None = None
     as_user: str | None = None
     as_group: list[str] | None = None
@@ -98,6 +100,10 @@ class Invocation:
             verbose=bool(self.verbose),
         )
 
+    def scope(self, namespace: str | None = None) -> Scope:
+        """Where to look for pods: -n, else `namespace`, else what the world says."""
+        return Scope(self.namespace or namespace, bool(self.all_namespaces), self.selector or "")
+
     @property
     def color(self) -> bool | None:
         """False where colour is refused, None where the terminal decides."""
@@ -120,6 +126,7 @@ SHARED: dict[str, Any] = {
     "kubeconfig": _option(str | None, "--kubeconfig", "-c", help=_KUBECONFIG, metavar="FILE", hidden=True),
     "namespace": _option(str | None, "--namespace", "-n", help="The namespace to look in.", metavar="NS"),
     "all_namespaces": _option(bool | None, "--all-namespaces", "-A", help="Look in all namespaces."),
+    "selector": _option(str | None, "--selector", "-l", help="Pods with these labels, e.g. app=x.", metavar="LABELS"),
     "istio_namespace": _option(
         str | None, "--istio-namespace", "-i", help="The control plane's namespace.", metavar="NS", hidden=True
     ),
