@@ -1,0 +1,215 @@
+"""What the application's name lookup gives, before any packet of the request is sent.
+
+Records: Kubernetes DNS specification 1.1 (services, headless services, pods); search list and ndots: resolv.conf(5).
+With DNS capture the proxy's agent answers for Services and ServiceEntries first (Istio ``pkg/dns/client``, 1.30).
+"""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from meshctl.istio.entries import ServiceEntry
+from meshctl.istio.mesh import Mesh, entry_for
+from meshctl.kube.services import Endpoint, Service, Services
+from meshctl.path.netns import Resolver
+from meshctl.refs import near_misses
+
+NameKind: TypeAlias = Literal["address", "loopback", "service", "headless", "external-name", "entry", "pod", "outside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The answer: `addresses` empty with `fails` means no such name; empty without means it cannot be told.
+
+    `full` is the name that answered; `tried` the names asked before it; `captured`: the proxy's agent answered.
+    """
+
+    asked: str
+    kind: NameKind
+    addresses: tuple[str, ...] = ()
+    full: str = ""
+    service: Service | None = None
+    entry: ServiceEntry | None = None
+    alias: str = ""
+    tried: tuple[str, ...] = ()
+    captured: bool = False
+    fails: bool = False
+    undecided: str = ""
+    suggestions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """All that answers names: Kubernetes, the mesh, and how this caller asks."""
+
+    services: Services
+    mesh: Mesh
+    namespaces: tuple[str, ...]
+    namespace: str
+    resolver: Resolver
+    captured: bool = False
+    pods: Mapping[str, str] | None = None
+
+    @property
+    def domain(self) -> str:
+        """The cluster's domain, read from the search list."""
+        for suffix in self.resolver.search:
+            head, _, tail = suffix.partition(".")
+            if head == "svc" and tail:
+                return tail
+        return "cluster.local"
+
+
+def default_resolver(namespace: str, domain: str = "cluster.local") -> Resolver:
+    """What the kubelet writes for dnsPolicy ClusterFirst."""
+    return Resolver((), (f"{namespace}.svc.{domain}", f"svc.{domain}", domain), 5, "assumed: dnsPolicy ClusterFirst")
+
+
+def resolve(host: str, zone: Zone) -> Name:
+    """Look a name up as the caller's resolver does."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _search(host.rstrip("."), zone, absolute=host.endswith("."))
+    if address.is_loopback:
+        return Name(host, "loopback", (str(address),), host)
+    return Name(host, "address", (str(address),), host, service=zone.services.at(str(address)))
+
+
+def _search(host: str, zone: Zone, absolute: bool) -> Name:
+    if host == "localhost" or host.endswith(".localhost"):
+        return Name(host, "loopback", ("127.0.0.1",), host)
+    tried: list[str] = []
+    for candidate in _candidates(host, zone.resolver, absolute):
+        found = _answer(host, candidate, zone, tuple(tried))
+        if found is not None:
+            return found
+        tried.append(candidate)
+    return _nobody(host, zone, tuple(tried))
+
+
+def _candidates(host: str, resolver: Resolver, absolute: bool) -> Iterator[str]:
+    if absolute:
+        yield host
+        return
+    expanded = [f"{host}.{suffix}" for suffix in resolver.search]
+    yield from [host, *expanded] if host.count(".") >= resolver.ndots else [*expanded, host]
+
+
+def _answer(asked: str, candidate: str, zone: Zone, tried: tuple[str, ...]) -> Name | None:
+    suffix = f".{zone.domain}"
+    if candidate.endswith(suffix):
+        found = _in_cluster(asked, candidate, candidate.removesuffix(suffix).split("."), zone, tried)
+        if found is not None:
+            return found
+    if candidate != asked and not zone.captured:
+        return None
+    entry = entry_for(zone.mesh, candidate, zone.namespace)
+    return _from_entry(asked, candidate, entry, zone, tried) if entry else None
+
+
+def _in_cluster(asked: str, full: str, labels: list[str], zone: Zone, tried: tuple[str, ...]) -> Name | None:
+    match labels:
+        case [name, namespace, "svc"]:
+            service = zone.services.named(name, namespace)
+            return _service(asked, full, service, zone, tried) if service else None
+        case [hostname, name, namespace, "svc"]:
+            service = zone.services.named(name, namespace)
+            if service is None:
+                return None
+            named = [e for e in zone.services.endpoints(service) if _endpoint_name(e) == hostname]
+            if not named:
+                return None
+            return Name(asked, "pod", tuple(e.address for e in named), full, service, tried=tried)
+        case [dashed, _, "pod"]:
+            for spelled in (dashed.replace("-", "."), dashed.replace("-", ":")):
+                try:
+                    return Name(asked, "pod", (str(ipaddress.ip_address(spelled)),), full, tried=tried)
+                except ValueError:
+                    continue
+        case _:
+            pass
+    return None
+
+
+def _endpoint_name(endpoint: Endpoint) -> str:
+    """The name that a StatefulSet's pod has under its headless service (its hostname, which is the pod's name)."""
+    return endpoint.pod.rpartition("/")[2] or endpoint.address.replace(".", "-").replace(":", "-")
+
+
+def _service(asked: str, full: str, service: Service, zone: Zone, tried: tuple[str, ...]) -> Name:
+    if service.kind == "ExternalName":
+        inner = _search(service.external_name.rstrip("."), zone, absolute=True)
+        return Name(
+            asked,
+            "external-name",
+            inner.addresses,
+            full,
+            service,
+            inner.entry,
+            service.external_name,
+            tried,
+            zone.captured,
+            inner.fails,
+            inner.undecided,
+        )
+    if service.headless:
+        ready = tuple(e.address for e in zone.services.endpoints(service) if e.ready or service.publishes_unready)
+        return Name(asked, "headless", ready, full, service, tried=tried, captured=zone.captured, fails=not ready)
+    return Name(asked, "service", service.addresses, full, service, tried=tried, captured=zone.captured)
+
+
+def _from_entry(asked: str, full: str, entry: ServiceEntry, zone: Zone, tried: tuple[str, ...]) -> Name:
+    own = tuple(a for a in entry.addresses if "/" not in a)
+    assigned = tuple(value for host, value in entry.assigned if host == full)
+    if zone.captured and (own or assigned):
+        return Name(asked, "entry", own or assigned, full, entry=entry, tried=tried, captured=True)
+    reason = (
+        f"{full} is known to the mesh by ServiceEntry {entry.meta.name}, but "
+        + ("it has no address for the proxy's DNS to answer with, so" if zone.captured else "DNS capture is off, so")
+        + " the cluster's resolver forwards the name, and what it gets is not recorded"
+    )
+    return Name(asked, "entry", (), full, entry=entry, tried=tried, captured=zone.captured, undecided=reason)
+
+
+def _nobody(host: str, zone: Zone, tried: tuple[str, ...]) -> Name:
+    if _could_be_public(host, zone):
+        reason = f"{host} is outside the cluster: whether and to what it resolves is not recorded"
+        return Name(host, "outside", (), host, tried=tried, undecided=reason)
+    return Name(host, "outside", (), host, tried=tried, fails=True, suggestions=suggestions(host, zone))
+
+
+_PUBLIC = frozenset(
+    ("com", "net", "org", "edu", "gov", "mil", "int", "info", "biz", "dev", "app", "cloud", "xyz", "online", "site")
+) | {"tech", "store", "arpa", "test", "local", "internal", "lan", "corp", "home", "intra", "private"}
+
+
+def _could_be_public(host: str, zone: Zone) -> bool:
+    """Whether a name that nothing in the cluster has may exist elsewhere.
+
+    One label never does; nor does a name under the cluster's domain, or one that reads as a Service's in a namespace.
+    """
+    labels = host.split(".")
+    if len(labels) < 2 or host.endswith(f".{zone.domain}"):
+        return False
+    last = labels[-1]
+    if last == "svc" or last in zone.namespaces:
+        return False
+    if near_misses(last, zone.namespaces, 1) and len(labels) == 2:
+        return False
+    return last in _PUBLIC or (len(last) == 2 and last.isalpha()) or len(labels) > 2
+
+
+def suggestions(host: str, zone: Zone) -> tuple[str, ...]:
+    """Names of Services and ServiceEntries that look like a misspelt one, best first."""
+    labels = host.removesuffix(f".{zone.domain}").removesuffix(".svc").split(".")
+    name, namespace = labels[0], labels[1] if len(labels) > 1 else zone.namespace
+    here = {s.name: s.name for s in zone.services.services if s.namespace == zone.namespace}
+    if len(labels) == 1:
+        elsewhere = [f"{s.name}.{s.namespace}" for s in zone.services.services if s.name == name]
+        return tuple(dict.fromkeys([*elsewhere, *near_misses(name, tuple(here))]))[:3]
+    known = tuple(f"{s.name}.{s.namespace}" for s in zone.services.services)
+    hosts = tuple(h for entry in zone.mesh.service_entries for h in entry.hosts)
+    same_name = [k for k in known if k.partition(".")[0] == name]
+    return tuple(dict.fromkeys([*near_misses(f"{name}.{namespace}", known + hosts), *same_name]))[:3]

@@ -1,0 +1,63 @@
+"""From what the user typed to what the application sends: port, protocol, host header."""
+
+from dataclasses import replace
+
+from meshctl.errors import BadInput
+from meshctl.kube.services import Service, ServicePort
+from meshctl.path.model import Request
+from meshctl.refs import Target
+
+_TLS_SCHEMES = ("https", "wss", "tls")
+
+
+def port_of(target: Target, service: Service | None, ports: tuple[int, ...] = ()) -> int:
+    """The port that is called: the one given, else the Service's (or ServiceEntry's) only one.
+
+    Raises BadInput with the ports to choose from where there are several or none is known.
+    """
+    if target.port is not None:
+        return target.port
+    known = tuple(port.number for port in service.ports if port.protocol != "UDP") if service else ports
+    if len(known) == 1:
+        return known[0]
+    hint = f"{target.host} has the ports {', '.join(map(str, known))}" if known else f"for example {target.host}:80"
+    raise BadInput(f"'{target.text}' names no port", hint=hint)
+
+
+def protocol_of(port: ServicePort | None) -> str:
+    """The protocol that a Service port declares: ``appProtocol``, else the prefix of its name; empty for neither.
+
+    Source: ``pkg/config/kube/conversion.go``, Istio 1.30 (``http``, ``http2``, ``grpc``, ``grpc-web``, ``https``,
+    ``tls``, ``tcp``, ``mongo``, ``mysql``, ``redis``, ``udp``).
+    """
+    if port is None:
+        return ""
+    if port.app_protocol:
+        known = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"}
+        return known.get(port.app_protocol, port.app_protocol.lower())
+    for name in ("grpc-web", "http2", "https", "http", "grpc", "tls", "tcp", "mongo", "mysql", "redis", "udp"):
+        if port.name.lower() == name or port.name.lower().startswith(f"{name}-"):
+            return name
+    return ""
+
+
+def request_for(target: Target, port: int, base: Request, declared: str) -> Request:
+    """Complete a request: the scheme decides, then what the port declares; the host header is as curl writes it.
+
+    A port that declares a TCP protocol is called with plain TCP only where the user gave no scheme and no path.
+    """
+    path = base.path if base.path != "/" else (target.path or "/")
+    host = base.host or _host_header(target, port)
+    tls = target.scheme in _TLS_SCHEMES or (not target.scheme and declared in ("https", "tls"))
+    protocol = base.protocol
+    if target.scheme in ("tcp", "tls") or (not target.scheme and declared in ("tcp", "tls", "mongo", "mysql", "redis")):
+        protocol = "tcp"
+    elif target.scheme == "grpc" or (not target.scheme and declared in ("grpc", "http2")):
+        protocol = "http2"
+    return replace(base, path=path, host=host, protocol=protocol, tls=tls)
+
+
+def _host_header(target: Target, port: int) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    usual = 443 if target.scheme in _TLS_SCHEMES else 80
+    return host if port == usual else f"{host}:{port}"
