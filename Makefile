@@ -1,0 +1,46 @@
+# Everything runs in .venv; the only things needed beforehand are python3 (3.11 or later), its venv module and make.
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?= tests
+
+.PHONY: demo check format lint types contracts test bench schemas clean
+
+demo: .venv/ready
+	@$(BIN)/meshctl --demo trace reviews:9080
+
+check: .venv/ready-dev lint types contracts test
+
+lint: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready-dev
+	$(BIN)/mypy
+
+contracts: .venv/ready-dev
+	@PYTHONPATH=. $(BIN)/lint-imports
+
+test: .venv/ready-dev
+	$(BIN)/pytest $(PYTEST_ARGS) $(TESTS)
+
+format: .venv/ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/ready-dev
+	$(BIN)/python -m bench
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+
+.venv/ready: pyproject.toml constraints.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/ready-dev: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[node]' --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,68 @@
+"""What all tests share: the fixtures' folder, snapshots, golden files, and the list of skips that CI tolerates."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+_untold: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture
+def fixtures() -> Path:
+    return FIXTURES
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Compare text with the file named for the test, below ``golden`` beside it."""
+
+    def compare(text: str) -> None:
+        file = Path(request.path).parent / "golden" / f"{request.node.name.replace('/', '_')}.txt"
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        assert text == file.read_text(), f"{file} differs; --update-golden writes it anew"
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's own shell may change a test's result."""
+    for name in ("MESHCTL_SNAPSHOT", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(part in report.nodeid for part in _allowed()):
+            _untold.append(f"{report.nodeid}: {reason}")
+
+
+def _allowed() -> list[str]:
+    listed = os.environ.get("MESHCTL_ALLOWED_SKIPS")
+    if not listed:
+        return [""]
+    lines = Path(listed).read_text().splitlines()
+    return [line.partition(" : ")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _untold and not hasattr(session.config, "workerinput"):
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _untold:
+        terminalreporter.section("skips that are not on the list", red=True)
+        for line in _untold:
+            terminalreporter.line(line)
