@@ -83,7 +83,7 @@ FLAGS: dict[str, Meaning] = {
                     "meshctl check",
                 ),
                 (
-                    "the address does not answer: a gone pod, a NetworkPolicy, a host outside (timeout, No route to host)",
+                    "the address does not answer: a gone pod, a NetworkPolicy, a host outside (timeout, no route)",
                     _ENDPOINTS,
                 ),
                 (
@@ -347,10 +347,11 @@ _LINE = re.compile(
     r"(?P<response_flags>\S+)(?P<rest>.*)$"
 )
 _REST = (
-    "response_code_details connection_termination_details upstream_transport_failure_reason bytes_received bytes_sent "
-    "duration upstream_service_time x_forwarded_for user_agent request_id authority upstream_host upstream_cluster "
-    "upstream_local_address downstream_local_address downstream_remote_address requested_server_name route_name"
-).split(" ")
+    *("response_code_details", "connection_termination_details", "upstream_transport_failure_reason"),
+    *("bytes_received", "bytes_sent", "duration", "upstream_service_time", "x_forwarded_for", "user_agent"),
+    *("request_id", "authority", "upstream_host", "upstream_cluster", "upstream_local_address"),
+    *("downstream_local_address", "downstream_remote_address", "requested_server_name", "route_name"),
+)
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -393,7 +394,14 @@ def read(words: tuple[str, ...]) -> Reading:
             if (value := line.value(name))
         )
         return Reading(status, flags, explain(status, flags, details), line, _unknown(flags))
-    status, flags_found, details_found, unknown = None, [], [], []
+    return _words(words)
+
+
+def _words(words: tuple[str, ...]) -> Reading:
+    status: int | None = None
+    flags_found: list[str] = []
+    details_found: list[str] = []
+    unknown: list[str] = []
     for word in (part for given in words for part in given.split()):
         pieces = flags_in(word)
         if word.isdecimal() and len(word) <= 3:
