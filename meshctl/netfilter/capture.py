@@ -10,7 +10,7 @@ whatever it is, so an empty ``-x`` that was lost swallows the flag after it). Fl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from meshctl.errors import BadInput
 from meshctl.netfilter.release import Release
@@ -209,7 +209,19 @@ def of_arguments(args: Sequence[str], env: Mapping[str, str], release: Release) 
     for variable, name, since in _ONLY_VARIABLES:
         if release.since(since) and variable in env and (env[variable] or release.since(_LIVES_IN_FLAGS_SINCE)):
             settings[name] = Setting(variable, env[variable], f"environment variable {variable}")
+    notes += _ignored(env, release)
     return _capture(settings, notes, release, env)
+
+
+def _ignored(env: Mapping[str, str], release: Release) -> list[str]:
+    """Variables that a later release reads and this one does not: set, and without effect."""
+    later = [(variable, flag.since) for flag in FLAGS for variable in flag.variables]
+    later += [(variable, since) for variable, _, since in _ONLY_VARIABLES]
+    return [
+        f"{variable} has no effect in Istio {release}: istio-iptables reads it from 1.{since} on"
+        for variable, since in later
+        if variable in env and not release.since(since)
+    ]
 
 
 def _parse(
@@ -315,8 +327,8 @@ def _setting(flag: Flag, given: tuple[str, str] | None, env: Mapping[str, str], 
 
 
 def _capture(settings: Mapping[str, Setting], notes: list[str], release: Release, env: Mapping[str, str]) -> Capture:
-    texts = {name: setting.value for name, setting in settings.items()}
-    flags = {name: go_bool(texts.pop(name)) is True for name in list(texts) if name in _BOOLEANS}
+    texts: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
+    flags: dict[str, Any] = {name: go_bool(texts.pop(name)) is True for name in list(texts) if name in _BOOLEANS}
     applies = not (flags.pop("dry_run", False) | flags.pop("skip_rule_apply", False) | flags.pop("cleanup_only", False))
     if not texts.get("proxy_uids"):
         # `istio-iptables` looks up the user istio-proxy; in Istio's images, and where it is missing, that is 1337.
@@ -325,7 +337,7 @@ def _capture(settings: Mapping[str, Setting], notes: list[str], release: Release
             notes.append(f"the uid of ENVOY_USER={env['ENVOY_USER']} is not known here; 1337 is assumed")
     if not texts.get("proxy_gids"):
         texts["proxy_gids"] = texts["proxy_uids"]
-    capture = Capture(settings=dict(settings), notes=tuple(notes), writes_rules=applies, **texts, **flags)  # type: ignore[arg-type]
+    capture = Capture(settings=dict(settings), notes=tuple(notes), writes_rules=applies, **texts, **flags)
     _validate(capture, release)
     return capture
 
@@ -386,7 +398,7 @@ def of_annotations(
     `env` is that of the container istio-proxy, `uid` and `gid` its security context's. Ports are fixed, DNS capture
     takes every resolver, owner groups and the loopback range are not honoured.
     """
-    texts: dict[str, str] = {}
+    texts: dict[str, Any] = {}
     settings: dict[str, Setting] = {}
     for key, name, default in _CNI_ANNOTATIONS:
         value = annotations.get(key)
@@ -398,12 +410,12 @@ def of_annotations(
     for name, number in (("proxy_uids", uid), ("proxy_gids", gid)):
         texts[name] = str(number) if number else "1337"
         settings[name] = Setting(_FLAG_OF[name], texts[name], "security context of istio-proxy")
-    flags: dict[str, bool] = {}
+    flags: dict[str, Any] = {}
     for variable, name, since in _CNI_VARIABLES:
         if release.since(since) and go_bool(env.get(variable, "")):
             flags[name] = True
             settings[name] = Setting(_FLAG_OF[name], "true", f"environment variable {variable} of istio-proxy")
-    capture = Capture(  # type: ignore[arg-type]
+    capture = Capture(
         writer="istio-cni",
         settings=settings,
         native_nftables=native_nftables,
@@ -462,6 +474,7 @@ def of_ambient(annotations: Mapping[str, str], *, dns: bool = True, native_nftab
         dns=dns if asked is None else asked,
         capture_all_dns=True,
         bypass_inbound=bypass,
+        dual_stack=True,
         native_nftables=native_nftables,
         settings=settings,
     )
