@@ -1,0 +1,228 @@
+"""How a pod takes part in a mesh: with a proxy of its own (in which layout), as a gateway, through its node, or not.
+
+The layouts are those of Istio's templates: ``sidecar``, ``gateway``, ``grpc-agent``, ``grpc-simple``, the waypoint and
+gateway Deployments of the gateway controller, and ambient's redirection by istio-cni (1.18 and later).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from meshctl.injection import receipt as receipts
+from meshctl.injection import release as releases
+from meshctl.injection.receipt import Receipt
+from meshctl.injection.release import Release
+from meshctl.kube.pods import Container, Pod
+
+Mode: TypeAlias = Literal["sidecar", "native-sidecar", "gateway", "grpc", "ambient", "none"]
+Mesh: TypeAlias = Literal["istio", "linkerd", "kuma", "consul", ""]
+
+REDIRECTION = "ambient.istio.io/redirection"
+DATAPLANE = "istio.io/dataplane-mode"
+INIT_NAMES = ("istio-init", "istio-validation")
+MESH_NAMES = frozenset(("istio-init", "istio-validation", "istio-proxy", "enable-core-dump", "grpc-bootstrap-init"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One fact that decided: `rule` is a stable word for it, `source` where it stands."""
+
+    rule: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """What the mesh made of a pod.
+
+    `proxy` is the container with the proxy, `init` the one that writes or checks the rules (istio-init or
+    istio-validation); `ours` are the names of the containers that the mesh added. `mode_of_agent` is the word after
+    ``proxy`` in the agent's arguments (sidecar, router, waypoint, ztunnel).
+    """
+
+    mode: Mode
+    mesh: Mesh
+    revision: str
+    release: Release
+    receipt: Receipt | None
+    proxy: Container | None
+    init: Container | None
+    ours: frozenset[str]
+    agent_mode: str = ""
+    reasons: tuple[Reason, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def cni(self) -> bool:
+        """Whether the node's CNI plugin wrote the rules (the pod has istio-validation instead of istio-init)."""
+        return self.init is not None and self.init.name == "istio-validation"
+
+    @property
+    def native(self) -> bool:
+        """Whether the proxy is a native sidecar: an init container that keeps running."""
+        return self.mode == "native-sidecar"
+
+
+def recognise(pod: Pod, namespace_labels: Mapping[str, str] | None = None) -> Injection:
+    """Tell the mode of a pod; `namespace_labels` are needed only for an ambient pod that does not run yet."""
+    receipt = receipts.read(pod)
+    proxies = tuple(c for c in pod.containers if _is_proxy(c))
+    proxy = proxies[0] if proxies else None
+    init = next((c for c in pod.init_containers if c.name in INIT_NAMES), None)
+    agent = _agent_mode(proxy)
+    problems = _problems(receipt, proxies)
+    mode, reasons = _mode(pod, receipt, proxy, init, agent, namespace_labels or {})
+    revision = (receipt.revision if receipt else "") or pod.annotations.get("istio.io/rev", "")
+    if not revision and mode == "gateway":
+        revision = pod.labels.get("istio.io/rev", "")
+    mesh: Mesh = "istio" if mode != "none" or proxy or init else _other_mesh(pod)
+    if mesh not in ("istio", ""):
+        reasons = (*reasons, Reason("other-mesh", f"the pod carries {mesh.title()}'s proxy", _other_evidence(pod)))
+    return Injection(
+        mode=mode,
+        mesh=mesh,
+        revision=revision,
+        release=releases.of_pod(pod, proxy, init, sidecar=mode in ("sidecar", "native-sidecar")),
+        receipt=receipt,
+        proxy=proxy,
+        init=init,
+        ours=_ours(pod, receipt, proxy, mode),
+        agent_mode=agent,
+        reasons=reasons,
+        problems=problems,
+    )
+
+
+def _is_proxy(container: Container) -> bool:
+    if container.kind == "ephemeral":
+        return False
+    return container.name == "istio-proxy" or container.args[:1] == ("proxy",)
+
+
+def _agent_mode(proxy: Container | None) -> str:
+    if proxy is None or len(proxy.args) < 2 or proxy.args[0] != "proxy":
+        return ""
+    return proxy.args[1] if not proxy.args[1].startswith("-") else ""
+
+
+def _mode(
+    pod: Pod,
+    receipt: Receipt | None,
+    proxy: Container | None,
+    init: Container | None,
+    agent: str,
+    namespace_labels: Mapping[str, str],
+) -> tuple[Mode, tuple[Reason, ...]]:
+    told = (
+        (Reason("receipt", "the injector left its receipt", f"annotation {receipts.KEY}"),)
+        if receipt is not None
+        else ()
+    )
+    if agent == "ztunnel":
+        return "none", (Reason("ztunnel", "this is ztunnel, the node's own proxy", "arguments of istio-proxy"),)
+    if agent in ("router", "waypoint") or _gateway_template(pod, proxy):
+        what = "a waypoint, a shared proxy of an ambient mesh" if agent == "waypoint" else "a gateway"
+        return "gateway", (*told, Reason("agent-mode", f"the proxy runs as {what}", "arguments of istio-proxy"))
+    if _grpc(pod, proxy):
+        return "grpc", (*told, Reason("no-envoy", "the application speaks to istiod itself (gRPC)", "environment"))
+    if proxy is not None:
+        where = f"{'initContainers' if proxy.kind == 'sidecar' else 'containers'}: {proxy.name}"
+        if proxy.kind == "sidecar":
+            return "native-sidecar", (
+                *told,
+                Reason("native-proxy", "the proxy is an init container with restartPolicy Always", where),
+            )
+        return "sidecar", (*told, Reason("proxy", "the proxy is an ordinary container beside the application", where))
+    return _without_proxy(pod, told, init, namespace_labels)
+
+
+def _without_proxy(
+    pod: Pod, told: tuple[Reason, ...], init: Container | None, namespace_labels: Mapping[str, str]
+) -> tuple[Mode, tuple[Reason, ...]]:
+    if pod.annotations.get(REDIRECTION) == "enabled":
+        return "ambient", (
+            Reason("redirection", "istio-cni sends its traffic to ztunnel", f"annotation {REDIRECTION}"),
+        )
+    label = pod.labels.get(DATAPLANE)
+    if not pod.has_status and not pod.host_network and pod.labels.get("sidecar.istio.io/inject") != "true":
+        if label == "ambient":
+            return "ambient", (Reason("dataplane-mode", "the pod asks for ambient mode", f"label {DATAPLANE}"),)
+        if label is None and namespace_labels.get(DATAPLANE) == "ambient":
+            where = f"label {DATAPLANE} of namespace {pod.namespace}"
+            return "ambient", (Reason("dataplane-mode", "the namespace asks for ambient mode", where),)
+    if init is not None:
+        where = f"initContainers: {init.name}"
+        return "none", (*told, Reason("no-proxy", f"there is {init.name}, but no container istio-proxy", where))
+    return "none", (*told, Reason("no-proxy", "no container of a mesh", "containers"))
+
+
+def _gateway_template(pod: Pod, proxy: Container | None) -> bool:
+    if proxy is None:
+        return False
+    templates = pod.annotations.get("inject.istio.io/templates", "")
+    return "gateway" in (t.strip() for t in templates.split(",")) and len(pod.app_containers) == 1
+
+
+def _grpc(pod: Pod, proxy: Container | None) -> bool:
+    if pod.container("grpc-bootstrap-init") is not None:
+        return True
+    if proxy is None:
+        return False
+    return proxy.env_value("ISTIO_META_GENERATOR") == "grpc" or proxy.env_value("DISABLE_ENVOY") == "true"
+
+
+def _ours(pod: Pod, receipt: Receipt | None, proxy: Container | None, mode: Mode) -> frozenset[str]:
+    names = {c.name for c in pod.containers}
+    ours = {name for name in names if name in MESH_NAMES}
+    if proxy is not None:
+        ours.add(proxy.name)
+    if receipt is None or mode == "none":
+        return frozenset(ours)
+    # Templates may also patch a container of the user; the receipt then names it as well.
+    app = set((proxy.env_value("ISTIO_META_APP_CONTAINERS") or "").split(",")) if proxy else set()
+    named = {n for n in (*receipt.init_containers, *receipt.containers) if n in names and n not in app}
+    candidates = ours | named
+    if not any(c.kind == "app" and c.name not in candidates for c in pod.containers) and mode != "gateway":
+        candidates = ours
+    return frozenset(candidates)
+
+
+def _problems(receipt: Receipt | None, proxies: tuple[Container, ...]) -> tuple[str, ...]:
+    found = []
+    if receipt is not None and receipt.problem:
+        found.append(receipt.problem)
+    if len(proxies) > 1:
+        names = ", ".join(f"{c.name} ({c.origin.path})" for c in proxies)
+        found.append(f"{len(proxies)} containers are proxies: {names}; the first is described")
+    return tuple(found)
+
+
+_OTHERS: tuple[tuple[Mesh, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("linkerd", ("linkerd-proxy", "linkerd-init", "linkerd-network-validator"), ("linkerd.io/proxy-version",)),
+    ("kuma", ("kuma-sidecar", "kuma-init", "kuma-validation"), ("kuma.io/sidecar-injected",)),
+    ("consul", ("consul-dataplane", "consul-connect-inject-init"), ("consul.hashicorp.com/connect-inject-status",)),
+)
+
+
+def _other_mesh(pod: Pod) -> Mesh:
+    names = {c.name for c in pod.containers}
+    return next(
+        (
+            mesh
+            for mesh, containers, annotations in _OTHERS
+            if names.intersection(containers) or any(a in pod.annotations for a in annotations)
+        ),
+        "",
+    )
+
+
+def _other_evidence(pod: Pod) -> str:
+    for _, containers, annotations in _OTHERS:
+        for name in containers:
+            if pod.container(name):
+                return f"container {name}"
+        for key in annotations:
+            if key in pod.annotations:
+                return f"annotation {key}"
+    return ""
