@@ -98,7 +98,7 @@ def clean(text: str) -> str:
 def wrapped(line: RichText, width: int, first: str = "", rest: str | None = None, style: str = "") -> list[RichText]:
     """Fold a line to the width behind a prefix; `rest` prefixes the lines after the first."""
     rest = " " * cell_len(first) if rest is None else rest
-    room = max(width - cell_len(first), 12)
+    room = max(width - max(cell_len(first), cell_len(rest)), 12)
     folded = _folded(line, room)
     return [
         RichText(first if i == 0 else rest, style=STYLES[style]).append_text(part) for i, part in enumerate(folded)

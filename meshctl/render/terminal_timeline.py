@@ -15,10 +15,10 @@ def timeline(block: Timeline, width: int) -> Iterator[RichText]:
     track = max(min(width - label - 30, 60), 16)
     for bar in block.bars:
         name = RichText(bar.label.ljust(label)[:label], "bold")
-        line = name.append("  ").append(_track(bar, block.length, track), terminal.STYLES[bar.style])
-        yield from terminal.wrapped(
-            line.append("  ").append_text(terminal.rich(bar.note)), width, "", " " * (label + track + 4)
-        )
+        head = name.append("  ").append(_track(bar, block.length, track), terminal.STYLES[bar.style]).append("  ")
+        indent = cell_len(head.plain)
+        for row, part in enumerate(terminal.wrapped(terminal.rich(bar.note), width - indent)):
+            yield (head if row == 0 else RichText(" " * indent)).append_text(part)
     scale = f"0s{_seconds(block.length).rjust(track - 2)}"
     yield RichText(" " * (label + 2) + scale, "dim")
 
