@@ -58,7 +58,7 @@ class _Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """Present, `since` and `until` bound the release; absent, `after` and `without` do (the last release that lacks it)."""
+    """Present: `since` and `until` bound the release; absent: `after` and `without` (the last one that lacks it) do."""
 
     what: str
     found: Callable[[_Parts], bool]

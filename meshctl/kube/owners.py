@@ -1,0 +1,61 @@
+"""From a pod to the workload that made it, and to the template that its user wrote."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshctl.kube.pods import Owner, Pod, template_pod
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What made the pod, from the nearest owner up; `template` is what the nearest readable one asks for.
+
+    `current` is the template of the topmost one where that differs in name (a Deployment may have moved on).
+    """
+
+    chain: tuple[Owner, ...] = ()
+    template: Pod | None = None
+    current: Pod | None = None
+
+    @property
+    def top(self) -> Owner | None:
+        """The topmost owner that is known."""
+        return self.chain[-1] if self.chain else None
+
+
+def workload(pod: Pod, objects: Sequence[Raw]) -> Workload:
+    """Follow the owner references through the objects at hand (ReplicaSets, Deployments, Jobs, ...)."""
+    by_name = {_key(raw): raw for raw in objects}
+    chain: list[Owner] = []
+    templates: list[Pod] = []
+    owner = pod.controller
+    while owner is not None and len(chain) < 5:
+        chain.append(owner)
+        raw = by_name.get((owner.kind, pod.namespace, owner.name))
+        if raw is None:
+            break
+        template = template_pod(raw, source=owner.kind.lower(), namespace=pod.namespace)
+        if template is not None:
+            templates.append(template)
+        owner = _owner_of(raw)
+    return Workload(tuple(chain), templates[0] if templates else None, templates[-1] if len(templates) > 1 else None)
+
+
+def _key(raw: Raw) -> tuple[str, str, str]:
+    meta = raw.get("metadata")
+    meta = meta if isinstance(meta, Mapping) else {}
+    return str(raw.get("kind", "")), str(meta.get("namespace", "")), str(meta.get("name", ""))
+
+
+def _owner_of(raw: Raw) -> Owner | None:
+    meta = raw.get("metadata")
+    references = meta.get("ownerReferences") if isinstance(meta, Mapping) else None
+    if not isinstance(references, list):
+        return None
+    for reference in references:
+        if isinstance(reference, Mapping) and reference.get("controller"):
+            return Owner(str(reference.get("kind", "")), str(reference.get("name", "")), controller=True)
+    return None
