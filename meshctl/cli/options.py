@@ -114,6 +114,33 @@ def _option(kind: Any, *names: str, help: str, hidden: bool = False, **more: Any
     return Annotated[kind, typer.Option(*names, help=help, hidden=hidden, **more)]
 
 
+def _namespaces(ctx: typer.Context, incomplete: str) -> list[str]:
+    from meshctl.cli import complete
+
+    return complete.namespaces(ctx, incomplete)
+
+
+def _pods(ctx: typer.Context, incomplete: str) -> list[str]:
+    from meshctl.cli import complete
+
+    return complete.pods(ctx, incomplete)
+
+
+def _services(ctx: typer.Context, incomplete: str) -> list[str]:
+    from meshctl.cli import complete
+
+    return complete.services(ctx, incomplete)
+
+
+POD_HELP = "NAME, NAME.NAMESPACE, a prefix, deploy/NAME, svc/NAME ...; or none with -l."
+PodArgument = Annotated[str | None, typer.Argument(metavar="[POD]", help=POD_HELP, autocompletion=_pods)]
+TargetArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TARGET", help="SERVICE:PORT, SERVICE.NS:PORT, an address, or a URL.", autocompletion=_services
+    ),
+]
+
 _KUBECONFIG = "Read this kubeconfig instead of KUBECONFIG or ~/.kube/config."
 _VIA = "How to reach a remote pod's rules: auto, node, debug-pod, ephemeral. auto adds nothing to the cluster."
 _RUNTIME = "Ask this container runtime on this node, not the API server: auto, containerd, crio, docker, podman, proc."
@@ -124,7 +151,9 @@ SHARED: dict[str, Any] = {
     "demo": _option(bool | None, "--demo", help="Read the recording inside meshctl: no cluster needed."),
     "context": _option(str | None, "--context", help="The kubeconfig context of the cluster to ask.", metavar="NAME"),
     "kubeconfig": _option(str | None, "--kubeconfig", "-c", help=_KUBECONFIG, metavar="FILE", hidden=True),
-    "namespace": _option(str | None, "--namespace", "-n", help="The namespace to look in.", metavar="NS"),
+    "namespace": _option(
+        *(str | None, "--namespace", "-n"), help="The namespace to look in.", metavar="NS", autocompletion=_namespaces
+    ),
     "all_namespaces": _option(bool | None, "--all-namespaces", "-A", help="Look in all namespaces."),
     "selector": _option(str | None, "--selector", "-l", help="Pods with these labels, e.g. app=x.", metavar="LABELS"),
     "istio_namespace": _option(

@@ -1,0 +1,56 @@
+"""Every output that the documentation shows is what the command prints today; --update-golden writes it anew.
+
+A block is marked in the Markdown source by a comment: ``<!-- run: meshctl --demo trace reviews:9080 -->`` before it;
+``<!-- run: ... | lines 1-20 -->`` shows a part, with ``...`` where something is left out.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from meshctl.cli.app import app
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHOWN = re.compile(
+    r"<!-- run: meshctl (?P<words>[^|\n]*?)(?: \| lines (?P<first>\d+)-(?P<last>\d+))? -->\n"
+    r"```[a-z]*\n(?P<text>.*?)```\n",
+    re.DOTALL,
+)
+
+
+def shown(words: str, first: str | None, last: str | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = CliRunner().invoke(app, shlex.split(words)).stdout.splitlines()
+    if first and last:
+        before, after = int(first) > 1, int(last) < len(lines)
+        lines = [*["..."] * before, *lines[int(first) - 1 : int(last)], *["..."] * after]
+    return f"$ meshctl {words}\n" + "".join(f"{line}".rstrip() + "\n" for line in lines)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_shown_output_is_real(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh(found: re.Match[str]) -> str:
+        text = shown(found["words"], found["first"], found["last"], monkeypatch)
+        return found[0].replace(found["text"], text) if found["text"] else found[0].replace("```\n", f"```\n{text}", 1)
+
+    now = page.read_text()
+    expected = SHOWN.sub(fresh, now)
+    if request.config.getoption("--update-golden"):
+        page.write_text(expected)
+    assert page.read_text() == expected
+    assert now.count("<!-- run:") == len(SHOWN.findall(now))
+
+
+def test_the_readme_shows_the_three_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    for words in ("describe pod", "iptables dump", "trace"):
+        assert re.search(rf"<!-- run: meshctl [^\n]*{words}", text)
+
+
+def test_the_documentation_names_no_machine() -> None:
+    for page in [*PAGES, *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"/root/|/work/|/tmp/\w+/|pypi\.org/simple|\.local/registry", page.read_text()), page
