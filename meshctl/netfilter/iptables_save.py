@@ -198,7 +198,8 @@ def _core_match(core: str, value: str, negated: bool) -> tuple[Match, ...]:
         case "-p":
             found = protocol(value, negated)
             return () if found is None else (found,)
-    raise ValueError(core)
+        case _:
+            raise ValueError(core)
 
 
 def _module(tokens: list[str], name: str, options: list[Option], negated: bool) -> tuple[Match, ...]:
@@ -308,9 +309,9 @@ def parse(
     `family` None takes the header's, else IPv4; `backend` None the header's, else nft. A dump that breaks off raises
     BadInput; with `strict` False what is there is kept and `remarks` say what is missing.
     """
-    if "\0" in text or "�" in text:
-        line = text.count("\n", 0, min(at for at in (text.find("\0"), text.find("�")) if at >= 0)) + 1
-        raise BadInput(f"{source}:{line}: binary noise, not the output of iptables-save")
+    if "\0" in text or "\ufffd" in text:
+        noise = min(at for at in (text.find("\0"), text.find("\ufffd")) if at >= 0)
+        raise BadInput(f"{source}:{text.count(chr(10), 0, noise) + 1}: binary noise, not the output of iptables-save")
     said_family, said_backend = header(text)
     tables: list[Table] = []
     remarks: list[str] = []

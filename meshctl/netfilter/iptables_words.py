@@ -303,8 +303,20 @@ def _connmark(options: Options) -> tuple[Match, ...]:
 
 _CT_STATES = frozenset(("NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "SNAT", "DNAT"))
 _CT_FIELDS = frozenset(
-    """ctproto ctorigsrc ctorigdst ctreplsrc ctrepldst ctorigsrcport ctorigdstport ctreplsrcport ctrepldstport
-    ctstatus ctexpire ctdir""".split()
+    [
+        "ctproto",
+        "ctorigsrc",
+        "ctorigdst",
+        "ctreplsrc",
+        "ctrepldst",
+        "ctorigsrcport",
+        "ctorigdstport",
+        "ctreplsrcport",
+        "ctrepldstport",
+        "ctstatus",
+        "ctexpire",
+        "ctdir",
+    ]
 )
 
 
@@ -338,7 +350,20 @@ def _state(options: Options) -> tuple[Match, ...]:
 
 
 _ADDRESS_TYPES = frozenset(
-    "UNSPEC UNICAST LOCAL BROADCAST ANYCAST MULTICAST BLACKHOLE UNREACHABLE PROHIBIT THROW NAT XRESOLVE".split()
+    [
+        "UNSPEC",
+        "UNICAST",
+        "LOCAL",
+        "BROADCAST",
+        "ANYCAST",
+        "MULTICAST",
+        "BLACKHOLE",
+        "UNREACHABLE",
+        "PROHIBIT",
+        "THROW",
+        "NAT",
+        "XRESOLVE",
+    ]
 )
 
 
@@ -434,9 +459,57 @@ def _external(name: str) -> Callable[[Options], tuple[Match, ...]]:
 
 
 EXTERNAL = frozenset(
-    """limit hashlimit recent time quota quota2 connlimit connbytes connlabel string bpf u32 cgroup policy rpfilter pkttype
-    length ttl hl tos dscp ecn mac physdev helper cluster devgroup esp ah ipcomp realm tcpmss ipvs cpu dst hbh frag rt
-    ipv6header mh eui64 rateest account geoip osf icmp6-code srh l2tp nfqueue""".split()
+    [
+        "limit",
+        "hashlimit",
+        "recent",
+        "time",
+        "quota",
+        "quota2",
+        "connlimit",
+        "connbytes",
+        "connlabel",
+        "string",
+        "bpf",
+        "u32",
+        "cgroup",
+        "policy",
+        "rpfilter",
+        "pkttype",
+        "length",
+        "ttl",
+        "hl",
+        "tos",
+        "dscp",
+        "ecn",
+        "mac",
+        "physdev",
+        "helper",
+        "cluster",
+        "devgroup",
+        "esp",
+        "ah",
+        "ipcomp",
+        "realm",
+        "tcpmss",
+        "ipvs",
+        "cpu",
+        "dst",
+        "hbh",
+        "frag",
+        "rt",
+        "ipv6header",
+        "mh",
+        "eui64",
+        "rateest",
+        "account",
+        "geoip",
+        "osf",
+        "icmp6-code",
+        "srh",
+        "l2tp",
+        "nfqueue",
+    ]
 )
 """Modules whose answer lies outside of what a packet's description carries."""
 
@@ -588,7 +661,8 @@ def _xmark(name: str, text: str) -> tuple[int, int]:
             return value, value
         case "--xor-mark":
             return value, 0
-    raise ValueError(name)
+        case _:
+            raise ValueError(name)
 
 
 def _set_mark(options: Options) -> Target:
@@ -643,9 +717,31 @@ def _passive(name: str) -> Callable[[Options], Target]:
 
 
 PASSIVE = frozenset(
-    """LOG NFLOG ULOG TRACE TCPMSS CHECKSUM CLASSIFY CONNSECMARK SECMARK AUDIT IDLETIMER LED RATEEST TEE TTL HL SET
-    TCPOPTSTRIP ECN SYSRQ ACCOUNT HMARK""".split()
-) - {"HMARK"}
+    [
+        "LOG",
+        "NFLOG",
+        "ULOG",
+        "TRACE",
+        "TCPMSS",
+        "CHECKSUM",
+        "CLASSIFY",
+        "CONNSECMARK",
+        "SECMARK",
+        "AUDIT",
+        "IDLETIMER",
+        "LED",
+        "RATEEST",
+        "TEE",
+        "TTL",
+        "HL",
+        "SET",
+        "TCPOPTSTRIP",
+        "ECN",
+        "SYSRQ",
+        "ACCOUNT",
+    
+    ]
+)
 
 TARGETS: dict[str, Callable[[Options], Target]] = {
     "ACCEPT": _plain(Accept()),

@@ -1,0 +1,119 @@
+"""A packet as it meets its first hook: the ``packet`` of ``meshctl.walk/v1``.
+
+Outbound packets start at OUTPUT with the interface that routing chose, inbound ones at PREROUTING with the one they
+came in on. `uid` and `gid` own the sending socket; both None: there is none (it came from outside).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from meshctl.errors import BadInput
+from meshctl.netfilter.iptables_words import PROTOCOL_NAMES
+from meshctl.netfilter.model import address_number, address_text
+
+Direction = Literal["inbound", "outbound"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """A packet; addresses are numbers of its `version`. `flags` are TCP flag names, `ctstate` conntrack's word.
+
+    `owner_known` False: a socket sends it, but it is not known whose it is.
+    """
+
+    direction: Direction
+    version: Literal[4, 6]
+    proto: str
+    src: int
+    dst: int
+    sport: int | None = None
+    dport: int | None = None
+    in_interface: str | None = None
+    out_interface: str | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mark: int = 0
+    flags: tuple[str, ...] | None = None
+    ctstate: str | None = None
+    icmp_type: int | None = None
+    owner_known: bool = True
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether a socket of this machine sends it."""
+        return self.uid is not None or self.gid is not None or not self.owner_known
+
+
+def document(packet: Packet) -> dict[str, object]:
+    """The packet as ``meshctl.walk/v1`` has it."""
+    return {
+        "direction": packet.direction,
+        "in": packet.in_interface,
+        "out": packet.out_interface,
+        "family": packet.version,
+        "proto": packet.proto,
+        "src": address_text(packet.version, packet.src),
+        "dst": address_text(packet.version, packet.dst),
+        "sport": packet.sport,
+        "dport": packet.dport,
+        "uid": packet.uid,
+        "gid": packet.gid,
+        "mark": packet.mark,
+        "flags": ",".join(packet.flags) if packet.flags is not None else None,
+        "ctstate": packet.ctstate,
+    }
+
+
+def read(fields: Mapping[str, Any], place: str = "packet") -> Packet:
+    """Read the ``packet`` fields of a walk; BadInput says at `place` what is missing or wrong."""
+    try:
+        version, dst = address_number(str(fields["dst"]))
+        source = fields.get("src")
+        src = address_number(str(source))[1] if source is not None else 0
+        if fields.get("family") not in (None, version):
+            raise ValueError(f"family {fields['family']} does not fit {fields['dst']}")
+        proto = str(fields.get("proto") or "tcp").lower()
+        inbound = fields.get("direction") == "inbound" or (
+            fields.get("direction") is None and fields.get("in") is not None
+        )
+        return Packet(
+            direction="inbound" if inbound else "outbound",
+            version=version,
+            proto=PROTOCOL_NAMES.get(proto, proto),
+            src=src,
+            dst=dst,
+            sport=_number(fields, "sport"),
+            dport=_number(fields, "dport"),
+            in_interface=_text(fields, "in"),
+            out_interface=_text(fields, "out"),
+            uid=_number(fields, "uid"),
+            gid=_number(fields, "gid"),
+            mark=_number(fields, "mark") or 0,
+            flags=_flags(fields.get("flags"), proto),
+            ctstate=_text(fields, "ctstate"),
+            icmp_type=_number(fields, "icmp_type"),
+        )
+    except KeyError as error:
+        raise BadInput(f"{place}: a packet has no {error.args[0]!r}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"{place}: not a packet: {error}") from None
+
+
+def _number(fields: Mapping[str, Any], key: str) -> int | None:
+    value = fields.get(key)
+    if value is None:
+        return None
+    return int(value, 0) if isinstance(value, str) else int(value)
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str | None:
+    value = fields.get(key)
+    return None if value in (None, "") else str(value)
+
+
+def _flags(value: Any, proto: str) -> tuple[str, ...] | None:
+    if value is None:
+        return ("SYN",) if proto == "tcp" else None
+    words = value if isinstance(value, list | tuple) else str(value).replace("+", ",").split(",")
+    return tuple(word.strip().upper() for word in words if word.strip() and word.strip().upper() != "NONE")
