@@ -61,20 +61,38 @@ def collect(
     return {**parts, **unknown}
 
 
+def http_get(pid: int, port: int, path: str, *, same_as: NamespaceId | None = None, timeout_s: float = 30.0) -> bytes:
+    """GET from a port of the namespace's loopback: a proxy's admin interface. Raises as `collect`, Unavailable too."""
+    descriptor, namespace = _open(pid, proc_scan.PROC)
+    try:
+        if same_as is not None and namespace != same_as:
+            raise Unavailable(f"process {pid} is not the one that was looked up", hint="run the command again")
+        _refuse_host(pid, namespace, proc_scan.PROC)
+        request = {"fd": descriptor, "namespace": namespace, "names": [], "timeout_s": timeout_s}
+        done = _spawn(pid, descriptor, {**request, "get": [port, path]}, timeout_s + 10)
+    finally:
+        os.close(descriptor)
+    part = _read_frames(done, pid)["get"]
+    if part.content is None:
+        raise Unavailable(f"port {port} of process {pid}'s namespace: {part.gap}")
+    return part.content
+
+
 def _open(pid: int, proc: Path) -> tuple[int, NamespaceId]:
     try:
         descriptor = os.open(proc / str(pid) / "ns" / "net", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         raise NotFound(f"there is no process {pid}", hint="`meshctl pod pids POD` lists a pod's processes") from None
     except PermissionError:
-        raise _needs_root(pid) from None
+        raise needs_root(pid) from None
     except OSError as error:
         raise Unavailable(f"the network namespace of process {pid} cannot be opened: {error.strerror}") from error
     found = os.fstat(descriptor)
     return descriptor, NamespaceId(found.st_dev, found.st_ino)
 
 
-def _needs_root(pid: int) -> NoAccess:
+def needs_root(pid: int) -> NoAccess:
+    """The refusal to enter a process's namespace, with what to run instead."""
     if os.geteuid() == 0:
         return NoAccess(
             f"the network namespace of process {pid} may not be entered, though meshctl runs as root",
@@ -109,10 +127,14 @@ def _run_child(
 ) -> dict[str, Part]:
     if not names:
         return {}
-    request = json.dumps({"fd": descriptor, "namespace": namespace, "names": names, "timeout_s": timeout_s})
+    request = {"fd": descriptor, "namespace": namespace, "names": names, "timeout_s": timeout_s}
+    return _read_frames(_spawn(pid, descriptor, request, timeout_s * len(names) + 10), pid)
+
+
+def _spawn(pid: int, descriptor: int, request: Mapping[str, object], timeout_s: float) -> bytes:
     environment = {**os.environ, "PYTHONPATH": _import_path(), "LC_ALL": "C"}
     # -P: a file in the current folder must not be imported by a process that runs as root.
-    argv = [sys.executable, "-P", "-m", "meshctl.sources.netns", request]
+    argv = [sys.executable, "-P", "-m", "meshctl.sources.netns", json.dumps(request)]
     try:
         done = subprocess.run(
             argv,
@@ -120,14 +142,14 @@ def _run_child(
             capture_output=True,
             pass_fds=(descriptor,),
             env=environment,
-            timeout=timeout_s * len(names) + 10,
+            timeout=timeout_s,
             check=False,
         )
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"reading the network namespace of process {pid} took over {error.timeout:.0f} s") from None
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"reading the network namespace of process {pid} took over {timeout_s:.0f} s") from None
     if done.returncode:
         raise _child_failed(pid, done.returncode, done.stderr.decode(errors="replace"))
-    return _read_frames(done.stdout, pid)
+    return done.stdout
 
 
 def _import_path() -> str:
@@ -138,7 +160,7 @@ def _import_path() -> str:
 def _child_failed(pid: int, code: int, stderr: str) -> MeshctlError:
     last = stderr.strip().rsplit("\n", 1)[-1]
     if code == _REFUSED:
-        return _needs_root(pid)
+        return needs_root(pid)
     return Unavailable(f"the network namespace of process {pid} could not be entered: {last or f'exit code {code}'}")
 
 
@@ -173,7 +195,10 @@ def _child(request: str) -> int:
                 print("the namespace that was entered is not the one that was asked for", file=sys.stderr)
                 return _BROKEN
             for name in asked["names"]:
-                _answer(BY_PART[name], asked["timeout_s"])
+                _answer(name, *run_read_command(BY_PART[name], asked["timeout_s"]))
+            if "get" in asked:
+                port, path = asked["get"]
+                _answer("get", *_http_get(port, path, asked["timeout_s"]))
     except PermissionError as error:
         print(error, file=sys.stderr)
         return _REFUSED
@@ -184,11 +209,26 @@ def _child(request: str) -> int:
     return 0
 
 
-def _answer(command: ReadCommand, timeout_s: float) -> None:
-    source, content, gap = run_read_command(command, timeout_s)
-    head = {"name": command.part, "source": source, "gap": gap, "length": len(content)}
+def _answer(name: str, source: str, content: bytes, gap: str) -> None:
+    head = {"name": name, "source": source, "gap": gap, "length": len(content)}
     sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + content)
     sys.stdout.buffer.flush()
+
+
+def _http_get(port: int, path: str, timeout_s: float) -> tuple[str, bytes, str]:
+    import http.client
+
+    source = f"http://127.0.0.1:{port}{path}"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return source, b"", f"{source} does not answer: {error}"
+    finally:
+        connection.close()
+    return (source, content, "") if response.status == 200 else (source, b"", f"{source} answered {response.status}")
 
 
 def run_read_command(command: ReadCommand, timeout_s: float) -> tuple[str, bytes, str]:
