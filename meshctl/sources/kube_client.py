@@ -106,7 +106,7 @@ class Api:
             *(("command", word) for word in argv),
         ]
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec"
-        self._note("EXEC", f"{namespace}/{pod} {container}: {' '.join(argv)}")
+        self._note("EXEC", f"{namespace}/{pod} {container}: {_short(argv)}")
         what = f"exec in pod {namespace}/{pod}"
         return kube_streams.run(self._stream(), path, query, what, timeout_s)
 
@@ -209,6 +209,11 @@ class _Cut(Exception):
     def __init__(self, error: MeshctlError, again: bool) -> None:
         self.error = error
         self.again = again
+
+
+def _short(argv: Sequence[str]) -> str:
+    words = ["..." if len(word) > 60 else word for word in argv]
+    return " ".join(words)
 
 
 def _uid(item: Any) -> str:

@@ -13,7 +13,7 @@ from meshctl.sources.connection import Connection
 from meshctl.sources.kube_client import Api, connect
 from meshctl.sources.readonly import NETNS_PARTS
 from meshctl.sources.selector import selects
-from meshctl.sources.world import Kind, Objects, Part
+from meshctl.sources.world import Kind, Objects, Part, World
 
 PARALLEL = 8
 LOG_BYTES = 10 << 20
@@ -93,12 +93,10 @@ class Cluster:
             return {name: Part(name, None, f"there is no pod {pod} in namespace {namespace}") for name in names}
         inside = [name for name in names if name in NETNS_PARTS or name.startswith("runtime/")]
         outside = [name for name in names if name not in inside]
-        jobs: list[tuple[Any, ...]] = [(self._outer_part, raw, name) for name in outside]
-        if inside:
-            jobs.append((reach.parts, self.api, self.connection, raw, inside))
-        answers = self._side_by_side(jobs)
-        found = {name: answers[number] for number, name in enumerate(outside)}
-        return {**found, **(answers[-1] if inside else {})}
+        # In this thread: it may create something, and only the main thread hears Ctrl-C.
+        entered = reach.parts(self.api, self.connection, raw, inside) if inside else {}
+        answers = self._side_by_side([(self._outer_part, raw, name) for name in outside])
+        return {**dict(zip(outside, answers, strict=True)), **entered}
 
     def part_names(self, namespace: str, pod: str, folder: str) -> tuple[str, ...]:
         """The parts that can be asked for; whether they are there shows when they are."""
@@ -235,11 +233,16 @@ def _container_names(raw: Raw) -> tuple[str, ...]:
     return tuple(str(container.get("name")) for found in lists for container in found or ())
 
 
-def open(connection: Connection) -> Any:
+def open(connection: Connection) -> World:
     """Open a cluster by its kubeconfig; on a node without one, the node's own runtime (root only)."""
-    from meshctl.sources import node
+    from meshctl.sources import made, node
     from meshctl.sources.kubeconfig import kubeconfig_files
 
+    if connection.via in ("debug-pod", "ephemeral"):
+        made.arm()
+
     if not connection.kubeconfig and not connection.context and not kubeconfig_files(None) and node.is_node():
-        return node.open("auto")
+        from meshctl.sources import node_world
+
+        return node_world.open("auto")
     return Cluster(connect(connection), connection)

@@ -1,6 +1,6 @@
 """Pods as a node's runtime knows them: containers with their PIDs, and which PID to enter the namespace by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -73,9 +73,6 @@ class Wanted:
         return (not self.namespace or not namespace or namespace == self.namespace) and name.startswith(self.name)
 
 
-Look: TypeAlias = Callable[[Wanted], Sequence[LocalPod]]
-
-
 def choose(found: Sequence[LocalPod], wanted: Wanted, where: str) -> LocalPod:
     """The one pod that is meant: an exact name wins over a prefix.
 
@@ -98,3 +95,11 @@ def choose(found: Sequence[LocalPod], wanted: Wanted, where: str) -> LocalPod:
 def near(name: str, pods: Sequence[LocalPod]) -> tuple[str, ...]:
     """The names on this node most like a misspelt one."""
     return near_misses(name, tuple(pod.name for pod in pods))
+
+
+def uids(pod: Mapping[str, Any]) -> frozenset[str]:
+    """The uids that a runtime may know the pod by: a static pod's is its manifest's hash."""
+    metadata = pod.get("metadata", {})
+    annotations = metadata.get("annotations") or {}
+    keys = ("kubernetes.io/config.hash", "kubernetes.io/config.mirror")
+    return frozenset(filter(None, [str(metadata.get("uid") or ""), *(str(annotations.get(key) or "") for key in keys)]))

@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
 from meshctl.sources import cri, crictl, docker, netns, podman, proc_pods, proc_scan
 from meshctl.sources.local_pods import LocalContainer, LocalPod, Wanted, choose
 from meshctl.sources.proc_scan import NamespaceId
-from meshctl.sources.world import Part
+from meshctl.sources.world import Part, World
 
 TIMEOUT_S = 5.0
 RUNTIMES = ("auto", "containerd", "crio", "crictl", "docker", "podman", "proc")
@@ -165,7 +164,7 @@ def is_node() -> bool:
     return os.geteuid() == 0 and bool(_every_way(TIMEOUT_S)[:-1])
 
 
-def open(runtime: str) -> Any:
+def open(runtime: str) -> World:
     """This machine as a World, by a runtime's name or socket."""
     from meshctl.sources import node_world
 

@@ -12,9 +12,10 @@ from typing import Any
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound
 from meshctl.sources import envoy_admin, node, node_world
 from meshctl.sources.connection import Connection
+from meshctl.sources.exec_parts import run_in
 from meshctl.sources.kube_client import Api
-from meshctl.sources.local_pods import LocalPod, Wanted
-from meshctl.sources.readonly import BY_PART, EMPTY_RULESETS, PROCESSES, RESOLV_CONF
+from meshctl.sources.local_pods import LocalPod, Wanted, uids
+from meshctl.sources.readonly import BY_PART, PROCESSES, RESOLV_CONF
 from meshctl.sources.world import Part
 
 Raw = Mapping[str, Any]
@@ -68,14 +69,6 @@ def _any_running(pod: Raw) -> bool:
     status = pod.get("status", {})
     lists = (status.get("initContainerStatuses"), status.get("containerStatuses"))
     return any("running" in (entry.get("state") or {}) for found in lists for entry in found or ())
-
-
-def uids(pod: Raw) -> frozenset[str]:
-    """The uids that a runtime may know the pod by: a static pod's is its manifest's hash."""
-    metadata = pod.get("metadata", {})
-    annotations = metadata.get("annotations") or {}
-    keys = ("kubernetes.io/config.hash", "kubernetes.io/config.mirror")
-    return frozenset(filter(None, [str(metadata.get("uid") or ""), *(str(annotations.get(key) or "") for key in keys)]))
 
 
 def _local(pod: Raw, required: bool) -> LocalPod | None:
@@ -169,21 +162,3 @@ def _exec_one(api: Api, pod: Raw, container: str, name: str, timeout_s: float) -
         return Part(name, None, "processes are only listed on the pod's node")
     argvs = [("cat", "/etc/resolv.conf")] if name == RESOLV_CONF else BY_PART[name].argvs
     return run_in(api, pod, container, name, argvs, timeout_s)
-
-
-def run_in(api: Api, pod: Raw, container: str, name: str, argvs: Sequence[Sequence[str]], timeout_s: float) -> Part:
-    """Run the first of a part's commands that the container has."""
-    metadata = pod.get("metadata", {})
-    namespace, pod_name = str(metadata.get("namespace", "default")), str(metadata.get("name", ""))
-    gap = ""
-    for argv in argvs:
-        source = f"{' '.join(argv)} (in {container} of {pod_name}.{namespace})"
-        try:
-            done = api.run(namespace, pod_name, container, argv, timeout_s)
-        except MeshctlError as error:
-            return Part(source, None, str(error))
-        if done.code == 0:
-            return Part(source, done.stdout or EMPTY_RULESETS.get(name, b""))
-        said = done.problem or done.stderr.decode(errors="replace").strip().split("\n")[-1]
-        gap = f"`{' '.join(argv)}` in {container}: {said or f'exit code {done.code}'}"
-    return Part(name, None, gap)
