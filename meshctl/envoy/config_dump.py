@@ -1,54 +1,317 @@
 """A config dump as a store: indexed once, parsed piece by piece. The raw documents live here and nowhere else."""
 
-from meshctl.envoy.model import Bootstrap, Cluster, Endpoint, Extension, Listener, RouteConfig, Secret
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+from meshctl.envoy import bootstrap, cluster, listener, route, secret
+from meshctl.envoy.ip import canonical
+from meshctl.envoy.model import (
+    Bootstrap,
+    Cluster,
+    Endpoint,
+    Extension,
+    Failure,
+    Listener,
+    RouteConfig,
+    Secret,
+    State,
+    Status,
+)
+from meshctl.envoy.reading import Json, type_name
+from meshctl.errors import BadInput
+
+T = TypeVar("T")
+_SECTIONS = ("Bootstrap", "Clusters", "Endpoints", "Listeners", "Routes", "ScopedRoutes", "Secrets", "Ecds")
 
 
 class ConfigDump:
     """One proxy's configuration. Make it with `parse`; every method parses what it returns once and keeps it."""
 
-    source: str
+    def __init__(self, document: Json) -> None:
+        self.source = document.source
+        self._sections: dict[str, list[Json]] = {}
+        for part in document.each("configs"):
+            self._sections.setdefault(_section(part), []).append(part)
+        self._listeners: dict[str, _Entry] | None = None
+        self._clusters: dict[str, _Entry] | None = None
+        self._routes: dict[str, _Entry] | None = None
+        self._endpoints: dict[str, Json] | None = None
+        self._made: dict[tuple[str, str], Any] = {}
+        self._places: dict[int, tuple[Listener, ...]] = {}
+
+    def has(self, section: str) -> bool:
+        """Whether the dump has a section (``Routes``, ``Endpoints`` ...): one that is filtered out says nothing."""
+        return section in self._sections
+
+    # --- listeners
 
     def listeners(self) -> tuple[Listener, ...]:
-        """All listeners, static ones first; a rejected one has ``status.state`` rejected."""
-        raise NotImplementedError
+        """All listeners, static ones first; a rejected one that never worked has the state ``rejected``."""
+        return tuple(self._listener(key) for key in self._listener_index())
 
     def listener(self, name: str) -> Listener | None:
         """One listener by name."""
-        raise NotImplementedError
+        return self._listener(name) if name in self._listener_index() else None
+
+    def serving(self, port: int | None = None) -> tuple[Listener, ...]:
+        """The listeners that take connections now, all or those of a port; only these are parsed."""
+        if port is not None and port in self._places:
+            return self._places[port]
+        found = tuple(
+            self._listener(name)
+            for name, entry in self._listener_index().items()
+            if entry.status.state in ("static", "active") and (port is None or port in _ports(entry.message))
+        )
+        if port is not None:
+            self._places[port] = found
+        return found
+
+    def rejected(self) -> tuple[Listener, ...]:
+        """The listeners that Envoy refused and that never worked."""
+        index = self._listener_index()
+        return tuple(self._listener(name) for name, entry in index.items() if entry.status.state == "rejected")
+
+    def _listener(self, name: str) -> Listener:
+        entry = self._listener_index()[name]
+        return self._once("listener", name, lambda: listener.listener(entry.message, entry.status))
+
+    def _listener_index(self) -> "Mapping[str, _Entry]":
+        if self._listeners is None:
+            self._listeners = {}
+            for section in self._sections.get("Listeners", ()):
+                for each in section.each("static_listeners"):
+                    _keep(self._listeners, each, "listener", "static")
+                for each in section.each("dynamic_listeners"):
+                    _keep_states(self._listeners, each)
+        return self._listeners
+
+    # --- routes
 
     def route_configs(self) -> tuple[RouteConfig, ...]:
-        """All route configurations that came by RDS or stand in the bootstrap."""
-        raise NotImplementedError
+        """All route configurations by name, those that came by RDS first."""
+        return tuple(self._route_config(name) for name in self._route_index())
 
     def route_config(self, name: str) -> RouteConfig | None:
-        """One route configuration by name."""
-        raise NotImplementedError
+        """One route configuration that came by RDS."""
+        entry = self._route_index().get(name)
+        return self._route_config(name) if entry is not None and entry.status.state != "static" else None
+
+    def _route_config(self, name: str) -> RouteConfig:
+        entry = self._route_index()[name]
+        static = entry.status.state == "static"
+        return self._once("route", name, lambda: route.config(entry.message, entry.status, inline=static))
+
+    def _route_index(self) -> "Mapping[str, _Entry]":
+        if self._routes is None:
+            self._routes = {}
+            for section in self._sections.get("Routes", ()):
+                for each in section.each("dynamic_route_configs"):
+                    _keep(self._routes, each, "route_config", "active")
+                for number, each in enumerate(section.each("static_route_configs")):
+                    _keep(self._routes, each, "route_config", "static", f"inline#{number}")
+        return self._routes
+
+    # --- clusters
 
     def clusters(self) -> tuple[Cluster, ...]:
-        """All clusters."""
-        raise NotImplementedError
+        """All clusters, static ones first."""
+        return tuple(self._cluster(name) for name in self._cluster_index())
 
     def cluster(self, name: str) -> Cluster | None:
-        """One cluster by name."""
-        raise NotImplementedError
+        """One cluster by name; one that is still warming is not there yet for requests (see its status)."""
+        return self._cluster(name) if name in self._cluster_index() else None
 
-    def endpoints(self, cluster: Cluster) -> tuple[Endpoint, ...] | None:
-        """A cluster's hosts as configured (EDS, static, DNS names); None where the dump has no endpoints for it."""
-        raise NotImplementedError
+    def _cluster(self, name: str) -> Cluster:
+        entry = self._cluster_index()[name]
+        return self._once("cluster", name, lambda: cluster.cluster(entry.message, entry.status))
+
+    def _cluster_index(self) -> "Mapping[str, _Entry]":
+        if self._clusters is None:
+            self._clusters = {}
+            kinds: tuple[tuple[str, State], ...] = (
+                ("static_clusters", "static"),
+                ("dynamic_active_clusters", "active"),
+                ("dynamic_warming_clusters", "warming"),
+            )
+            for section in self._sections.get("Clusters", ()):
+                for key, state in kinds:
+                    for each in section.each(key):
+                        _keep(self._clusters, each, "cluster", state)
+        return self._clusters
+
+    def endpoints(self, wanted: Cluster) -> tuple[Endpoint, ...] | None:
+        """A cluster's hosts as configured: EDS, static, or DNS names; None where the dump does not hold them."""
+        inline = wanted.inline_endpoints.get()
+        if wanted.type != "EDS" and inline:
+            return inline
+        name = wanted.service_name or wanted.name
+        found = self._endpoint_index().get(name)
+        if found is not None:
+            return self._once("endpoints", name, lambda: cluster.assignment(found))
+        if wanted.type in ("STATIC", "EDS") and (self.has("Endpoints") or wanted.type == "STATIC"):
+            return inline
+        return None
+
+    def _endpoint_index(self) -> Mapping[str, Json]:
+        if self._endpoints is None:
+            self._endpoints = {}
+            for section in self._sections.get("Endpoints", ()):
+                for key in ("dynamic_endpoint_configs", "static_endpoint_configs"):
+                    for each in section.each(key):
+                        config = each.below("endpoint_config")
+                        self._endpoints.setdefault(config.text("cluster_name"), config)
+        return self._endpoints
+
+    # --- the rest
 
     def secrets(self) -> tuple[Secret, ...]:
-        """The names and states of secrets."""
-        raise NotImplementedError
+        """The names and states of secrets; their content is never looked at."""
+        return tuple(found for part in self._sections.get("Secrets", ()) for found in secret.secrets(part))
 
     def extensions(self) -> tuple[Extension, ...]:
         """Filter configurations that came by themselves (ECDS)."""
-        raise NotImplementedError
+        return tuple(
+            Extension(
+                name=config.text("name"),
+                type=type_name(config.below("typed_config")),
+                status=_status(each, "active"),
+                origin=each.origin,
+            )
+            for part in self._sections.get("Ecds", ())
+            for each in part.each("ecds_filters")
+            for config in (each.below("ecds_filter"),)
+        )
+
+    def scoped_routes(self) -> tuple[str, ...]:
+        """The names of the scoped route configurations."""
+        keys = ("inline_scoped_route_configs", "dynamic_scoped_route_configs")
+        parts = self._sections.get("ScopedRoutes", ())
+        return tuple(each.text("name") for part in parts for key in keys for each in part.each(key))
 
     def bootstrap(self) -> Bootstrap:
-        """Who the proxy is."""
-        raise NotImplementedError
+        """Who the proxy is; empty where the dump has no bootstrap."""
+        parts = self._sections.get("Bootstrap", ())
+        return self._once("bootstrap", "", lambda: bootstrap.bootstrap(parts[0] if parts else Json({}, self.source)))
+
+    def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
+        key = (kind, name)
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(T, self._made[key])
+
+
+class _Entry:
+    """Where a resource is in the document, before it is parsed."""
+
+    __slots__ = ("message", "status")
+
+    def __init__(self, message: Json, status: Status) -> None:
+        self.message = message
+        self.status = status
+
+
+def _section(part: Json) -> str:
+    """Which section a part of the dump is: by its type, else by its fields."""
+    kind = type_name(part).rpartition(".")[2].removesuffix("ConfigDump")
+    if kind in _SECTIONS:
+        return kind
+    fields = {"bootstrap": "Bootstrap", "dynamic_listeners": "Listeners", "dynamic_active_clusters": "Clusters"}
+    fields |= {"dynamic_route_configs": "Routes", "dynamic_endpoint_configs": "Endpoints"}
+    fields |= {"dynamic_active_secrets": "Secrets", "static_listeners": "Listeners", "static_clusters": "Clusters"}
+    return next((name for key, name in fields.items() if part.has(key)), kind or "Unknown")
+
+
+def _keep(into: dict[str, _Entry], each: Json, key: str, state: State, fallback: str = "") -> None:
+    """Remember a resource; the first of a name wins, except over one that is only warming."""
+    failure = _failure(each.below("error_state"))
+    message = each.below(key)
+    if not message and failure is not None:
+        message, state = each.below("error_state").below("failed_configuration"), "rejected"
+    name = message.text("name") or each.text("name") or fallback
+    old = into.get(name)
+    if old is None:
+        into[name] = _Entry(message, _status(each, state, failure))
+    elif state == "warming":
+        old.status = Status(
+            old.status.state, old.status.version, old.status.updated, failure, (*old.status.also, state)
+        )
+    elif fallback:
+        into[f"{name}#{fallback.rpartition('#')[2]}"] = _Entry(message, _status(each, state, failure))
+
+
+def _keep_states(into: dict[str, _Entry], each: Json) -> None:
+    """Remember a dynamic listener by its best state, and what became of later versions."""
+    failure = _failure(each.below("error_state"))
+    states: list[tuple[State, Json]] = [
+        (state, each.below(key)) for state, key in _STATES if each.below(key).has("listener")
+    ]
+    if states:
+        state, holder = states[0]
+        also = tuple(other for other, _ in states[1:])
+        status = Status(state, holder.text("version_info"), holder.text("last_updated"), failure, also)
+        message = holder.below("listener")
+    elif failure is not None:
+        message, status = each.below("error_state").below("failed_configuration"), _status(each, "rejected", failure)
+    else:
+        return
+    into[each.text("name") or message.text("name") or message.path] = _Entry(message, status)
+
+
+_STATES: tuple[tuple[State, str], ...] = (
+    ("active", "active_state"),
+    ("warming", "warming_state"),
+    ("draining", "draining_state"),
+)
+
+
+def _status(each: Json, state: State, failure: Failure | None = None) -> Status:
+    failure = failure or _failure(each.below("error_state"))
+    return Status(state, each.text("version_info"), each.text("last_updated"), failure)
+
+
+def _failure(message: Json) -> Failure | None:
+    if not message:
+        return None
+    return Failure(message.text("details"), message.text("version_info"), message.text("last_update_attempt"))
+
+
+def _ports(message: Json) -> Iterator[int]:
+    """The ports of a listener, without parsing the rest of it."""
+    yield message.at("address", "socket_address").whole("port_value")
+    for extra in message.each("additional_addresses"):
+        yield extra.at("address", "socket_address").whole("port_value")
 
 
 def parse(content: bytes | str, source: str) -> ConfigDump:
     """Read a config dump (``/config_dump?include_eds``); BadInput names the place where it is broken."""
-    raise NotImplementedError
+    return read(_loaded(content, source), source)
+
+
+def read(document: object, source: str) -> ConfigDump:
+    """Read a config dump that is parsed as JSON already."""
+    if not isinstance(document, dict):
+        raise BadInput(f"{source}: not a config dump: it should be a JSON object", hint=_HINT)
+    root = Json(document, source)
+    if not root.has("configs") and root.has("config_dump"):
+        root = root.below("config_dump")
+    if not root.has("configs"):
+        raise BadInput(f"{source}: not a config dump: it has no 'configs'", hint=_HINT)
+    return ConfigDump(root)
+
+
+_HINT = "make one with: kubectl exec POD -c istio-proxy -- pilot-agent request GET 'config_dump?include_eds'"
+
+
+def _loaded(content: bytes | str, source: str) -> object:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}", hint=_HINT) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{source}: not valid JSON: {error}", hint=_HINT) from error
+
+
+def addresses(found: Iterable[Listener]) -> tuple[str, ...]:
+    """The addresses of listeners, each once."""
+    return tuple(dict.fromkeys(canonical(str(a)) for each in found for a in each.addresses))

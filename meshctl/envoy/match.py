@@ -4,12 +4,32 @@
 it says so in `Match.undecided_because` and stops there.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from meshctl.envoy import filter_chain, filters, ip, listener, rewrite, route_match, tls, upstream
+from meshctl.envoy import virtual_host as hosts
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import FilterChain, HttpManager, Listener, PolicyRef, Route, RouteConfig, TcpProxy, VirtualHost
+from meshctl.envoy.filters import Verdict
+from meshctl.envoy.model import (
+    Address,
+    DirectResponse,
+    FilterChain,
+    Forward,
+    HttpManager,
+    Listener,
+    Opaque,
+    Passes,
+    Rbac,
+    Redirect,
+    Route,
+    RouteConfig,
+    Target,
+    TcpProxy,
+    VirtualHost,
+)
+from meshctl.envoy.request import Request
 from meshctl.origin import Origin
 
 Error: TypeAlias = Literal[
@@ -59,30 +79,6 @@ class Step:
     what: str
     chosen: str
     because: str
-    origin: Origin | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What one filter does with the request, in the order of the filters.
-
-    ``answers``: the filter answers with `status` (an HTTP filter) or closes (a network filter: `status` None) for
-    `share` of the requests; ``delays``: holds `share` of them for `delay_s`; ``undecided``: may answer, `because` says
-    what is not known; ``not-modelled``: a filter that meshctl does not know. A `shadow` verdict is only counted.
-    """
-
-    filter: str
-    type: str
-    decision: Literal["passes", "answers", "delays", "undecided", "not-modelled"]
-    because: str
-    status: int | None = None
-    flags: str | None = None
-    details: str = ""
-    share: float = 1.0
-    delay_s: float | None = None
-    policy: PolicyRef | None = None
-    policy_name: str = ""
-    shadow: bool = False
     origin: Origin | None = None
 
 
@@ -136,6 +132,505 @@ class Match:
         return reached[0] if len(reached) == 1 else None
 
 
-def match(dump: ConfigDump, query: Query) -> Match:
-    """Follow a request through one proxy's configuration."""
-    raise NotImplementedError
+class _Stop(Exception):
+    """Nothing after this decision is reached."""
+
+
+class _Walk:
+    """One request on its way through one proxy; collects what becomes a Match."""
+
+    def __init__(self, dump: ConfigDump, query: Query, live: upstream.Live | None) -> None:
+        self.dump = dump
+        self.query = query
+        self.live = live
+        self.found: Match = Match(query=query)
+        self.steps: list[Step] = []
+        self.open: list[str] = []
+        self.verdicts: list[Verdict] = []
+
+    # --- recording
+
+    def step(self, what: str, chosen: str, because: str, origin: Origin | None = None) -> None:
+        """Record a decision."""
+        self.steps.append(Step(what, chosen, because, origin))
+
+    def note(self, **fields: object) -> None:
+        """Record what was reached."""
+        self.found = replace(self.found, **fields)  # type: ignore[arg-type]
+
+    def fail(self, error: Error, what: str, because: str, origin: Origin | None = None, **fields: object) -> _Stop:
+        """Record where matching fails; to be raised."""
+        self.step(what, "", because, origin)
+        self.note(error=error, forwards=False, **fields)
+        return _Stop()
+
+    def undecided(self, because: str) -> None:
+        """Record what cannot be told."""
+        if because not in self.open:
+            self.open.append(because)
+        self.note(forwards=None)
+
+    def give_up(self, what: str, because: str, origin: Origin | None = None) -> _Stop:
+        """Record that what follows depends on something unknown; to be raised."""
+        self.step(what, "", because, origin)
+        self.undecided(because)
+        return _Stop()
+
+    def result(self) -> Match:
+        """What was found, complete."""
+        return replace(
+            self.found,
+            steps=tuple(self.steps),
+            verdicts=tuple(self.verdicts),
+            undecided_because=tuple(self.open),
+        )
+
+    # --- the connection
+
+    def run(self) -> Match:
+        """Walk until something ends it."""
+        try:
+            where = self.listener()
+            connection = self.inspect(where)
+            chain = self.chain(where, connection)
+            terminated = self.handshake(chain)
+            self.network(chain, connection, terminated)
+        except _Stop:
+            pass
+        return self.result()
+
+    def listener(self) -> Listener:
+        """Choose the listener."""
+        query = self.query
+        found, because, entry = _listener(self.dump, query)
+        self.note(entry=entry)
+        rejected = next(
+            (one for one in self.dump.rejected() if listener.at((one,), query.address, query.port)[0] is not None), None
+        )
+        if found is None:
+            if rejected is not None and rejected.status.failure is not None:
+                why = f"Envoy rejected {rejected.name}: {rejected.status.failure.details}"
+                raise self.fail("config-rejected", "listener", why, rejected.origin)
+            raise self.fail("no-listener", "listener", because)
+        if rejected is not None and rejected.status.failure is not None and found is entry:
+            because += f"; Envoy rejected {rejected.name}, which was meant for it: {rejected.status.failure.details}"
+        elif found.status.failure is not None:
+            because += f"; this is an older version, since Envoy rejected a newer one: {found.status.failure.details}"
+        self.step("listener", found.name, because, found.origin)
+        self.note(listener=found)
+        return found
+
+    def inspect(self, where: Listener) -> filter_chain.Connection:
+        """What the listener filters find out before a chain is chosen."""
+        query = self.query
+        looks = listener.inspectors(where, query.port)
+        for unknown in looks.unknown:
+            self.undecided(f"the listener filter {unknown} is not modelled")
+        transport, name, protocols, because = _inspected(query, looks)
+        if looks.tls or looks.http or looks.tls is None or looks.http is None:
+            shown = " ".join(filter(None, (transport or "unknown", name, ",".join(protocols or ()))))
+            self.step("listener filters", shown, because, where.origin)
+        return filter_chain.Connection(
+            address=query.address,
+            port=query.port,
+            server_name=name,
+            transport=transport,
+            protocols=protocols,
+            source=query.source,
+            source_port=query.source_port,
+        )
+
+    def chain(self, where: Listener, connection: filter_chain.Connection) -> FilterChain:
+        """Choose the filter chain."""
+        if where.matcher is not None:
+            raise self.give_up(
+                "filter chain", "the listener's filter_chain_matcher is not modelled", where.matcher.origin
+            )
+        choice = filter_chain.choose(where.chains.get(), where.default_chain.get(), connection)
+        if choice.undecided:
+            raise self.give_up("filter chain", choice.undecided, where.origin)
+        if choice.rejected:
+            raise self.fail("config-rejected", "filter chain", choice.because, where.origin)
+        if choice.chain is None:
+            raise self.fail("no-filter-chain", "filter chain", choice.because, where.origin, flags="NR")
+        chosen = choice.chain
+        shown = chosen.name or ("(the default chain)" if chosen.default else "(unnamed)")
+        self.step("filter chain", shown, choice.because, chosen.origin)
+        self.note(filter_chain=chosen)
+        return chosen
+
+    def handshake(self, chain: FilterChain) -> bool:
+        """Whether the chain ends the client's TLS; stops where the handshake fails."""
+        socket = chain.transport_socket.get()
+        if socket.tls is None and socket.opaque is None:
+            if self.query.tls != "plaintext":
+                self.step("tls", "passed on", "the chain does not end TLS: it sees encrypted bytes", chain.origin)
+            return False
+        fits, because = tls.client_fits(socket, self.query.tls)
+        if fits is None:
+            raise self.give_up("tls", because, chain.origin)
+        if not fits:
+            raise self.fail("tls-mismatch", "tls", because, chain.origin)
+        certificate = ", ".join(socket.tls.certificates) if socket.tls is not None else ""
+        self.step("tls", f"ended here with {certificate or 'a certificate'}", because, chain.origin)
+        return True
+
+    def network(self, chain: FilterChain, connection: filter_chain.Connection, terminated: bool) -> None:
+        """The network filters in order, up to the one that takes the bytes."""
+        request = self.request(connection, terminated)
+        sni_cluster = False
+        for each in chain.filters.get():
+            config = each.config.get()
+            match config:
+                case HttpManager():
+                    self.note(manager=config)
+                    self.http(config, request)
+                    return
+                case TcpProxy():
+                    self.tcp(config, request.server_name if sni_cluster else "")
+                    return
+                case Rbac():
+                    for verdict in filters.rbac_verdicts(each.name, each.type, config, request, {}, each.origin):
+                        self.judge(verdict)
+                case Passes():
+                    continue
+                case Opaque():
+                    if each.type == filters.SNI_CLUSTER:
+                        sni_cluster = True
+                        continue
+                    self.verdicts.append(filters.not_modelled(each.name, each.type, each.origin))
+                    self.undecided(f"the network filter {each.name} ({each.type or 'no type'}) is not modelled")
+        if self.open:
+            return
+        self.step("network filters", "", "the chain has no filter that takes the bytes: Envoy closes it", chain.origin)
+        self.note(forwards=False)
+
+    def request(self, connection: filter_chain.Connection, terminated: bool) -> Request:
+        """The request as filters see it, its host and path not yet normalised."""
+        query = self.query
+        headers: dict[str, tuple[str, ...]] = {}
+        for name, value in query.headers:
+            headers[name.lower()] = (*headers.get(name.lower(), ()), value)
+        principal = query.principal if query.tls == "mtls" else ""
+        return Request(
+            address=query.address,
+            port=query.port,
+            source=query.source,
+            remote=query.source,
+            server_name=connection.server_name,
+            tls=query.tls,
+            terminated=terminated,
+            principal=principal,
+            http=False,
+            method=query.method,
+            host=query.host or "",
+            path=query.path,
+            headers=headers,
+        )
+
+    def judge(self, verdict: Verdict) -> bool:
+        """Record a filter's verdict; whether it ends the request for sure."""
+        self.verdicts.append(verdict)
+        if verdict.shadow or verdict.decision in ("passes", "delays"):
+            return False
+        if verdict.decision in ("undecided", "not-modelled"):
+            self.undecided(verdict.because)
+            return False
+        if verdict.share < 1.0:
+            return False
+        sure = not self.open
+        if self.found.forwards is not False or self.found.status is None:
+            self.step("filter", verdict.filter, verdict.because, verdict.origin)
+        if sure and not self.answered():
+            self.note(status=verdict.status, flags=verdict.flags, details=verdict.details)
+        self.note(forwards=False)
+        return True
+
+    def answered(self) -> bool:
+        """Whether a filter has answered for sure already."""
+        return any(v.decision == "answers" and v.share == 1.0 and not v.shadow for v in self.verdicts[:-1])
+
+    # --- TCP
+
+    def tcp(self, proxy: TcpProxy, server_name: str) -> None:
+        """Send the bytes on."""
+        self.note(tcp_proxy=proxy, action="tcp")
+        targets = proxy.targets
+        if server_name:
+            targets = (Target(cluster=server_name),)
+            self.step("cluster", server_name, "the sni_cluster filter takes the server name for it", proxy.origin)
+        self.send(targets, proxy.origin, http=False)
+
+    # --- HTTP
+
+    def http(self, manager: HttpManager, raw: Request) -> None:
+        """A connection manager: host, route, filters."""
+        request = self.decoded(manager, raw)
+        config = self.routes(manager)
+        host = self.virtual_host(config, request)
+        refused = self.refused_for_plaintext(host, request)
+        chosen = None if refused else self.route(host, request)
+        self.filter(manager, request, config, host, chosen)
+        if refused:
+            self.answer(301, None, "direct_response")
+            raise _Stop
+        if chosen is None:
+            raise _Stop
+        self.act(chosen, request)
+
+    def decoded(self, manager: HttpManager, raw: Request) -> Request:
+        """The request as routes see it; stops where the bytes are no HTTP."""
+        query = self.query
+        if query.tls != "plaintext" and not raw.terminated:
+            because = "TLS bytes reach an HTTP connection manager that does not end TLS: they are no HTTP"
+            raise self.fail("protocol-error", "http", because, manager.origin, flags="DPE")
+        if query.protocol == "tcp":
+            because = "bytes that are no HTTP reach an HTTP connection manager"
+            raise self.fail("protocol-error", "http", because, manager.origin, status=400, flags="DPE")
+        if {"HTTP1": "http2", "HTTP2": "http"}.get(manager.codec) == query.protocol:
+            because = f"the connection manager only speaks {manager.codec}"
+            raise self.fail("protocol-error", "http", because, manager.origin, flags="DPE")
+        path = rewrite.path_seen(manager, raw.path)
+        if path is None:
+            self.step("http", "", f"the path {raw.path} is refused by path normalisation", manager.origin)
+            self.answer(400, None, "path_normalization_failed")
+            raise _Stop
+        headers = dict(raw.headers)
+        if manager.use_remote_address and manager.trusted_hops == 0:
+            headers.pop("x-forwarded-proto", None)
+        host = rewrite.host_seen(manager, raw.host, raw.port)
+        remote = _remote(manager, raw)
+        return replace(raw, http=True, host=host, path=path, headers=headers, remote=remote)
+
+    def routes(self, manager: HttpManager) -> RouteConfig:
+        """The route configuration of a connection manager."""
+        if manager.scoped is not None:
+            raise self.give_up("route config", f"{manager.scoped.text} are not modelled", manager.scoped.origin)
+        if manager.rds:
+            self.note(route_config_name=manager.rds)
+            found = self.dump.route_config(manager.rds)
+            if found is None and not self.dump.has("Routes"):
+                raise self.give_up("route config", "the dump has no route configurations", manager.origin)
+            if found is None:
+                because = f"the proxy has not got a route configuration {manager.rds}: it answers 404"
+                self.answer(404, "NR", "route_not_found")
+                raise self.fail("no-virtual-host", "route config", because, manager.origin)
+            because = "the connection manager gets its routes by this name (RDS)"
+            if found.status.failure is not None:
+                because += f"; a newer version was rejected: {found.status.failure.details}"
+        else:
+            found = manager.inline_routes.get()
+            if found is None:
+                raise self.give_up(
+                    "route config", "the connection manager has no routes that are known", manager.origin
+                )
+            because = "it stands in the connection manager"
+        for odd in found.unsupported:
+            self.undecided(f"{odd} of the route configuration is not modelled")
+        self.step("route config", found.name, because, found.origin)
+        self.note(route_config=found, route_config_name=found.name or manager.rds or None)
+        return found
+
+    def virtual_host(self, config: RouteConfig, request: Request) -> VirtualHost | None:
+        """Choose the virtual host."""
+        found, because = hosts.choose(config, request)
+        if found is None:
+            self.step("virtual host", "", because, config.origin)
+            self.note(error="no-virtual-host", forwards=False)
+            return None
+        self.step("virtual host", found.name, because, found.origin)
+        self.note(virtual_host=found)
+        return found
+
+    def refused_for_plaintext(self, host: VirtualHost | None, request: Request) -> bool:
+        """Whether the virtual host wants TLS and the client has none."""
+        if host is None or host.require_tls == "NONE" or request.scheme == "https":
+            return False
+        if host.require_tls == "EXTERNAL_ONLY":
+            self.undecided("the virtual host requires TLS of external clients: whether this one is, is not known")
+            return False
+        because = "the virtual host requires TLS: the proxy redirects to https"
+        self.step("route", "", because, host.origin)
+        place = f"https://{request.host}{request.path}"
+        self.note(error="tls-redirect", forwards=False, action="redirect", location=place)
+        return True
+
+    def route(self, host: VirtualHost | None, request: Request) -> Route | None:
+        """Choose the route; where chance decides, the other ways become alternatives."""
+        if host is None:
+            return None
+        for odd in host.unsupported:
+            raise self.give_up("route", f"the virtual host's {odd} is not modelled", host.origin)
+        passed = 0
+        for each in host.routes.get():
+            fits = route_match.holds(each.match, request)
+            if fits is None:
+                because = f"whether the route {each.name} ({route_match.shown(each.match)}) fits cannot be told"
+                raise self.give_up("route", because, each.origin)
+            share = route_match.chance(each.match) if fits else 0.0
+            if share == 0.0:
+                passed += 1
+                continue
+            if share < 1.0:
+                self.undecided(f"the route {each.name or '(unnamed)'} takes {share:.4g} of the requests, by chance")
+            because = route_match.shown(each.match) + (f", after {passed} that do not fit" if passed else "")
+            self.step("route", each.name or "(unnamed)", because, each.origin)
+            self.note(route=each)
+            return each
+        self.step("route", "", f"none of its {passed} routes fits {request.path}", host.origin)
+        self.note(error="no-route", forwards=False)
+        return None
+
+    def filter(
+        self,
+        manager: HttpManager,
+        request: Request,
+        config: RouteConfig,
+        host: VirtualHost | None,
+        chosen: Route | None,
+    ) -> None:
+        """The HTTP filters in order; stops where one answers. The router, which knows of no route, is the last."""
+        for verdict in filters.judge(manager, request, config, host, chosen, self.query.at):
+            if self.judge(verdict):
+                raise _Stop
+        if host is None or (chosen is None and self.found.error == "no-route"):
+            self.answer(404, "NR", "route_not_found")
+            raise _Stop
+
+    def answer(self, status: int, flags: str | None, details: str) -> None:
+        """The proxy answers by itself, unless something before may have."""
+        if not self.open:
+            self.note(status=status, flags=flags, details=details)
+        self.note(forwards=False)
+
+    def act(self, chosen: Route, request: Request) -> None:
+        """Do what the route says."""
+        match chosen.action:
+            case Redirect() as redirect:
+                place = rewrite.location(redirect, chosen.match, request)
+                self.step("action", f"redirect to {place}", "the route says so", chosen.origin)
+                self.note(action="redirect", location=place)
+                self.answer(redirect.status, None, "direct_response")
+            case DirectResponse(status):
+                self.step("action", f"answer {status}", "the route says so", chosen.origin)
+                self.note(action="direct_response")
+                self.answer(status, None, "direct_response")
+            case Opaque(text):
+                raise self.give_up("action", f"{text} is not modelled", chosen.origin)
+            case Forward() as forward:
+                self.note(action="http")
+                if forward.opaque is not None:
+                    raise self.give_up("cluster", f"{forward.opaque.text} is not modelled", chosen.origin)
+                targets = tuple(_resolved(t, request) for t in forward.targets)
+                self.send(targets, chosen.origin, http=True, missing=forward.not_found_status)
+
+    # --- upstream
+
+    def send(self, targets: tuple[Target, ...], origin: Origin, *, http: bool, missing: int = 503) -> None:
+        """Which clusters get it, and whether any can."""
+        total = sum(t.weight for t in targets) or 1
+        shares = tuple(Share(t.cluster, t.weight, t.weight / total) for t in targets)
+        self.note(clusters=shares)
+        ends = [self.upstream(t, share) for t, share in zip(targets, shares, strict=True) if share.probability > 0]
+        if not ends:
+            self.step("cluster", "", "no cluster has any weight", origin)
+            return
+        dead = [end for end in ends if end.flags is not None]
+        if len(dead) == len(ends):
+            status = (missing if dead[0].verdict == "no-cluster" else 503) if http else None
+            if not self.open:
+                self.note(status=status, flags=dead[0].flags, details=dead[0].details if http else "")
+            self.note(forwards=False)
+        elif any(end.verdict == "undecided" for end in ends):
+            self.note(forwards=None)
+        elif not self.open:
+            self.note(forwards=True)
+
+    def upstream(self, target: Target, share: Share) -> upstream.Upstream:
+        """What becomes of the requests that one cluster gets."""
+        place = Address(self.query.address, self.query.port)
+        end = upstream.choose(self.dump, target.cluster, destination=place, criteria=target.metadata, live=self.live)
+        part = f"{share.probability:.4g} of the requests; " if share.probability < 1 else ""
+        self.step("cluster", target.cluster, f"{part}{end.because}", end.cluster.origin if end.cluster else None)
+        return end
+
+
+def _listener(dump: ConfigDump, query: Query) -> tuple[Listener | None, str, Listener | None]:
+    """The listener for a query, why, and the one through which a redirected connection came in."""
+    serving = dump.serving(query.port)
+    if query.direction == "gateway":
+        found, because = listener.at((one for one in serving if one.bind), query.address, query.port)
+        return found, because, None
+    entry = listener.entry(dump.serving(), query.direction)
+    if entry is None:
+        found, because = listener.at((one for one in serving if one.bind), query.address, query.port)
+        return found, f"no listener takes redirected connections; {because}", None
+    reachable = any(a.host == ip.wildcard(query.address) for a in entry.addresses) or query.direction == "inbound"
+    if query.direction == "inbound":
+        return entry, "redirected inbound connections come in here, and it keeps them", entry
+    found, because = listener.at(serving, query.address, query.port)
+    if found is not None:
+        return found, f"{because} ({entry.name} hands it over by its original destination)", entry
+    if not reachable:
+        return None, f"{because}, and {entry.name} does not listen on {ip.wildcard(query.address)}", entry
+    return entry, f"{because}, so {entry.name} keeps it", entry
+
+
+def _inspected(query: Query, looks: listener.Inspectors) -> tuple[str | None, str, tuple[str, ...] | None, str]:
+    """Transport, server name and application protocols as the inspectors report them; None is not known."""
+    if query.tls != "plaintext":
+        if looks.tls:
+            return "tls", server_name(query), offered_alpn(query), "the TLS inspector reads the ClientHello"
+        if looks.tls is None:
+            return None, server_name(query), None, "whether the TLS inspector runs for this port cannot be told"
+        return "raw_buffer", "", (), "no TLS inspector runs for this port, so TLS is not noticed"
+    if query.protocol == "tcp" or looks.http is False:
+        because = "the bytes are no HTTP" if looks.http else "no inspector recognises an application protocol"
+        return "raw_buffer", "", (), because
+    if looks.http is None:
+        return "raw_buffer", "", None, "whether the HTTP inspector runs for this port cannot be told"
+    protocol = "h2c" if query.protocol == "http2" else "http/1.1"
+    return "raw_buffer", "", (protocol,), "the HTTP inspector recognises the first bytes"
+
+
+def server_name(query: Query) -> str:
+    """The server name that a TLS client sends: its own TLS names the host, unless told otherwise."""
+    if query.sni is not None:
+        return query.sni.lower()
+    if query.tls == "tls" and query.host and ip.parsed(rewrite.without_port(query.host)) is None:
+        return rewrite.without_port(query.host).lower()
+    return ""
+
+
+def offered_alpn(query: Query) -> tuple[str, ...]:
+    """The application protocols that a TLS client offers: as given, else what Istio's proxies offer.
+
+    Source: istio.alpn's overrides (pilot/pkg/xds/filters, 1.12 to 1.30). A client's own TLS offers none by default.
+    """
+    if query.alpn or query.tls != "mtls":
+        return query.alpn
+    return {"http": ("istio-http/1.1", "istio", "http/1.1"), "http2": ("istio-h2", "istio", "h2")}.get(
+        query.protocol, ("istio",)
+    )
+
+
+def _remote(manager: HttpManager, raw: Request) -> str | None:
+    """The client's address as ``remote_ip`` means it: from X-Forwarded-For where that is trusted."""
+    trusted = manager.trusted_hops - (1 if manager.use_remote_address else 0)
+    values = ",".join(raw.headers.get("x-forwarded-for", ()))
+    if trusted < 0 or not values:
+        return raw.source
+    hops = [hop.strip() for hop in values.split(",")]
+    return hops[-1 - trusted] if trusted < len(hops) else raw.source
+
+
+def _resolved(target: Target, request: Request) -> Target:
+    """A target whose cluster a header names."""
+    if not target.from_header:
+        return target
+    return replace(target, cluster=next(iter(request.values(target.from_header)), ""))
+
+
+def match(dump: ConfigDump, query: Query, *, live: upstream.Live | None = None) -> Match:
+    """Follow a request through one proxy's configuration; `live` is what ``/clusters`` said of its endpoints."""
+    return _Walk(dump, query, live).run()

@@ -138,13 +138,13 @@ class Tls:
 
     @property
     def istio_mutual(self) -> bool:
-        """Whether this is Istio's mutual TLS: the workload's own certificate, which istiod's agent names ``default``."""
+        """Whether this is Istio's mutual TLS: the workload's own certificate, which Istio names ``default``."""
         return self.certificates[:1] == ("default",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportSocket:
-    """How bytes are put on the wire; `tls` None is plain TCP unless `opaque` names a socket that meshctl cannot read."""
+    """How bytes are put on the wire; without `tls` it is plain TCP, unless `opaque` names a socket of another kind."""
 
     name: str = ""
     tls: Tls | None = None
@@ -488,12 +488,32 @@ class TcpProxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueMatch:
+    """``ValueMatcher``: what a metadata value must be; ``one_of`` asks for one element of a list."""
+
+    kind: Literal["string", "one_of", "or", "present", "bool", "null", "unknown"]
+    parts: tuple["ValueMatch", ...] = ()
+    match: StringMatch | None = None
+    flag: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataMatch:
+    """A value that an earlier filter left in the request's dynamic metadata, e.g. a token's claim."""
+
+    filter: str
+    path: tuple[str, ...]
+    value: ValueMatch
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A boolean expression over a request: `kind` says how `parts` are joined, or what a leaf compares."""
 
     kind: str
     parts: tuple["Rule", ...] = ()
-    match: StringMatch | NamedMatch | None = None
+    match: StringMatch | NamedMatch | MetadataMatch | None = None
     text: str = ""
     number: tuple[int, int] = (0, 0)
 
@@ -561,6 +581,7 @@ class JwtProvider:
     payload_key: str = ""
     claim_headers: tuple[tuple[str, str], ...] = ()
     clock_skew_s: int = 60
+    space_delimited: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
 
 
@@ -720,8 +741,11 @@ class Cluster:
     @property
     def parts(self) -> tuple[str, str, str, str] | None:
         """Direction, port, subset and host of a name as Istio writes it (``outbound|80|v1|reviews.ns.svc...``)."""
-        parts = tuple(self.name.split("|", 3))
-        return parts if len(parts) == 4 and parts[0] in ("outbound", "inbound") else None  # type: ignore[return-value]
+        match self.name.split("|", 3):
+            case [("outbound" | "inbound") as direction, port, subset, host]:
+                return direction, port, subset, host
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -733,7 +757,6 @@ class Secret:
     state: State
     updated: str = ""
     version: str = ""
-    certificate: str = ""
     failure: Failure | None = None
     origin: Origin
 

@@ -1,4 +1,4 @@
-"""Reading Envoy's JSON: protobuf messages as the admin interface prints them, or as ``istioctl proxy-config -o json`` does.
+"""Reading Envoy's JSON: protobuf messages as the admin interface or ``istioctl proxy-config -o json`` prints them.
 
 An absent field has its proto3 default. A field of the wrong type is broken input and raises BadInput with its JSON
 path; a field that meshctl does not know is never looked at, so a newer Envoy's dump reads as well.
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Deferred(Generic[T]):
-    """A part of a model that is parsed when it is first asked for; one lookup reads a few of a dump's thousand parts."""
+    """A part of a model, parsed when it is first asked for: one lookup reads a few of a dump's thousand parts."""
 
     __slots__ = ("_done", "_make", "_value")
 
@@ -44,7 +44,7 @@ class Deferred(Generic[T]):
 
 @cache
 def camel(key: str) -> str:
-    """The name that protobuf's other JSON form gives a field: ``route_config`` is ``routeConfig`` in istioctl's output."""
+    """A field's name in protobuf's other JSON form: ``route_config`` is ``routeConfig`` in istioctl's output."""
     head, *tail = key.split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in tail)
 

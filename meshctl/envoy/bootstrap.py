@@ -1,0 +1,48 @@
+"""The bootstrap: who a proxy says it is, and with what it was started."""
+
+from collections.abc import Mapping
+
+from meshctl.envoy import listener
+from meshctl.envoy.model import Bootstrap
+from meshctl.envoy.reading import Json
+
+
+def bootstrap(section: Json) -> Bootstrap:
+    """Read ``BootstrapConfigDump``; the node's metadata is what istio-proxy's environment made of the pod."""
+    message = section.below("bootstrap")
+    node = message.below("node")
+    metadata = node.below("metadata")
+    version = node.below("user_agent_build_version").below("version")
+    admin = listener.address(message.below("admin").below("address"))
+    static = message.below("static_resources")
+    return Bootstrap(
+        node_id=node.text("id"),
+        cluster=node.text("cluster"),
+        proxy_type=node.text("id").partition("~")[0],
+        ips=tuple(ip for ip in str(metadata.value("INSTANCE_IPS") or "").split(",") if ip),
+        namespace=_word(metadata, "NAMESPACE"),
+        istio_version=_word(metadata, "ISTIO_VERSION"),
+        envoy_version=".".join(str(version.whole(part)) for part in ("major_number", "minor_number", "patch"))
+        if version
+        else "",
+        trust_domain=_word(metadata, "MESH_ID"),
+        interception_mode=_word(metadata, "INTERCEPTION_MODE"),
+        service_account=_word(metadata, "SERVICE_ACCOUNT"),
+        labels=_words(metadata.value("LABELS")),
+        metadata=dict(metadata.raw),
+        admin_port=admin.port if admin is not None and admin.kind == "socket" else None,
+        clusters=tuple(c.text("name") for c in static.each("clusters")),
+        listeners=tuple(one.text("name") or "(unnamed)" for one in static.each("listeners")),
+        origin=message.origin,
+    )
+
+
+def _word(metadata: Json, key: str) -> str:
+    found = metadata.raw.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def _words(raw: object) -> Mapping[str, str]:
+    if not isinstance(raw, dict):
+        return {}
+    return {str(key): str(value) for key, value in raw.items() if isinstance(value, str)}

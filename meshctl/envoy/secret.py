@@ -1,0 +1,42 @@
+"""Secrets by name and state; what is in them is never read from a dump."""
+
+from collections.abc import Iterator
+
+from meshctl.envoy.model import Failure, Secret, State
+from meshctl.envoy.reading import Json
+
+_LISTS: tuple[tuple[str, State], ...] = (
+    ("static_secrets", "static"),
+    ("dynamic_active_secrets", "active"),
+    ("dynamic_warming_secrets", "warming"),
+)
+
+
+def secrets(section: Json) -> Iterator[Secret]:
+    """The secrets of ``SecretsConfigDump``."""
+    for key, state in _LISTS:
+        for each in section.each(key):
+            yield _secret(each, state)
+
+
+def _secret(each: Json, state: State) -> Secret:
+    message = each.below("secret")
+    error = each.below("error_state")
+    kind = "unknown"
+    for key, word in (
+        ("tls_certificate", "certificate"),
+        ("validation_context", "trust"),
+        ("session_ticket_keys", "key"),
+        ("generic_secret", "key"),
+    ):
+        if message.has(key):
+            kind = word
+    return Secret(
+        name=each.text("name") or message.text("name"),
+        kind=kind,  # type: ignore[arg-type]
+        state=state,
+        updated=each.text("last_updated"),
+        version=each.text("version_info"),
+        failure=Failure(error.text("details")) if error else None,
+        origin=each.origin,
+    )

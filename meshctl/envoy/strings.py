@@ -1,0 +1,198 @@
+"""Matching text: string matchers, header, query and cookie matchers (``envoy.type.matcher.v3``), regular expressions.
+
+Regular expressions are RE2, and match the whole text (Envoy, ``RegexMatcher``: "the entire value must match").
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from meshctl.envoy.model import Fraction, NamedMatch, PresentMatch, RangeMatch, StringMatch
+from meshctl.envoy.reading import Json
+
+_KINDS = ("exact", "prefix", "suffix", "contains")
+
+
+def string_match(message: Json) -> StringMatch:
+    """Read a ``StringMatcher``."""
+    ignore_case = message.flag("ignore_case")
+    for kind in _KINDS:
+        if message.has(kind):
+            return StringMatch(kind, message.text(kind), ignore_case)  # type: ignore[arg-type]
+    if message.has("safe_regex"):
+        return StringMatch("regex", message.at("safe_regex").text("regex"))
+    if message.has("regex"):
+        return StringMatch("regex", message.text("regex"))
+    return StringMatch("unknown", ", ".join(sorted(message.raw)) or "nothing")
+
+
+def header_match(message: Json) -> NamedMatch:
+    """Read a ``HeaderMatcher``, in the forms of 1.12 (``exact_match`` ...) and of today (``string_match``)."""
+    return NamedMatch(
+        message.text("name").lower(),
+        _header_kind(message),
+        invert=message.flag("invert_match"),
+        missing_is_empty=message.flag("treat_missing_header_as_empty"),
+    )
+
+
+def _header_kind(message: Json) -> StringMatch | RangeMatch | PresentMatch:
+    if message.has("string_match"):
+        return string_match(message.below("string_match"))
+    for kind in _KINDS:
+        if message.has(f"{kind}_match"):
+            return StringMatch(kind, message.text(f"{kind}_match"))  # type: ignore[arg-type]
+    if message.has("safe_regex_match"):
+        return StringMatch("regex", message.below("safe_regex_match").text("regex"))
+    if message.has("range_match"):
+        span = message.below("range_match")
+        return RangeMatch(span.whole("start"), span.whole("end"))
+    if message.has("present_match"):
+        return PresentMatch(message.flag("present_match"))
+    known = {"name", "invert_match", "treat_missing_header_as_empty", "invertMatch", "treatMissingHeaderAsEmpty"}
+    if unknown := sorted(set(message.raw) - known):
+        return StringMatch("unknown", ", ".join(unknown))
+    return PresentMatch()
+
+
+def query_match(message: Json) -> NamedMatch:
+    """Read a ``QueryParameterMatcher``: without a kind it asks for the parameter to be there."""
+    if message.has("string_match"):
+        return NamedMatch(message.text("name"), string_match(message.below("string_match")))
+    return NamedMatch(message.text("name"), PresentMatch(message.flag("present_match", True)))
+
+
+def cookie_match(message: Json) -> NamedMatch:
+    """Read a ``CookieMatcher``."""
+    match = string_match(message.below("string_match"))
+    return NamedMatch(message.text("name"), match, invert=message.flag("invert_match"))
+
+
+def fraction(message: Json) -> Fraction | None:
+    """Read a ``RuntimeFractionalPercent`` or a ``FractionalPercent``; None where it is absent."""
+    if not message:
+        return None
+    if message.has("default_value"):
+        return Fraction(_share(message.below("default_value")), message.text("runtime_key"))
+    if message.has("runtime_key"):
+        return Fraction(0.0, message.text("runtime_key"))
+    return Fraction(_share(message))
+
+
+def _share(message: Json) -> float:
+    kinds = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
+    whole = kinds.get(message.choice("denominator", "HUNDRED", *kinds), 100)
+    return max(0.0, min(1.0, (message.number("numerator") or 0) / whole))
+
+
+def percent(message: Json) -> float | None:
+    """Read a ``FractionalPercent`` as 0..1; None where it is absent."""
+    return _share(message) if message else None
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error:
+        return None
+
+
+def regex_matches(pattern: str, text: str) -> bool | None:
+    """Whether a whole text matches an RE2 expression; None where RE2 refuses the expression."""
+    compiled = _compiled(pattern)
+    return None if compiled is None else compiled.fullmatch(text) is not None
+
+
+def regex_replace(pattern: str, substitution: str, text: str) -> str | None:
+    r"""Replace every match as RE2's GlobalReplace does (``\1`` is a group); None where RE2 refuses the expression."""
+    compiled = _compiled(pattern)
+    if compiled is None:
+        return None
+    import re2
+
+    try:
+        return str(compiled.sub(substitution, text))
+    except re2.error:
+        return None
+
+
+def holds(match: StringMatch, text: str) -> bool | None:
+    """Whether a text matches; None where the matcher is of a kind that meshctl does not know."""
+    value = match.value
+    if match.ignore_case:
+        value, text = value.lower(), text.lower()
+    match match.kind:
+        case "exact":
+            return text == value
+        case "prefix":
+            return text.startswith(value)
+        case "suffix":
+            return text.endswith(value)
+        case "contains":
+            return value in text
+        case "regex":
+            return regex_matches(match.value, text)
+        case "any":
+            return True
+        case "unknown":
+            return None
+
+
+def named_holds(match: NamedMatch, values: Iterable[str]) -> bool | None:
+    """Whether a header, parameter or cookie with these values matches; several are joined by a comma.
+
+    Source: Envoy, ``HeaderUtility::HeaderDataBaseImpl::matchesHeaders``: a value matcher never holds for a header that
+    is missing, inverted or not, unless missing counts as empty.
+    """
+    found = list(values)
+    if isinstance(match.match, PresentMatch):
+        there = bool(found) or match.missing_is_empty
+        return (there == match.match.present) != match.invert
+    if not found and not match.missing_is_empty:
+        return False
+    text = ",".join(found)
+    within = _in_range(match.match, text) if isinstance(match.match, RangeMatch) else holds(match.match, text)
+    return None if within is None else within != match.invert
+
+
+def _in_range(span: RangeMatch, text: str) -> bool:
+    try:
+        return span.start <= int(text) < span.end
+    except ValueError:
+        return False
+
+
+def shown(match: StringMatch) -> str:
+    """A string matcher in words."""
+    match match.kind:
+        case "exact":
+            return f"= {match.value}"
+        case "prefix":
+            return f"{match.value}*"
+        case "suffix":
+            return f"*{match.value}"
+        case "contains":
+            return f"*{match.value}*"
+        case "regex":
+            return f"~ {match.value}"
+        case "any":
+            return "anything"
+        case "unknown":
+            return f"({match.value}: not known to meshctl)"
+
+
+def named_shown(match: NamedMatch) -> str:
+    """A header, query or cookie matcher in words."""
+    sign = "not " if match.invert else ""
+    match match.match:
+        case PresentMatch(present):
+            return f"{match.name} {'is' if present != match.invert else 'is not'} there"
+        case RangeMatch(start, end):
+            return f"{sign}{match.name} in [{start},{end})"
+        case StringMatch() as text:
+            return f"{sign}{match.name} {shown(text)}"
