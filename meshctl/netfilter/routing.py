@@ -296,7 +296,7 @@ def _rule_prefix(item: dict[str, Any], key: str) -> Prefix | None:
 
 
 def given_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
-    """Addresses as a user gives them: ``172.17.0.7``, ``172.17.0.7/24``, ``eth1=10.0.0.1``; eth0 where none is named."""
+    """Addresses as a user gives them: ``172.17.0.7``, ``172.17.0.7/24``, ``eth1=10.0.0.1``; eth0 if none is named."""
     found: list[Address] = []
     for text in texts:
         interface, equals, rest = text.rpartition("=")
