@@ -208,7 +208,7 @@ def _jwt(
 
 def _fault(each: HttpFilter, config: Fault, request: Request, chosen: Route | None) -> Iterator[Verdict]:
     def verdict(decision: Literal["passes", "answers", "delays", "undecided"], because: str, **more: object) -> Verdict:
-        return Verdict(  # type: ignore[misc]
+        return Verdict(
             filter=each.name,
             type=each.type,
             decision=decision,

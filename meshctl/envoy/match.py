@@ -139,10 +139,14 @@ class _Stop(Exception):
 class _Walk:
     """One request on its way through one proxy; collects what becomes a Match."""
 
-    def __init__(self, dump: ConfigDump, query: Query, live: upstream.Live | None) -> None:
+    def __init__(
+        self, dump: ConfigDump, query: Query, live: upstream.Live | None, passed_over: frozenset[str] = frozenset()
+    ) -> None:
         self.dump = dump
         self.query = query
         self.live = live
+        self.passed_over = passed_over
+        self.others: tuple[Match, ...] = ()
         self.found: Match = Match(query=query)
         self.steps: list[Step] = []
         self.open: list[str] = []
@@ -183,6 +187,7 @@ class _Walk:
             steps=tuple(self.steps),
             verdicts=tuple(self.verdicts),
             undecided_because=tuple(self.open),
+            alternatives=self.others,
         )
 
     # --- the connection
@@ -278,7 +283,7 @@ class _Walk:
     def network(self, chain: FilterChain, connection: filter_chain.Connection, terminated: bool) -> None:
         """The network filters in order, up to the one that takes the bytes."""
         request = self.request(connection, terminated)
-        sni_cluster = False
+        sni_cluster = closed = False
         for each in chain.filters.get():
             config = each.config.get()
             match config:
@@ -287,11 +292,11 @@ class _Walk:
                     self.http(config, request)
                     return
                 case TcpProxy():
-                    self.tcp(config, request.server_name if sni_cluster else "")
+                    self.tcp(config, request.server_name if sni_cluster else "", closed)
                     return
                 case Rbac():
-                    for verdict in filters.rbac_verdicts(each.name, each.type, config, request, {}, each.origin):
-                        self.judge(verdict)
+                    judged = filters.rbac_verdicts(each.name, each.type, config, request, {}, each.origin)
+                    closed = any([self.judge(verdict) for verdict in judged]) or closed
                 case Passes():
                     continue
                 case Opaque():
@@ -352,14 +357,17 @@ class _Walk:
 
     # --- TCP
 
-    def tcp(self, proxy: TcpProxy, server_name: str) -> None:
-        """Send the bytes on."""
+    def tcp(self, proxy: TcpProxy, server_name: str, closed: bool) -> None:
+        """Send the bytes on, unless a filter has closed the connection."""
         self.note(tcp_proxy=proxy, action="tcp")
         targets = proxy.targets
         if server_name:
             targets = (Target(cluster=server_name),)
             self.step("cluster", server_name, "the sni_cluster filter takes the server name for it", proxy.origin)
-        self.send(targets, proxy.origin, http=False)
+        if closed:
+            self.note(clusters=_shared(targets))
+        else:
+            self.send(targets, proxy.origin, http=False)
 
     # --- HTTP
 
@@ -370,13 +378,13 @@ class _Walk:
         host = self.virtual_host(config, request)
         refused = self.refused_for_plaintext(host, request)
         chosen = None if refused else self.route(host, request)
-        self.filter(manager, request, config, host, chosen)
+        answered = self.filter(manager, request, config, host, chosen)
         if refused:
-            self.answer(301, None, "direct_response")
-            raise _Stop
-        if chosen is None:
-            raise _Stop
-        self.act(chosen, request)
+            self.answer(301, None, "direct_response", answered)
+        elif host is None or chosen is None:
+            self.answer(404, "NR", "route_not_found", answered)
+        else:
+            self.act(chosen, request, answered)
 
     def decoded(self, manager: HttpManager, raw: Request) -> Request:
         """The request as routes see it; stops where the bytes are no HTTP."""
@@ -468,11 +476,11 @@ class _Walk:
                 because = f"whether the route {each.name} ({route_match.shown(each.match)}) fits cannot be told"
                 raise self.give_up("route", because, each.origin)
             share = route_match.chance(each.match) if fits else 0.0
-            if share == 0.0:
+            if share == 0.0 or each.origin.path in self.passed_over:
                 passed += 1
                 continue
             if share < 1.0:
-                self.undecided(f"the route {each.name or '(unnamed)'} takes {share:.4g} of the requests, by chance")
+                self.branch(each, share)
             because = route_match.shown(each.match) + (f", after {passed} that do not fit" if passed else "")
             self.step("route", each.name or "(unnamed)", because, each.origin)
             self.note(route=each)
@@ -481,6 +489,15 @@ class _Walk:
         self.note(error="no-route", forwards=False)
         return None
 
+    def branch(self, chosen: Route, share: float) -> None:
+        """Chance decides about a route: follow the requests that it leaves as well."""
+        other = _Walk(self.dump, self.query, self.live, self.passed_over | {chosen.origin.path}).run()
+        rest = 1.0 - share
+        flat = (replace(other, probability=other.probability * rest, alternatives=()),)
+        flat += tuple(replace(each, probability=each.probability * rest) for each in other.alternatives)
+        self.others = flat
+        self.note(probability=share)
+
     def filter(
         self,
         manager: HttpManager,
@@ -488,33 +505,28 @@ class _Walk:
         config: RouteConfig,
         host: VirtualHost | None,
         chosen: Route | None,
-    ) -> None:
-        """The HTTP filters in order; stops where one answers. The router, which knows of no route, is the last."""
-        for verdict in filters.judge(manager, request, config, host, chosen, self.query.at):
-            if self.judge(verdict):
-                raise _Stop
-        if host is None or (chosen is None and self.found.error == "no-route"):
-            self.answer(404, "NR", "route_not_found")
-            raise _Stop
+    ) -> bool:
+        """The HTTP filters in order; whether one answers for sure. The router, which does what a route says, is last."""
+        return any(self.judge(v) for v in filters.judge(manager, request, config, host, chosen, self.query.at))
 
-    def answer(self, status: int, flags: str | None, details: str) -> None:
-        """The proxy answers by itself, unless something before may have."""
-        if not self.open:
+    def answer(self, status: int, flags: str | None, details: str, answered: bool = False) -> None:
+        """The proxy answers by itself, unless a filter before has, or may have."""
+        if not self.open and not answered:
             self.note(status=status, flags=flags, details=details)
         self.note(forwards=False)
 
-    def act(self, chosen: Route, request: Request) -> None:
-        """Do what the route says."""
+    def act(self, chosen: Route, request: Request, answered: bool) -> None:
+        """Do what the route says; where a filter has answered already, only say what it would have been."""
         match chosen.action:
             case Redirect() as redirect:
                 place = rewrite.location(redirect, chosen.match, request)
                 self.step("action", f"redirect to {place}", "the route says so", chosen.origin)
-                self.note(action="redirect", location=place)
-                self.answer(redirect.status, None, "direct_response")
+                self.note(action="redirect", location=None if answered else place)
+                self.answer(redirect.status, None, "direct_response", answered)
             case DirectResponse(status):
                 self.step("action", f"answer {status}", "the route says so", chosen.origin)
                 self.note(action="direct_response")
-                self.answer(status, None, "direct_response")
+                self.answer(status, None, "direct_response", answered)
             case Opaque(text):
                 raise self.give_up("action", f"{text} is not modelled", chosen.origin)
             case Forward() as forward:
@@ -522,14 +534,16 @@ class _Walk:
                 if forward.opaque is not None:
                     raise self.give_up("cluster", f"{forward.opaque.text} is not modelled", chosen.origin)
                 targets = tuple(_resolved(t, request) for t in forward.targets)
-                self.send(targets, chosen.origin, http=True, missing=forward.not_found_status)
+                if answered:
+                    self.note(clusters=_shared(targets))
+                else:
+                    self.send(targets, chosen.origin, http=True, missing=forward.not_found_status)
 
     # --- upstream
 
     def send(self, targets: tuple[Target, ...], origin: Origin, *, http: bool, missing: int = 503) -> None:
         """Which clusters get it, and whether any can."""
-        total = sum(t.weight for t in targets) or 1
-        shares = tuple(Share(t.cluster, t.weight, t.weight / total) for t in targets)
+        shares = _shared(targets)
         self.note(clusters=shares)
         ends = [self.upstream(t, share) for t, share in zip(targets, shares, strict=True) if share.probability > 0]
         if not ends:
@@ -622,6 +636,12 @@ def _remote(manager: HttpManager, raw: Request) -> str | None:
         return raw.source
     hops = [hop.strip() for hop in values.split(",")]
     return hops[-1 - trusted] if trusted < len(hops) else raw.source
+
+
+def _shared(targets: tuple[Target, ...]) -> tuple[Share, ...]:
+    """Targets with the probability that their weights make."""
+    total = sum(t.weight for t in targets) or 1
+    return tuple(Share(t.cluster, t.weight, t.weight / total) for t in targets)
 
 
 def _resolved(target: Target, request: Request) -> Target:

@@ -30,9 +30,9 @@ class Upstream:
     """What becomes of a request that a route sends to a cluster.
 
     ``ok``: one of `hosts` gets it. ``no-cluster`` (flag NC) and ``no-host`` (flag UH): the proxy answers 503, or
-    closes a TCP connection. ``unresolved``: the hosts are DNS names whose addresses the dump does not hold. ``undecided``: see
-    `because`. `out` are hosts that get nothing now, each with its reason. `panic`: too few are healthy, so health is
-    ignored.
+    closes a TCP connection. ``unresolved``: the hosts are DNS names, whose addresses the dump does not hold.
+    ``undecided``: see `because`. `out` are hosts that get nothing now, each with its reason. `panic`: too few are
+    healthy, so health is ignored.
     """
 
     name: str
