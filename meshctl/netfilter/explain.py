@@ -1,0 +1,224 @@
+"""Every rule explained: what it does, the part it plays, what asked for it, why its place matters, whether it is dead.
+
+Pure and cached by the rules' text: pods of one workload share almost all of their rules.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from meshctl.netfilter import wording
+from meshctl.netfilter.capture import FLAGS, Capture, Setting, split
+from meshctl.netfilter.dead import Dead, dead_rules
+from meshctl.netfilter.facts import facts
+from meshctl.netfilter.model import Chain, InInterface, Jump, Opaque, Rule, Ruleset, Table
+from meshctl.netfilter.roles import ROLES, foreign_owner, istio_chain, istio_table, plain_chain, role_of
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One rule explained.
+
+    `role` is a key of `ROLES` with `value` for it, empty for a rule that Istio does not write; then `foreign` names
+    the tool that it is from, or says that nobody is known to write it. `setting` is what asked for the rule.
+    """
+
+    meaning: str
+    role: str
+    value: str
+    setting: Setting | None
+    foreign: str
+    dead: Dead | None
+    opaque: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The rule's part in Istio's scheme, or whose it is."""
+        return ROLES[self.role].title.replace("{}", self.value) if self.role else self.foreign
+
+    @property
+    def place(self) -> str:
+        """Why its place in the chain matters; empty for a rule that Istio does not write."""
+        return ROLES[self.role].place if self.role else ""
+
+    @property
+    def missing(self) -> str:
+        """What goes wrong without it."""
+        return ROLES[self.role].missing.replace("{}", self.value) if self.role else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A rule with its place and its explanation; `number` is 1-based in the chain."""
+
+    table: Table
+    chain: Chain
+    number: int
+    rule: Rule
+    told: Explanation
+
+
+def explain(ruleset: Ruleset, capture: Capture | None = None) -> Iterator[Explained]:
+    """Every rule of a ruleset; `capture` names the argument or variable behind each, where it is known."""
+    for table in ruleset.tables:
+        dead = dead_rules(table)
+        for chain in table.chains:
+            if not chain.rules:
+                continue
+            around = surroundings(chain)
+            for number, rule in enumerate(chain.rules, 1):
+                told = explain_rule(rule, table.name, chain, number, around, capture, dead.get((chain.name, number)))
+                yield Explained(table, chain, number, rule, told)
+
+
+def explain_rule(
+    rule: Rule,
+    table: str,
+    chain: Chain,
+    number: int,
+    around: "Surroundings",
+    capture: Capture | None = None,
+    dead: Dead | None = None,
+) -> Explanation:
+    """One rule explained in its surroundings."""
+    role, value = refined_role(rule, table, chain, number, around, capture)
+    foreign = "" if role else _whose(rule, table, chain.name)
+    return Explanation(
+        _meaning(rule, chain.hook is not None),
+        role,
+        value,
+        _setting(role, value, capture),
+        foreign,
+        dead,
+        tuple(part.text for part in rule.opaque),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What neighbours tell about a rule: interfaces that are rerouted, groups that are the proxy's own."""
+
+    rerouted: frozenset[str] = frozenset()
+    proxy_groups: frozenset[str] = frozenset()
+
+
+def surroundings(chain: Chain) -> Surroundings:
+    """What the rules of a chain tell about each other."""
+    rerouted: set[str] = set()
+    groups: set[str] = set()
+    for rule in chain.rules:
+        asked = facts(rule)
+        if isinstance(asked.in_interface, InInterface) and isinstance(rule.target, Jump):
+            rerouted.add(asked.in_interface.name)
+        if asked.on_lo and len(asked.gids) == 1:
+            groups.add(str(asked.gids[0].ids))
+    return Surroundings(frozenset(rerouted), frozenset(groups))
+
+
+def refined_role(
+    rule: Rule, table: str, chain: Chain, number: int, around: Surroundings, capture: Capture | None
+) -> tuple[str, str]:
+    """The role by shape, where two roles share a shape decided by the neighbours or the capture."""
+    found = role_of(rule, table, chain.name)
+    if found is None:
+        return "", ""
+    role, value = found
+    if role == "interface-excluded" and value in around.rerouted:
+        return "reroute-return", value
+    if role == "interface-excluded" and capture is not None and value in split(capture.reroute_interfaces):
+        return "reroute-return", value
+    if role == "loop-guard" and value.startswith("gid "):
+        gid = value.removeprefix("gid ")
+        return (role, value) if gid in around.proxy_groups else ("group-excluded", gid)
+    if role == "inbound-excluded" and number == 1 and plain_chain(chain.name) == "ISTIO_INBOUND" and "nat" in table:
+        # The tunnel port always comes first; with -e it need not be 15008.
+        return "tunnel-return", value
+    if role == "tunnel-return" and number > 1:
+        return "inbound-excluded", value
+    if role == "ssh-return" and capture is not None and "22" in split(capture.exclude_inbound_ports):
+        return "inbound-excluded", value
+    return role, value
+
+
+_meanings: dict[tuple[str, type, bool], str] = {}
+
+
+def _meaning(rule: Rule, base: bool) -> str:
+    known = (rule.text, type(rule.target), base)
+    found = _meanings.get(known) if rule.text else None
+    if found is None:
+        found = wording.sentence(rule, base=base)
+        if rule.text:
+            if len(_meanings) > 65536:
+                _meanings.clear()
+            _meanings[known] = found
+    return found
+
+
+def _whose(rule: Rule, table: str, chain: str) -> str:
+    owner = foreign_owner(rule, table, chain)
+    if owner:
+        return f"not Istio's: a rule of {owner}"
+    if istio_chain(chain) or istio_table(table):
+        return "not Istio's: no release of Istio writes such a rule into its own chain"
+    if isinstance(rule.target, Opaque) or any(isinstance(match, Opaque) for match in rule.matches):
+        return "not understood: shown as it is"
+    return "not Istio's: from a tool that meshctl does not know"
+
+
+_FLAG_OF = {flag.field: flag.shown for flag in FLAGS if flag.field} | {
+    "owner_groups": "ISTIO_OUTBOUND_OWNER_GROUPS",
+    "owner_groups_exclude": "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE",
+    "loopback_cidr": "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR",
+}
+_ALWAYS = {
+    "ssh-return": "written by every istio-iptables up to 1.12",
+    "passthrough": "always written",
+    "tproxy-head-passthrough": "always written with -m TPROXY",
+    "old-self-call": "written by Istio's script before 1.1",
+    "old-inbound": "written by Istio's script before 1.0",
+}
+
+
+@lru_cache(maxsize=65536)
+def _default_setting(role: str, value: str) -> Setting | None:
+    """What asks for a rule of this role, where no capture is at hand."""
+    field = ROLES[role].field
+    if role in _ALWAYS:
+        return Setting("", value, _ALWAYS[role])
+    if not field:
+        return Setting("", value, "always written for ambient pods") if role.startswith("ambient") else None
+    if role in ("self-call", "local-return", "loop-guard", "tproxy-self-mark") and value.startswith("gid"):
+        field = "proxy_gids"
+    return Setting(_FLAG_OF[field], value, "as the rule itself tells")
+
+
+def _setting(role: str, value: str, capture: Capture | None) -> Setting | None:
+    if not role:
+        return None
+    default = _default_setting(role, value)
+    if default is None or capture is None or role in _ALWAYS:
+        return default
+    field = ROLES[role].field
+    if role in ("self-call", "local-return", "loop-guard", "tproxy-self-mark") and value.startswith("gid"):
+        field = "proxy_gids"
+    known = capture.setting(field)
+    if known is None and field == "proxy_gids":
+        known = capture.setting("proxy_uids")
+    if known is not None:
+        return Setting(known.flag, known.value, known.source)
+    written = getattr(capture, field, "")
+    shown = str(written).lower() if isinstance(written, bool) else str(written)
+    if capture.writer == "ambient":
+        return Setting(default.flag if field else "", value, "always written for ambient pods")
+    return Setting(default.flag, shown, "default")
+
+
+def not_understood(rulesets: tuple[Ruleset, ...]) -> Mapping[str, str]:
+    """The clauses that meshctl cannot judge, with the place of the first rule that has each."""
+    found: dict[str, str] = {}
+    for ruleset in rulesets:
+        for table, chain, number, rule in ruleset.rules:
+            for part in rule.opaque:
+                found.setdefault(part.text, f"{table.name} {chain.name} rule {number} ({rule.origin})")
+    return found
