@@ -290,7 +290,7 @@ class _Course:
             return self._tproxied_away(way)
         if way.kind == "unicast":
             return way.device
-        return "local" if self._own(flight.dst) else "eth0"
+        return "eth0" if self._foreign(flight.dst) else "local"
 
     def _tproxied_away(self, way: Way) -> str:
         """A packet with a socket is not forwarded (ip_forward.c): TPROXY needs a local route for its mark."""
@@ -306,10 +306,10 @@ class _Course:
     def _local_or_drop(self, key: str, question: str) -> str:
         return "local" if self.flight.oracle.choose(key, question) else "drop"
 
-    def _own(self, number: int | None) -> bool:
+    def _foreign(self, number: int | None) -> bool:
+        """No route says whose the address is: a packet that came in is likeliest for this machine."""
         flight = self.flight
-        key = ("own", number)
-        return flight.oracle.choose(key, f"whether {flight.show(number)} is an address of this machine")
+        return flight.oracle.choose(("own", number), f"whether {flight.show(number)} is an address of this machine")
 
     # --- one hook
 

@@ -1,0 +1,136 @@
+"""What is in a network namespace: its rules, addresses and routes, from a pod's or node's parts or from bare files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshctl.errors import BadInput, NotFound
+from meshctl.netfilter import iptables_save, nft_json, routing, rulefile
+from meshctl.netfilter.model import Backend, Family, Ruleset
+from meshctl.netfilter.routing import Address, Network, PolicyRule, Route
+from meshctl.sources.world import Part, World
+
+DUMPS: Mapping[str, tuple[Family, Backend]] = {
+    "netns/iptables-save.txt": ("ipv4", "nft"),
+    "netns/ip6tables-save.txt": ("ipv6", "nft"),
+    "netns/iptables-legacy-save.txt": ("ipv4", "legacy"),
+    "netns/ip6tables-legacy-save.txt": ("ipv6", "legacy"),
+}
+"""The dumps of iptables' rules, with the family and (where a header does not say it) the backend of each."""
+
+LISTING = "netns/nft.json"
+_ROUTING = ("netns/ip-address.json", "netns/ip-route.json", "netns/ip-rule.json", "netns/ip6-rule.json")
+PARTS = (*DUMPS, LISTING, *_ROUTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """Rules without repetitions, the routing beside them, and what could not be looked at."""
+
+    rulesets: tuple[Ruleset, ...]
+    network: Network
+    gaps: tuple[str, ...] = ()
+
+
+def of_pod(world: World, namespace: str, pod: str, addresses: Sequence[str] = ()) -> Netns:
+    """A pod's network namespace; `addresses` are those of its status, for a recording without ``ip-address``."""
+    return of_parts(world.parts(namespace, pod, PARTS), addresses)
+
+
+def of_node(world: World, node: str) -> Netns:
+    """A node's own network namespace."""
+    return of_parts({name: world.node_part(node, name) for name in PARTS}, ())
+
+
+def of_parts(parts: Mapping[str, Part], addresses: Sequence[str] = ()) -> Netns:
+    """Parse what was fetched; a part that breaks off is kept as far as it goes, and said in its ruleset's remarks."""
+    rulesets: list[Ruleset] = []
+    gaps: list[str] = []
+    for name, (family, backend) in DUMPS.items():
+        part = parts.get(name)
+        if part is None or part.content is None:
+            gaps.append(f"{name}: {part.gap if part and part.gap else 'not recorded'}")
+            continue
+        said = iptables_save.header(_text(part))[1]
+        rulesets.append(iptables_save.parse(_text(part), part.source, family, said or backend, strict=False))
+    listing = parts.get(LISTING)
+    if listing is not None and listing.content is not None:
+        rulesets += nft_json.parse(_text(listing), listing.source)
+    else:
+        gaps.append(f"{LISTING}: {listing.gap if listing and listing.gap else 'not recorded'}")
+    return Netns(nft_json.merge(rulesets), _network(parts, addresses), tuple(gaps))
+
+
+def _network(parts: Mapping[str, Part], addresses: Sequence[str]) -> Network:
+    def read(name: str) -> tuple[str, str] | None:
+        part = parts.get(name)
+        return None if part is None or part.content is None else (_text(part), part.source)
+
+    found, routes, rules4, rules6 = (read(name) for name in _ROUTING)
+    return routing.assemble(
+        routing.parse_addresses(*found) if found else routing.given_addresses(addresses),
+        routing.parse_routes(*routes) if routes else None,
+        routing.parse_rules(*rules4) if rules4 else None,
+        routing.parse_rules(*rules6) if rules6 else None,
+        complete=found is not None,
+    )
+
+
+def _text(part: Part) -> str:
+    return (part.content or b"").decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingFiles:
+    """The files and addresses that stand beside bare rule files; None and empty where not given."""
+
+    addresses: Sequence[str] = ()
+    ip_rule: Sequence[Path] = ()
+    ip_route: Sequence[Path] = ()
+    ip_address: Path | None = None
+
+
+def of_files(paths: Iterable[Path], family: Family | None = None, beside: RoutingFiles | None = None) -> Netns:
+    """The rules of bare files; NotFound and BadInput name the file."""
+    rulesets: list[Ruleset] = []
+    for path in paths:
+        rulesets += rulefile.read(file_text(path), str(path), family)
+    return Netns(nft_json.merge(rulesets), _network_of(beside or RoutingFiles()))
+
+
+def file_text(path: Path) -> str:
+    """A file's text (``-`` is stdin); NotFound and BadInput where it cannot be read."""
+    if str(path) == "-":
+        import sys
+
+        return sys.stdin.buffer.read().decode("utf-8", "replace")
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _network_of(beside: RoutingFiles) -> Network:
+    addresses: list[Address] = list(routing.given_addresses(beside.addresses))
+    if beside.ip_address is not None:
+        addresses += routing.parse_addresses(file_text(beside.ip_address), str(beside.ip_address))
+    routes: list[Route] | None = None
+    for path in beside.ip_route:
+        routes = [*(routes or ()), *routing.parse_routes(file_text(path), str(path))]
+    rules4, rules6 = _policy(beside.ip_rule)
+    return routing.assemble(addresses, routes, rules4, rules6, complete=beside.ip_address is not None)
+
+
+def _policy(paths: Sequence[Path]) -> tuple[tuple[PolicyRule, ...] | None, tuple[PolicyRule, ...] | None]:
+    """The policy rules by family: a file named as IPv6's, or the second one, is IPv6's."""
+    four: tuple[PolicyRule, ...] | None = None
+    six: tuple[PolicyRule, ...] | None = None
+    for path in paths:
+        rules = routing.parse_rules(file_text(path), str(path))
+        if "6" in path.name or (four is not None and six is None):
+            six = rules
+        else:
+            four = rules
+    return four, six
