@@ -1,0 +1,355 @@
+"""The scene of a trace: every object of the cluster once, and each pod's and node's parts when a path leads there."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meshctl.envoy import clusters_json, config_dump
+from meshctl.errors import MeshctlError
+from meshctl.gather.scope import Scope
+from meshctl.injection.mode import Injection, recognise
+from meshctl.istio import mesh as istio_mesh
+from meshctl.istio import mesh_config
+from meshctl.kube import pods as kube_pods
+from meshctl.kube import services as kube_services
+from meshctl.kube.pods import Pod
+from meshctl.netfilter import capture as captures
+from meshctl.netfilter import expected, iptables_save, nft_json, routing
+from meshctl.netfilter import release as releases
+from meshctl.netfilter.model import Ruleset
+from meshctl.path import ambient, netns
+from meshctl.path.scene import NodeView, Owner, Scene, Station
+from meshctl.sources import kinds
+from meshctl.sources.world import Kind, Part, World
+
+_MESH_KINDS = (
+    kinds.VIRTUAL_SERVICES,
+    kinds.DESTINATION_RULES,
+    kinds.PEER_AUTHENTICATIONS,
+    kinds.AUTHORIZATION_POLICIES,
+    kinds.REQUEST_AUTHENTICATIONS,
+    kinds.SIDECARS,
+    kinds.SERVICE_ENTRIES,
+    kinds.GATEWAYS,
+)
+_RULE_FILES = (
+    ("netns/iptables-save.txt", "ipv4", "nft"),
+    ("netns/iptables-legacy-save.txt", "ipv4", "legacy"),
+    ("netns/ip6tables-save.txt", "ipv6", "nft"),
+    ("netns/ip6tables-legacy-save.txt", "ipv6", "legacy"),
+)
+_NETNS = (
+    "netns/sockets.txt",
+    "netns/processes.json",
+    "netns/ip-address.json",
+    "netns/ip-route.json",
+    "netns/ip-rule.json",
+    "netns/resolv.conf",
+)
+
+
+def scene(world: World, scope: Scope | None = None) -> Scene:
+    """Fetch the cluster's objects; parts of pods and nodes follow when they are asked for."""
+    del scope
+    pods = _objects(world, kinds.PODS)
+    found = tuple(kube_pods.pod(raw, pods.source, f"items[{i}]") for i, raw in enumerate(pods.items))
+    services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
+    raw_mesh = {kind.plural: (listed.source, listed.items) for kind in _MESH_KINDS if (listed := _objects(world, kind))}
+    root = _root(world)
+    config_map = world.one(kinds.CONFIG_MAPS, root, "istio")
+    config = mesh_config.parse(config_map, f"{world.name}/resources/configmap.{root}.istio.json")
+    namespaces = tuple(str(raw.get("metadata", {}).get("name", "")) for raw in _objects(world, kinds.NAMESPACES).items)
+    nodes = _objects(world, kinds.NODES).items
+    by_name = {str(raw.get("metadata", {}).get("name", "")): raw for raw in nodes}
+    names = tuple(by_name) or tuple(sorted({pod.node for pod in found if pod.node}))
+    return Scene(
+        pods=found,
+        services=kube_services.read(services.items, slices.items, (services.source, slices.source)),
+        mesh=istio_mesh.read(raw_mesh, config),
+        namespaces=namespaces or tuple(sorted({pod.namespace for pod in found})),
+        recorded=world.namespaces(),
+        load_station=lambda pod: station(world, pod),
+        load_node=lambda name: _node(world, name, by_name.get(name), found),
+        nodes=names,
+        now=world.now(),
+        ztunnel=lambda node: _ztunnel(world, found, node),
+    )
+
+
+def _root(world: World) -> str:
+    told = getattr(world, "root_namespace", None)
+    return str(told()) if callable(told) else "istio-system"
+
+
+def _objects(world: World, kind: Kind) -> Any:
+    return world.objects(kind)
+
+
+# --- a pod -----------------------------------------------------------------------------------------------------------
+
+
+def station(world: World, pod: Pod) -> Station:
+    """All parts of a pod that a path looks at; what is missing or broken is a gap."""
+    injection = recognise(pod)
+    gaps: dict[str, str] = {}
+    wanted = [name for name, _, _ in _RULE_FILES] + ["netns/nft.json", *_NETNS]
+    if injection.proxy is not None:
+        wanted += ["envoy/config_dump.json", "envoy/clusters.json"]
+    parts = world.parts(pod.namespace, pod.name, wanted)
+    for name, part in parts.items():
+        if not part.there and part.gap:
+            gaps[name] = part.gap
+    rulesets, seen = _rules(parts, gaps)
+    network = _network(parts, pod, gaps)
+    rules_from = "seen" if seen else "none"
+    if not seen and not pod.host_network:
+        rulesets, rules_from = _assumed(world, pod, injection, gaps)
+    sockets = _text(parts, "netns/sockets.txt")
+    containers = _containers(pod)
+    processes = _optional(parts, "netns/processes.json", netns.processes, gaps) or ()
+    return Station(
+        pod=pod,
+        mode=injection.mode,
+        version=str(injection.release),
+        rulesets=rulesets,
+        rules_from=rules_from,
+        proxy=_optional_bytes(parts, "envoy/config_dump.json", config_dump.parse, gaps),
+        live=_optional_bytes(parts, "envoy/clusters.json", clusters_json.parse, gaps),
+        sockets=netns.sockets(sockets[0]) if sockets is not None else None,
+        sockets_source=sockets[1] if sockets is not None else "",
+        processes=processes,
+        owners=_owners(world, pod, injection, processes, containers),
+        network=network,
+        resolver=_resolver(world, pod, parts),
+        proxy_uid=_proxy_id(injection, "user"),
+        proxy_gid=_proxy_id(injection, "group"),
+        containers=containers,
+        gaps=gaps,
+    )
+
+
+def _text(parts: Mapping[str, Part], name: str) -> tuple[str, str] | None:
+    part = parts.get(name)
+    if part is None or part.content is None:
+        return None
+    return part.content.decode("utf-8", "replace"), part.source
+
+
+def _optional(parts: Mapping[str, Part], name: str, parse: Any, gaps: dict[str, str]) -> Any:
+    """Parse a text part; where it is missing or broken, None and a gap."""
+    found = _text(parts, name)
+    if found is None:
+        return None
+    try:
+        return parse(*found)
+    except MeshctlError as error:
+        gaps[name] = str(error)
+        return None
+
+
+def _optional_bytes(parts: Mapping[str, Part], name: str, parse: Any, gaps: dict[str, str]) -> Any:
+    part = parts.get(name)
+    if part is None or part.content is None:
+        return None
+    try:
+        return parse(part.content, part.source)
+    except MeshctlError as error:
+        gaps[name] = str(error)
+        return None
+
+
+def _rules(parts: Mapping[str, Part], gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], bool]:
+    found: list[Ruleset] = []
+    seen = False
+    for name, family, backend in _RULE_FILES:
+        text = _text(parts, name)
+        if text is None:
+            continue
+        seen = True
+        try:
+            found.append(iptables_save.parse(text[0], text[1], family, backend, strict=False))  # type: ignore[arg-type]
+        except MeshctlError as error:
+            gaps[name] = str(error)
+    listing = _text(parts, "netns/nft.json")
+    if listing is not None and (not seen or _has_native_tables(listing[0])):
+        try:
+            found += nft_json.parse(*listing)
+            seen = True
+        except MeshctlError as error:
+            gaps["netns/nft.json"] = str(error)
+    try:
+        return nft_json.merge(found), seen
+    except MeshctlError as error:
+        gaps["netns/iptables-save.txt"] = str(error)
+        return tuple(found), seen
+
+
+_TABLE = re.compile(r'"table":\s*\{[^{}]*"family":\s*"(\w+)"[^{}]*"name":\s*"([^"]+)"')
+_OF_IPTABLES = frozenset(("nat", "mangle", "raw", "filter", "security"))
+
+
+def _has_native_tables(text: str) -> bool:
+    """Whether a listing holds more than what iptables-save shows as well: reading it costs as much as all the rest."""
+    return any(family not in ("ip", "ip6") or name not in _OF_IPTABLES for family, name in _TABLE.findall(text))
+
+
+def _network(parts: Mapping[str, Part], pod: Pod, gaps: dict[str, str]) -> routing.Network:
+    addresses = _optional(parts, "netns/ip-address.json", routing.parse_addresses, gaps)
+    routes = _optional(parts, "netns/ip-route.json", routing.parse_routes, gaps)
+    rules = _optional(parts, "netns/ip-rule.json", routing.parse_rules, gaps)
+    known = addresses if addresses is not None else routing.given_addresses(ip for ip in pod.ips or (pod.ip,) if ip)
+    return routing.assemble(known, routes, rules, complete=addresses is not None and routes is not None)
+
+
+def _assumed(world: World, pod: Pod, injection: Injection, gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], Any]:
+    """The rules that the pod's arguments (or annotations) ask for."""
+    wanted = _capture(pod, injection)
+    if wanted is None:
+        return (), "none"
+    capture, release = wanted
+    addresses = tuple(ip for ip in pod.ips or (pod.ip,) if ip)
+    try:
+        return expected.predict(capture, release, captures.Network(addresses=addresses)).rulesets, "assumed"
+    except MeshctlError as error:
+        gaps["netns/iptables-save.txt"] = f"{gaps.get('netns/iptables-save.txt', '')}; {error}".lstrip("; ")
+        return (), "none"
+
+
+def _capture(pod: Pod, injection: Injection) -> tuple[captures.Capture, releases.Release] | None:
+    release = releases.tell(image=injection.proxy.image if injection.proxy else "", revision=injection.revision).release
+    env = {e.name: e.value or "" for e in (injection.init.env if injection.init else ())}
+    try:
+        if injection.init is not None and injection.init.name == "istio-init":
+            return captures.of_arguments(injection.init.args, env, release), release
+        if injection.cni and injection.proxy is not None:
+            proxy_env = {e.name: e.value or "" for e in injection.proxy.env}
+            security = injection.proxy.security
+            return (
+                captures.of_annotations(pod.annotations, proxy_env, release, uid=security.user, gid=security.group),
+                release,
+            )
+        if injection.mode == "ambient":
+            return captures.of_ambient(pod.annotations), release
+    except MeshctlError:
+        return None
+    return None
+
+
+# --- who sends -------------------------------------------------------------------------------------------------------
+
+
+def _containers(pod: Pod) -> Mapping[str, str]:
+    found = {}
+    for container in pod.containers:
+        if container.status is not None and container.status.container_id:
+            found[container.status.container_id.rpartition("/")[2]] = container.name
+    return found
+
+
+def _owners(
+    world: World, pod: Pod, injection: Injection, processes: Sequence[netns.Process], containers: Mapping[str, str]
+) -> tuple[Owner, ...]:
+    """The owners that an application's connection may have: by process, by the runtime's record, by the spec."""
+    found: list[Owner] = []
+    for container in pod.app_containers:
+        if container.name in injection.ours and injection.mode != "gateway":
+            continue
+        group, group_source = _group(world, pod, container.name)
+        uids = {p.uid for p in processes if containers.get(p.container) == container.name}
+        if uids:
+            found += [
+                Owner(uid, group, f"the processes of container {container.name}", container.name)
+                for uid in sorted(uids)
+            ]
+            continue
+        user = container.security.user if container.security.user is not None else pod.security.user
+        recorded = _runtime_user(world, pod, container.name)
+        if recorded is not None:
+            found.append(Owner(recorded[0], recorded[1], f"the runtime's record of {container.name}", container.name))
+        else:
+            source = group_source if user is None else f"the spec of container {container.name}"
+            found.append(Owner(user, group, source, container.name))
+    return tuple(dict.fromkeys(found))
+
+
+def _group(world: World, pod: Pod, name: str) -> tuple[int | None, str]:
+    recorded = _runtime_user(world, pod, name)
+    if recorded is not None:
+        return recorded[1], "the runtime's record"
+    container = pod.container(name)
+    group = container.security.group if container else None
+    return (group if group is not None else pod.security.group), "not known"
+
+
+def _runtime_user(world: World, pod: Pod, name: str) -> tuple[int, int] | None:
+    names = [n for n in world.part_names(pod.namespace, pod.name, "runtime") if n.startswith(f"container-{name}.")]
+    if not names:
+        return None
+    part = world.part(pod.namespace, pod.name, f"runtime/{sorted(names)[-1]}")
+    try:
+        user = json.loads(part.content or b"{}")["info"]["runtimeSpec"]["process"]["user"]
+        return int(user.get("uid", 0)), int(user.get("gid", 0))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _proxy_id(injection: Injection, which: str) -> int:
+    security = injection.proxy.security if injection.proxy is not None else None
+    value = getattr(security, which, None) if security is not None else None
+    return value if isinstance(value, int) else 1337
+
+
+def _resolver(world: World, pod: Pod, parts: Mapping[str, Part]) -> netns.Resolver | None:
+    text = _text(parts, "netns/resolv.conf")
+    if text is not None:
+        return netns.resolv_conf(*text)
+    sandbox = world.part(pod.namespace, pod.name, "runtime/sandbox.json")
+    try:
+        config = json.loads(sandbox.content or b"{}")["info"]["config"]["dns_config"]
+        ndots = next((int(o[6:]) for o in config.get("options", ()) if o.startswith("ndots:")), 1)
+        return netns.Resolver(
+            tuple(config.get("servers", ())), tuple(config.get("searches", ())), ndots, sandbox.source
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+
+
+def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence[Pod]) -> NodeView:
+    status = (raw or {}).get("status", {})
+    spec = (raw or {}).get("spec", {})
+    addresses = [str(a.get("address")) for a in status.get("addresses", ()) if a.get("type") != "Hostname"]
+    if not addresses:
+        addresses = sorted({pod.host_ip for pod in pods if pod.node == name and pod.host_ip})
+    ranges = tuple(map(str, spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else ())))
+    rulesets, gap = _node_rules(world, name)
+    return NodeView(name, tuple(addresses), ranges, rulesets, gap)
+
+
+def _node_rules(world: World, name: str) -> tuple[tuple[Ruleset, ...], str]:
+    gaps: list[str] = []
+    found: list[Ruleset] = []
+    part = world.node_part(name, "netns/iptables-save.txt")
+    try:
+        if part.content is not None:
+            found.append(iptables_save.parse(part.content.decode("utf-8", "replace"), part.source, strict=False))
+        else:
+            gaps.append(part.gap)
+        listing = world.node_part(name, "netns/nft.json")
+        if listing.content is not None and b"kube-proxy" in listing.content:
+            found += nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
+    except MeshctlError as error:
+        gaps.append(str(error))
+    return tuple(found), "; ".join(gaps) if not found else ""
+
+
+def _ztunnel(world: World, pods: Sequence[Pod], node: str) -> ambient.Ztunnel | None:
+    for pod in pods:
+        if pod.node == node and "ztunnel" in (pod.labels.get("app"), pod.labels.get("app.kubernetes.io/name")):
+            part = world.part(pod.namespace, pod.name, "ztunnel/config_dump.json")
+            if part.content is not None:
+                return ambient.read(part.content, part.source)
+    return None

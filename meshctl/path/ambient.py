@@ -1,0 +1,297 @@
+"""The ambient ends of a path: the node's ztunnel in place of a proxy of the pod's own.
+
+ztunnel sends to workloads that speak HBONE over mutual TLS (port 15008) with the pod's identity, and enforces the
+policies that istiod sends it on the callee's side; a refused connection is reset. Source: its ``/config_dump``
+(Istio 1.24 to 1.30); without one, the pods' annotations and the policies themselves.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshctl.errors import BadInput
+from meshctl.istio.security import authorization_for, peer_mode
+from meshctl.path import rules, server
+from meshctl.path.model import End, Evidence, Hop
+from meshctl.path.outcome import Course
+from meshctl.path.resources import allows
+from meshctl.path.scene import Scene, Station
+from meshctl.path.wire import Connection
+
+REDIRECTION = "ambient.istio.io/redirection"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload as ztunnel knows it; `tunnel` whether it is reached over HBONE."""
+
+    name: str
+    namespace: str
+    addresses: tuple[str, ...]
+    tunnel: bool
+    identity: str
+    policies: tuple[str, ...]
+    waypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy in ztunnel's form: rules of clauses of alternatives."""
+
+    key: str
+    action: str
+    scope: str
+    namespace: str
+    rules: tuple[tuple[tuple[Mapping[str, Any], ...], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ztunnel:
+    """What a node's ztunnel was told."""
+
+    source: str
+    workloads: Mapping[str, Workload]
+    policies: tuple[Policy, ...]
+    service_waypoints: Mapping[str, str]
+
+
+def read(content: bytes, source: str) -> Ztunnel:
+    """Read ztunnel's config_dump. Raises BadInput where it is not that."""
+    try:
+        raw = json.loads(content)
+        workloads = [_workload(w) for w in raw.get("workloads") or ()]
+        policies = tuple(_policy(p) for p in raw.get("policies") or ())
+        waypoints = {
+            vip.partition("/")[2]: str((s.get("waypoint") or {}).get("destination", ""))
+            for s in raw.get("services") or ()
+            if s.get("waypoint")
+            for vip in s.get("vips") or ()
+        }
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise BadInput(f"{source}: not ztunnel's config_dump: {error}") from error
+    return Ztunnel(source, {a: w for w in workloads for a in w.addresses}, policies, waypoints)
+
+
+def _workload(raw: Mapping[str, Any]) -> Workload:
+    trust = raw.get("trustDomain", "cluster.local")
+    identity = f"{trust}/ns/{raw.get('namespace', '')}/sa/{raw.get('serviceAccount', 'default')}"
+    waypoint = raw.get("waypoint")
+    return Workload(
+        str(raw.get("name", "")),
+        str(raw.get("namespace", "")),
+        tuple(map(str, raw.get("workloadIps") or ())),
+        raw.get("protocol") == "HBONE",
+        identity,
+        tuple(map(str, raw.get("authorizationPolicies") or ())),
+        str(waypoint.get("destination", "")) if isinstance(waypoint, dict) else "",
+    )
+
+
+def _policy(raw: Mapping[str, Any]) -> Policy:
+    rules_read = tuple(
+        tuple(tuple(m for m in clause if isinstance(m, dict)) for clause in rule) for rule in raw.get("rules") or ()
+    )
+    key = f"{raw.get('namespace', '')}/{raw.get('name', '')}"
+    return Policy(key, str(raw.get("action", "")), str(raw.get("scope", "")), str(raw.get("namespace", "")), rules_read)
+
+
+def _known(scene: Scene, station: Station | None) -> Ztunnel | None:
+    found = scene.ztunnel(station.pod.node) if station is not None else None
+    return found if isinstance(found, Ztunnel) else None
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
+
+
+def outbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
+    """What the caller's ztunnel does: it chooses the endpoint itself, and tunnels where the other end can."""
+    from meshctl.path import client, kube_proxy
+
+    ztunnel = _known(scene, station)
+    places = kube_proxy.endpoints_of(scene, address, port) or ((address, port, 1.0),)
+    courses: list[Course] = []
+    for place, number, chance in places:
+        tunnel = _speaks_hbone(scene, ztunnel, place)
+        layer = "mtls" if tunnel else conn.layer
+        opened = replace(
+            conn,
+            layer=layer,
+            principal=scene.principal(station) if tunnel else None,
+            by_proxy=True,
+            depth=conn.depth + 1,
+        )
+        waypoint = ztunnel.service_waypoints.get(address, "") if ztunnel else ""
+        hop = _outbound_hop(station, ztunnel, place, number, tunnel, waypoint)
+        if waypoint:
+            why = f"the Service asks for waypoint {waypoint}: its decision is not modelled"
+            end = End(None, delivered=None, through_server=None, mtls=None, why=why, undecided=(why,))
+            courses.append(Course(chance, end, (hop,), endpoint=f"{place}:{number}"))
+            continue
+        for course in client.arrive(scene, place, number, opened):
+            courses.append(replace(course, probability=course.probability * chance, hops=(hop, *course.hops)))
+    return [replace(c, end=_reset(c.end)) for c in courses]
+
+
+def _reset(end: End) -> End:
+    """The application is connected to ztunnel before ztunnel reaches the other end, so every failure is a reset."""
+    return replace(end, broken="reset") if end.broken in ("refused", "timeout", "tls") else end
+
+
+def _speaks_hbone(scene: Scene, ztunnel: Ztunnel | None, address: str) -> bool:
+    if ztunnel is not None and address in ztunnel.workloads:
+        return ztunnel.workloads[address].tunnel
+    pod = scene.pod_at(address)
+    return pod is not None and pod.annotations.get(REDIRECTION) == "enabled"
+
+
+def _outbound_hop(
+    station: Station, ztunnel: Ztunnel | None, address: str, port: int, tunnel: bool, waypoint: str
+) -> Hop:
+    facts = ["ztunnel balances connections itself: kube-proxy's rules are not asked"]
+    facts += [f"by waypoint {waypoint}"] if waypoint else []
+    facts += [] if ztunnel else ["assumed from the pods' annotations: ztunnel's configuration was not recorded"]
+    how = "in a tunnel of mutual TLS (HBONE, port 15008)" if tunnel else "as plain TCP: the other end has no ztunnel"
+    proof = (Evidence(ztunnel.source, "workloads", address),) if ztunnel else ()
+    said = f"sends it to {address}:{port} {how}"
+    return Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", said, tuple(facts), proof)
+
+
+# --- receiving -------------------------------------------------------------------------------------------------------
+
+
+def inbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
+    """What the callee's ztunnel does with a connection to the pod: it lets it in, or resets it."""
+    ztunnel = _known(scene, station)
+    allowed, why, proof = _verdict(scene, station, ztunnel, address, port, conn)
+    facts = (f"from {conn.principal}" if conn.principal else "the sender shows no identity",)
+    place = station.pod.node
+    if allowed is None:
+        hop = Hop(
+            "ztunnel", "callee", place, "ztunnel, the node's proxy", f"cannot be told: {why}", facts, proof, "warn"
+        )
+        end = End(None, delivered=None, mtls=conn.mtls, why=why, undecided=(why,))
+        return [Course(1.0, end, (hop,))]
+    if not allowed:
+        hop = Hop("ztunnel", "callee", place, "ztunnel, the node's proxy", f"resets it: {why}", facts, proof, "bad")
+        end = End("nobody", delivered=False, mtls=None, broken="reset", why=why)
+        return [Course(1.0, end, (hop,))]
+    hop = Hop("ztunnel", "callee", place, "ztunnel, the node's proxy", f"lets it in: {why}", facts, proof, "good")
+    passage = rules.straight(station, "ztunnel delivers to the application inside the pod's namespace")
+    inner = replace(conn, layer="tls" if conn.request.tls else "plaintext")
+    found = server.at_pod(scene, station, address, port, inner, passage)
+    return [
+        replace(c, hops=(hop, *c.hops), end=replace(c.end, mtls=conn.mtls if c.end.delivered else c.end.mtls))
+        for c in found
+    ]
+
+
+def _verdict(
+    scene: Scene, station: Station, ztunnel: Ztunnel | None, address: str, port: int, conn: Connection
+) -> tuple[bool | None, str, tuple[Evidence, ...]]:
+    workload = ztunnel.workloads.get(address) if ztunnel else None
+    if ztunnel is None or workload is None:
+        return _from_resources(scene, station, port, conn)
+    relevant = [p for p in ztunnel.policies if _applies(p, workload)]
+    verdicts = [(p, _policy_fits(p, conn, port)) for p in relevant]
+    for policy, fits in verdicts:
+        if policy.action.lower() == "deny" and fits:
+            return False, f"policy {policy.key} denies it", (Evidence(ztunnel.source, "policies", policy.key),)
+    if any(fits is None for _, fits in verdicts):
+        return None, "a policy asks what ztunnel's form of it does not tell", ()
+    allow = [(p, fits) for p, fits in verdicts if p.action.lower() == "allow"]
+    if allow and not any(fits for _, fits in allow):
+        names = ", ".join(p.key for p, _ in allow)
+        return False, f"no rule of {names} allows it", (Evidence(ztunnel.source, "policies", names),)
+    why = f"allowed by {next(p.key for p, fits in allow if fits)}" if allow else "no policy is about it"
+    return True, why, (Evidence(ztunnel.source, "policies", why),)
+
+
+def _applies(policy: Policy, workload: Workload) -> bool:
+    scope = policy.scope.lower()
+    if scope == "global":
+        return True
+    if scope == "namespace":
+        return policy.namespace == workload.namespace
+    return policy.key in workload.policies
+
+
+def _policy_fits(policy: Policy, conn: Connection, port: int) -> bool | None:
+    return _any(_every(_any(_match_fits(m, conn, port) for m in clause) for clause in rule) for rule in policy.rules)
+
+
+def _any(verdicts: Iterable[bool | None]) -> bool | None:
+    found = list(verdicts)
+    return True if any(found) else (None if None in found else False)
+
+
+def _every(verdicts: Iterable[bool | None]) -> bool | None:
+    found = list(verdicts)
+    return False if any(v is False for v in found) else (None if None in found else True)
+
+
+def _match_fits(match: Mapping[str, Any], conn: Connection, port: int) -> bool | None:
+    """One alternative: every field that it names must fit."""
+    principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
+    namespace = principal.split("/")[2] if principal.count("/") >= 4 else ""
+    tests: list[bool | None] = []
+    for key, wanted in match.items():
+        if not isinstance(wanted, list):
+            continue
+        negated = key.startswith("not") and key[3:4].isupper()
+        field = key[3].lower() + key[4:] if negated else key
+        if not wanted:
+            continue
+        fits: bool | None
+        match field:
+            case "principals":
+                fits = any(_string(w, principal) for w in wanted)
+            case "namespaces":
+                fits = any(_string(w, namespace) for w in wanted)
+            case "sourceIps":
+                fits = None if conn.source is None else any(_in(str(w), conn.source) for w in wanted)
+            case "destinationPorts":
+                fits = port in wanted
+            case "destinationIps":
+                fits = None
+            case _:
+                fits = None
+        tests.append(None if fits is None else fits is not negated)
+    return _every(tests)
+
+
+def _string(wanted: object, value: str) -> bool:
+    if not isinstance(wanted, dict):
+        return False
+    for how, text in wanted.items():
+        match how:
+            case "Presence":
+                return bool(value)
+            case "Exact":
+                return bool(value) and value == text
+            case "Prefix":
+                return value.startswith(str(text)) and bool(value)
+            case "Suffix":
+                return value.endswith(str(text)) and bool(value)
+    return False
+
+
+def _in(network: str, address: str) -> bool:
+    from ipaddress import ip_address, ip_network
+
+    try:
+        return ip_address(address) in ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _from_resources(
+    scene: Scene, station: Station, port: int, conn: Connection
+) -> tuple[bool | None, str, tuple[Evidence, ...]]:
+    root, pod = scene.mesh.config.root_namespace, station.pod
+    mode = peer_mode(scene.mesh.peer_authentications, pod.namespace, pod.labels, port, root)
+    if mode.mode == "STRICT" and conn.layer != "mtls":
+        return False, f"{mode.decided_by} asks for mutual TLS, and this is plain text", ()
+    policies = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
+    verdict, why = allows(policies, replace(conn, request=replace(conn.request, protocol="tcp")), port)
+    return verdict, why, ()

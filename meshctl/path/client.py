@@ -1,0 +1,437 @@
+"""The sending side: through a proxy to the clusters it chooses, or straight onto the network."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from meshctl.envoy import upstream
+from meshctl.envoy.match import Query, match
+from meshctl.envoy.model import Cluster
+from meshctl.path import hosts, kube_proxy, resources, rules, server, wire
+from meshctl.path.decision import Decision, Option, evidence, of_match
+from meshctl.path.model import ClusterShare, End, EndpointSeen, Hop, Request
+from meshctl.path.outcome import Course, through_client_http, through_client_tcp, with_retries
+from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.wire import Connection
+
+MOST_PROXIES = 4
+"""A request that passes more proxies than this is going in circles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What came of a request at a sending proxy: its decision(s), the courses, and the clusters that may be chosen."""
+
+    decisions: tuple[Decision, ...]
+    courses: tuple[Course, ...]
+    clusters: tuple[ClusterShare, ...]
+
+
+def through_proxy(
+    scene: Scene,
+    station: Station,
+    direction: Literal["outbound", "gateway"],
+    address: str,
+    port: int,
+    conn: Connection,
+) -> Forwarding:
+    """Follow a request through the sending proxy of a pod (its sidecar, or the gateway that it is)."""
+    request = conn.request
+    if station.proxy is None:
+        decisions: tuple[Decision, ...] = (resources.outbound(scene, station, direction, address, port, request),)
+    else:
+        query = Query(
+            direction=direction,
+            address=address,
+            port=port,
+            protocol=request.protocol,
+            tls=conn.layer,
+            host=request.host or None,
+            path=request.path,
+            method=request.method,
+            headers=request.headers,
+            sni=conn.sni or None,
+            alpn=conn.alpn,
+            source=conn.source,
+            principal=conn.principal,
+            at=scene.now,
+        )
+        decisions = of_match(match(station.proxy, query), request)
+    courses: list[Course] = []
+    shares: list[ClusterShare] = []
+    for decision in decisions:
+        found, seen = _decided(scene, station, direction, address, port, conn, decision)
+        courses += found
+        shares += seen
+    return Forwarding(decisions, tuple(courses), tuple({share.name: share for share in shares}.values()))
+
+
+def _decided(
+    scene: Scene,
+    station: Station,
+    direction: Literal["outbound", "gateway"],
+    address: str,
+    port: int,
+    conn: Connection,
+    decision: Decision,
+) -> tuple[list[Course], list[ClusterShare]]:
+    gateway = direction == "gateway"
+    hops = _decision_hops(station, decision, gateway)
+    chance = decision.probability
+    by: Literal["gateway", "client-proxy"] = "gateway" if gateway else "client-proxy"
+    if decision.refusal is not None:
+        return [Course(chance, _refused(decision, by), hops)], []
+    courses: list[Course] = []
+    shares: list[ClusterShare] = []
+    for option in decision.options:
+        ways, share = _option(scene, station, address, port, conn, decision, option, by)
+        shares.append(share)
+        courses += [
+            replace(c, probability=chance * option.probability * c.probability, hops=(*hops, *c.hops)) for c in ways
+        ]
+    if decision.undecided:
+        why = decision.undecided
+        end = End(None, delivered=None, through_client=True, through_server=None, mtls=None, why=why[0], undecided=why)
+        return [Course(chance, end, hops, option_name(decision))], shares
+    if not courses:
+        why_none = "the proxy names no cluster"
+        end = End(None, through_client=True, through_server=None, mtls=None, why=why_none, undecided=(why_none,))
+        return [Course(chance, end, hops)], shares
+    return _with_faults(courses, decision, hops, by), shares
+
+
+def option_name(decision: Decision) -> str | None:
+    """The only cluster that a decision may choose, None where there are several or none."""
+    return decision.options[0].cluster if len(decision.options) == 1 else None
+
+
+def _refused(decision: Decision, by: Literal["gateway", "client-proxy"]) -> End:
+    refusal = decision.refusal
+    assert refusal is not None
+    end = End(by, refusal.status, refusal.flags, "", False, True, False, None, why=refusal.why)
+    return end if refusal.status is not None else replace(end, answered_by="nobody", broken="reset")
+
+
+def _with_faults(
+    courses: list[Course], decision: Decision, hops: tuple[Hop, ...], by: Literal["gateway", "client-proxy"]
+) -> list[Course]:
+    """Split by injected faults: the filter rolls for a delay first, then for an abort (Envoy, fault filter)."""
+    delays = [i for i in decision.injected if i.status is None]
+    aborts = [i for i in decision.injected if i.status is not None]
+    found = courses
+    for abort in aborts:
+        total = sum(c.probability for c in courses)
+        end = End(by, abort.status, abort.flags, "", False, True, False, None, why=abort.why)
+        kept = [replace(c, probability=c.probability * (1 - abort.share)) for c in found] if abort.share < 1 else []
+        found = [*kept, Course(total * abort.share, end, hops, option_name(decision))]
+    for delay in delays:
+        slow = [_delayed(c, delay.share, delay.flags, delay.why) for c in found]
+        fast = [replace(c, probability=c.probability * (1 - delay.share)) for c in found] if delay.share < 1 else []
+        found = [*fast, *slow]
+    return found
+
+
+def _delayed(course: Course, share: float, flag: str, why: str) -> Course:
+    flags = ",".join(part for part in (flag, course.end.flags) if part)
+    end = replace(course.end, flags=flags, why=f"{course.end.why}; {why}")
+    return replace(course, probability=course.probability * share, end=end)
+
+
+# --- one cluster -----------------------------------------------------------------------------------------------------
+
+
+def _option(
+    scene: Scene,
+    station: Station,
+    address: str,
+    port: int,
+    conn: Connection,
+    decision: Decision,
+    option: Option,
+    by: Literal["gateway", "client-proxy"],
+) -> tuple[list[Course], ClusterShare]:
+    name = option.cluster
+    subset = name.split("|")[2] if name.count("|") == 3 else ""
+    cluster = station.proxy.cluster(name) if station.proxy is not None else None
+    if station.proxy is None:
+        picked = resources.hosts(scene, station, name, address, port)
+    else:
+        picked = hosts.pick(scene, station, name, address, port)
+    share = ClusterShare(name, subset, option.weight, tuple(_seen(scene, host) for host in picked.all))
+    cluster_hop = hosts.hop(station, name, picked)
+    if picked.undecided:
+        end = End(
+            None,
+            delivered=None,
+            through_client=True,
+            through_server=picked.through_server,
+            mtls=None,
+            why=picked.undecided,
+            undecided=(picked.undecided,),
+        )
+        return [Course(1.0, end, (cluster_hop,), name)], share
+    if not picked.chosen:
+        return [replace(_nowhere(decision, by, picked.flag, picked.why, name), hops=(cluster_hop,))], share
+    ways: list[Course] = []
+    for host in picked.chosen:
+        ways += _to_host(scene, station, conn, decision, cluster, name, host)
+    if not decision.tcp:
+        ways = with_retries(ways, decision.retry)
+    turned = [replace(c, end=_turned(c.end, decision, by)) for c in ways]
+    return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], share
+
+
+def _turned(end: End, decision: Decision, by: str) -> End:
+    turned = through_client_tcp(end) if decision.tcp else through_client_http(end, decision.retry)
+    if by == "gateway" and turned.answered_by == "client-proxy":
+        turned = replace(turned, answered_by="gateway")
+    return turned
+
+
+def _nowhere(decision: Decision, by: Literal["gateway", "client-proxy"], flag: str, why: str, name: str) -> Course:
+    if decision.tcp:
+        end = End("nobody", None, flag, "", False, True, False, None, "reset", why)
+    else:
+        end = End(by, 503, flag, "", False, True, False, None, why=why)
+    return Course(1.0, end, (), None if flag == "NC" else name)
+
+
+def _seen(scene: Scene, host: hosts.Host) -> EndpointSeen:
+    return EndpointSeen(host.shown, host.pod, host.health)
+
+
+def _to_host(
+    scene: Scene,
+    station: Station,
+    conn: Connection,
+    decision: Decision,
+    cluster: Cluster | None,
+    name: str,
+    host: hosts.Host,
+) -> list[Course]:
+    request = decision.forwarded or conn.request
+    if cluster is not None and station.proxy is not None:
+        opened = wire.opened(
+            station.proxy,
+            cluster,
+            host.endpoint,
+            station,
+            scene.principal(station),
+            request,
+            decision.offers if not decision.tcp else (),
+            conn.depth + 1,
+        )
+        opened = _inner(opened, conn, decision, cluster)
+        socket = upstream.socket(cluster, host.endpoint)[1] if host.endpoint is not None else ""
+        file = station.proxy.source
+    else:
+        opened = resources.opened(scene, station, name, host, request, conn.depth + 1)
+        socket, file = "", ""
+    over = wire.hop(opened, host.shown, socket, name, file)
+    ways = onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened)
+    return [
+        replace(
+            c, probability=c.probability * host.probability, hops=(over, *c.hops), endpoint=c.endpoint or host.shown
+        )
+        for c in ways
+    ]
+
+
+def _inner(opened: Connection, conn: Connection, decision: Decision, cluster: Cluster) -> Connection:
+    """What is inside the new connection: an upstream may be spoken to in HTTP/2 though the client spoke HTTP/1.1."""
+    request: Request = opened.request
+    if decision.tcp:
+        protocol = conn.request.protocol
+        if opened.layer == "plaintext" and conn.layer == "tls":
+            return replace(opened, layer="tls", sni=conn.sni, request=replace(request, protocol=protocol))
+        return replace(opened, request=replace(request, protocol=protocol))
+    speaks: Literal["http", "http2"] = "http"
+    if cluster.http in ("http2",) or (cluster.http == "downstream" and conn.request.protocol == "http2"):
+        speaks = "http2"
+    ends_tls = conn.layer == "tls" and conn.depth >= 0
+    inner = replace(request, protocol=speaks, tls=False if ends_tls else request.tls)
+    layer = "plaintext" if opened.layer == "tls" and not _has_tls(cluster) and ends_tls else opened.layer
+    return replace(opened, request=inner, layer=layer)
+
+
+def _has_tls(cluster: Cluster) -> bool:
+    sockets = [cluster.socket.get(), *(m.socket for m in cluster.socket_matches.get())]
+    return any(socket.tls is not None for socket in sockets)
+
+
+def _proxy_owner(station: Station) -> Owner:
+    return Owner(station.proxy_uid, station.proxy_gid, "the proxy's own connection")
+
+
+def _decision_hops(station: Station, decision: Decision, gateway: bool) -> tuple[Hop, ...]:
+    at = station.key
+    name = "gateway listener" if gateway else "outbound listener"
+    where: Literal["caller", "callee"] = "callee" if gateway else "caller"
+    early = [s for s in decision.steps if s.what in ("listener", "filter chain", "filter_chain", "entry", "tls")]
+    late = [s for s in decision.steps if s not in early]
+    first = Hop(
+        "listener",
+        where,
+        at,
+        f"{name} {decision.listener}".rstrip(),
+        _said(early) or ("decided from the mesh's resources" if decision.assumed else "no listener"),
+        tuple(_assumed(decision)),
+        tuple(e for step in early for e in evidence(step.origin, step.chosen)),
+    )
+    facts: list[str] = []
+    if decision.virtual_host:
+        facts.append(f"virtual host {decision.virtual_host}")
+    if decision.retry is not None and decision.retry.attempts:
+        facts.append(f"retries {decision.retry.attempts} on {','.join(decision.retry.on)}")
+    if decision.timeout_s:
+        facts.append(f"timeout {decision.timeout_s:g}s")
+    facts += [f"mirrored to {mirror}" for mirror in decision.mirrors]
+    facts += [f"{injected.share:.0%}: {injected.why}" for injected in decision.injected]
+    facts += [f"policy: {policy}" for policy in decision.policies]
+    mood, said = "plain", _route_said(decision, late)
+    if decision.refusal is not None:
+        mood = "bad" if decision.refusal.status is None or decision.refusal.status >= 400 else "warn"
+        answer = f"answers {decision.refusal.status}" if decision.refusal.status else "closes the connection"
+        said = f"{answer}: {decision.refusal.why}"
+    elif decision.undecided:
+        mood, said = "warn", f"cannot be told: {decision.undecided[0]}"
+    title = f"route {decision.route}" if decision.route else ("TCP proxy" if decision.tcp else "route")
+    second = Hop(
+        "route",
+        where,
+        at,
+        title,
+        said,
+        tuple(facts),
+        tuple(e for step in late for e in evidence(step.origin, step.chosen)),
+        mood,  # type: ignore[arg-type]
+    )
+    return (first, second)
+
+
+def _said(steps: Iterable[object]) -> str:
+    parts = [str(getattr(step, "because", "")) for step in steps]
+    return "; ".join(part for part in parts if part)
+
+
+def _route_said(decision: Decision, steps: list[object] | list[object]) -> str:
+    shares = [f"{o.cluster} {o.probability:.0%}" if len(decision.options) > 1 else o.cluster for o in decision.options]
+    chosen = " or ".join(shares)
+    route = next((str(getattr(s, "because", "")) for s in steps if getattr(s, "what", "") == "route"), "")
+    return f"{chosen}: {route}" if route and chosen else (chosen or route)
+
+
+def _assumed(decision: Decision) -> Iterable[str]:
+    if decision.assumed:
+        yield "assumed from the mesh's resources: this proxy's configuration was not recorded"
+
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+
+def onto_network(
+    scene: Scene, station: Station | None, owner: Owner | None, address: str, port: int, conn: Connection
+) -> list[Course]:
+    """What happens to a connection that leaves a pod (its own rules included), up to its end."""
+    if conn.depth > MOST_PROXIES:
+        why = "the request goes in circles between proxies"
+        return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why))]
+    own = station is not None and address in (*station.pod.ips, station.pod.ip)
+    if station is not None and owner is not None and (own or conn.by_proxy):
+        passage = rules.outbound(scene, station, owner, address, port)
+        if own:
+            return server.at_pod(scene, station, address, port, conn, passage)
+        if passage.kind == "dropped":
+            broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
+            end = End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why)
+            return [Course(1.0, end, (passage.hop,))]
+        if passage.kind == "proxy" and station.mode != "gateway":
+            why = f"the rules send the proxy's own connection back to it ({passage.why})"
+            return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why), (passage.hop,))]
+    return beyond(scene, station, address, port, conn)
+
+
+def beyond(scene: Scene, station: Station | None, address: str, port: int, conn: Connection) -> list[Course]:
+    """From the pod's interface on: kube-proxy on the node where the address is a Service's, then the other end."""
+    node = station.pod.node if station is not None else (scene.nodes[0] if scene.nodes else "")
+    choice = kube_proxy.choose(scene, node, station, address, port)
+    if choice is None:
+        return arrive(scene, address, port, conn)
+    if choice.end is not None:
+        return [Course(1.0, choice.end, (choice.hop,), kube_proxy=choice.answer)]
+    courses: list[Course] = []
+    for place, number, chance in choice.places:
+        for course in arrive(scene, place, number, conn):
+            courses.append(
+                replace(
+                    course,
+                    probability=course.probability * chance,
+                    hops=(choice.hop, *course.hops),
+                    kube_proxy=choice.answer,
+                )
+            )
+    return courses
+
+
+def arrive(scene: Scene, address: str, port: int, conn: Connection) -> list[Course]:
+    """What happens at an address that is nobody's but its owner's: a pod, a node, or the world outside."""
+    pod = scene.pod_at(address)
+    if pod is not None:
+        station = scene.station(pod)
+        passage = rules.inbound(scene, station, conn.source, address, port)
+        if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, address, port):
+            return _through_gateway(scene, station, address, port, conn, passage.hop)
+        return server.at_pod(scene, station, address, port, conn, passage)
+    return [_outside(scene, address, port, conn)]
+
+
+def _is_gateway_port(station: Station, address: str, port: int) -> bool:
+    if station.proxy is None:
+        return True
+    return any(
+        a.port == port and l.bind for l in station.proxy.listeners() if l.name not in ("", "prom") for a in l.addresses
+    ) and port not in (15020, 15021, 15090)
+
+
+def _through_gateway(
+    scene: Scene, station: Station, address: str, port: int, conn: Connection, before: Hop
+) -> list[Course]:
+    found = through_proxy(scene, station, "gateway", address, port, replace(conn, depth=conn.depth + 1))
+    ends = []
+    for course in found.courses:
+        end = course.end
+        flags, through = end.flags, end.through_client
+        inner = replace(
+            end, flags="", server_flags=flags or end.server_flags, through_client=False, through_server=through
+        )
+        ends.append(
+            replace(course, end=inner, hops=(before, *course.hops), endpoint=f"{address}:{port}", pod=station.key)
+        )
+    return ends
+
+
+def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
+    node = scene.node_at(address)
+    if node is not None:
+        on_host = [p for p in scene.pods if p.host_network and p.node == node.name]
+        owner = next((p for p in on_host if any(port == q.number for c in p.containers for q in c.ports)), None)
+        if owner is not None:
+            return _on_host(scene, scene.station(owner), address, port, conn)
+        why = f"{address} is node {node.name}: whether something listens there on port {port} is not recorded"
+    elif scene.in_pod_range(address):
+        why = f"{address} is in the pods' range, but no pod of this recording has it"
+    else:
+        why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
+    inside = scene.in_pod_range(address)
+    through = (conn.layer == "mtls" or None) if inside else False
+    end = End(None, delivered=None, through_server=through, mtls=conn.mtls, why=why, undecided=(why,))
+    hop = Hop("endpoint", "network", address, f"{address}:{port}", why, (), (), "warn")
+    return Course(1.0, end, (hop,), endpoint=f"{address}:{port}")
+
+
+def _on_host(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> Course:
+    from meshctl.path.rules import straight
+
+    passage = straight(station, "the pod uses the node's network: no rules of a mesh there")
+    found = server.at_pod(scene, station, address, port, conn, passage)
+    return found[0]

@@ -1,0 +1,193 @@
+"""What one proxy decides, in the form that the path needs: answer, cut, or clusters to choose from.
+
+Made from a proxy's recorded configuration (`of_match`), or from the mesh's resources where none was recorded
+(``path/resources.py``): then `assumed` is true.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from meshctl.envoy import rewrite
+from meshctl.envoy.filters import Verdict
+from meshctl.envoy.match import Match, Step
+from meshctl.envoy.model import AlpnOverride, Forward, RetryPolicy
+from meshctl.envoy.request import Request as EnvoyRequest
+from meshctl.origin import Origin
+from meshctl.path.model import Evidence, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A cluster that may be chosen: `weight` as configured, `probability` 0..1."""
+
+    cluster: str
+    weight: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """What a filter does to a share (0..1) of the requests: answers with `status`, or delays."""
+
+    share: float
+    status: int | None
+    flags: str
+    delay_s: float | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The proxy answers itself, or (`status` None) closes the connection."""
+
+    status: int | None
+    flags: str
+    details: str
+    why: str
+    kind: Literal["filter", "route", "connection"] = "route"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One proxy's decision about one request; `probability` is that of this alternative."""
+
+    tcp: bool = False
+    refusal: Refusal | None = None
+    options: tuple[Option, ...] = ()
+    injected: tuple[Injected, ...] = ()
+    route: str | None = None
+    listener: str = ""
+    chain: str = ""
+    virtual_host: str = ""
+    retry: RetryPolicy | None = None
+    timeout_s: float | None = None
+    mirrors: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+    forwarded: Request | None = None
+    policies: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    undecided: tuple[str, ...] = ()
+    assumed: bool = False
+    probability: float = 1.0
+
+
+def of_match(match: Match, request: Request) -> tuple[Decision, ...]:
+    """The decisions that a match stands for: itself, and what chance may choose instead."""
+    return (_one(match, request), *(_one(other, request) for other in match.alternatives))
+
+
+def _one(match: Match, request: Request) -> Decision:
+    action = match.route.action if match.route is not None else None
+    forward = action if isinstance(action, Forward) else None
+    tcp = match.action == "tcp" or (match.tcp_proxy is not None and match.manager is None)
+    undecided = match.undecided_because if match.forwards is None else ()
+    if match.forwards is None and not undecided and match.error is None and match.status is None:
+        undecided = ("the proxy's decision cannot be told",)
+    return Decision(
+        tcp=tcp,
+        refusal=None if undecided else _refusal(match),
+        options=tuple(Option(s.name, s.weight, s.probability) for s in match.clusters if s.probability > 0),
+        injected=tuple(_injected(match.verdicts)),
+        route=(match.route.name or None) if match.route is not None else None,
+        listener=match.listener.name if match.listener is not None else "",
+        chain=match.filter_chain.name if match.filter_chain is not None else "",
+        virtual_host=match.virtual_host.name if match.virtual_host is not None else "",
+        retry=_retry(match, forward),
+        timeout_s=forward.timeout_s if forward is not None else None,
+        mirrors=tuple(_mirrors(forward)) if forward is not None else (),
+        offers=_offers(match),
+        forwarded=_rewritten(match, forward, request) if forward is not None else request,
+        policies=tuple(str(v.policy) for v in match.verdicts if v.policy is not None and not v.shadow),
+        steps=match.steps,
+        undecided=undecided,
+        probability=match.probability,
+    )
+
+
+def _refusal(match: Match) -> Refusal | None:
+    answered = next((v for v in match.verdicts if v.decision == "answers" and v.share >= 1 and not v.shadow), None)
+    if answered is not None:
+        name = str(answered.policy) if answered.policy else answered.policy_name
+        why = answered.because if not name or name in answered.because else f"{answered.because} ({name})"
+        flags = answered.flags or match.flags or ""
+        kind: Literal["filter", "connection"] = "filter" if answered.status is not None else "connection"
+        return Refusal(answered.status, flags, answered.details or match.details, why, kind)
+    if match.forwards:
+        return None
+    if match.error is not None and match.status is None:
+        return Refusal(None, match.flags or "", match.details, _because(match), "connection")
+    if match.status is not None:
+        return Refusal(match.status, match.flags or "", match.details, _because(match))
+    if match.forwards is False:
+        return Refusal(None, match.flags or "", match.details, _because(match), "connection")
+    return None
+
+
+def _because(match: Match) -> str:
+    return match.steps[-1].because if match.steps else (match.error or "")
+
+
+def _injected(verdicts: tuple[Verdict, ...]) -> Iterator[Injected]:
+    for verdict in verdicts:
+        if verdict.shadow or verdict.share <= 0:
+            continue
+        if verdict.decision == "delays":
+            yield Injected(verdict.share, None, verdict.flags or "DI", verdict.delay_s, verdict.because)
+        elif verdict.decision == "answers" and verdict.share < 1:
+            yield Injected(verdict.share, verdict.status, verdict.flags or "", None, verdict.because)
+
+
+def _retry(match: Match, forward: Forward | None) -> RetryPolicy | None:
+    if forward is None:
+        return None
+    if forward.retry is not None:
+        return forward.retry
+    return match.virtual_host.retry.get() if match.virtual_host is not None else None
+
+
+def _mirrors(forward: Forward) -> Iterator[str]:
+    for mirror in forward.mirrors:
+        share = "" if mirror.fraction is None else f" {mirror.fraction.share:.0%}"
+        yield f"{mirror.cluster}{share}"
+
+
+def _offers(match: Match) -> tuple[str, ...]:
+    """The ALPN that istio's alpn filter makes the client's proxy offer for HTTP/1.1; empty without that filter."""
+    if match.manager is None:
+        return ()
+    for part in match.manager.filters.get():
+        if part.type.endswith("AlpnFilterConfig") or "alpn" in part.name:
+            config = part.config.get()
+            if isinstance(config, AlpnOverride):
+                version = "HTTP2" if match.query.protocol == "http2" else "HTTP11"
+                return config.offers.get(version, ())
+    return ()
+
+
+def _rewritten(match: Match, forward: Forward, request: Request) -> Request:
+    """The request as the upstream gets it; a path that cannot be computed stays as it was."""
+    path: str | None = request.path
+    if match.route is not None and (forward.prefix_rewrite or forward.regex_rewrite is not None):
+        seen = EnvoyRequest(
+            address=match.query.address,
+            port=match.query.port,
+            source=None,
+            remote=None,
+            server_name="",
+            tls=match.query.tls,
+            terminated=False,
+            principal=None,
+            http=True,
+            path=request.path,
+        )
+        path = rewrite.upstream_path(forward, match.route.match, seen)
+    return replace(request, path=path or request.path, host=forward.host_rewrite or request.host)
+
+
+def evidence(origin: Origin | None, text: str = "") -> tuple[Evidence, ...]:
+    """An origin as evidence; nothing where there is none."""
+    if origin is None or not origin.source:
+        return ()
+    place = f"line {origin.line}" if origin.line is not None else origin.path
+    return (Evidence(origin.source, place, text or origin.text),)

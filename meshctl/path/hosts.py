@@ -1,0 +1,135 @@
+"""The hosts of a cluster: which the proxy may choose, with which chance, and who they are.
+
+The choice itself is ``meshctl.envoy.upstream``'s; here hosts get their pods, and a lack of hosts its reason.
+"""
+
+from dataclasses import dataclass
+
+from meshctl.envoy import upstream
+from meshctl.envoy.model import Address, Cluster, Endpoint
+from meshctl.path.model import Evidence, Hop
+from meshctl.path.scene import Scene, Station
+
+
+ANYWHERE = "192.0.2.1"
+"""Stands for an address that is not known (RFC 5737, TEST-NET-1): some place outside of the cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A host with its chance (0..1) among the chosen ones."""
+
+    address: str
+    port: int
+    pod: str
+    health: str
+    probability: float = 0.0
+    endpoint: Endpoint | None = None
+
+    @property
+    def shown(self) -> str:
+        """``address:port``."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """All hosts, those that may be chosen, and why there are none; `undecided` says why it cannot be told."""
+
+    all: tuple[Host, ...] = ()
+    chosen: tuple[Host, ...] = ()
+    why: str = ""
+    undecided: str = ""
+    flag: str = "UH"
+    policy: str = ""
+    through_server: bool | None = None
+    file: str = ""
+    path: str = ""
+
+
+def pick(scene: Scene, station: Station, name: str, address: str, port: int) -> Picked:
+    """The hosts that a cluster may send to; `address`:`port` is the connection's original destination."""
+    assert station.proxy is not None
+    destination = Address(address, port) if address not in ("", ANYWHERE) else None
+    found = upstream.choose(station.proxy, name, destination=destination, live=station.live)
+    cluster = found.cluster
+    file, path = (cluster.origin.source, cluster.origin.path) if cluster is not None else ("", "")
+    policy = cluster.policy if cluster is not None else ""
+    shown = tuple(_host(scene, h.endpoint, h.share) for h in found.hosts)
+    everyone = (*shown, *(_host(scene, endpoint, 0.0) for endpoint in found.out))
+    if found.verdict == "no-cluster":
+        return Picked(why=f"the proxy has no cluster {name}", flag="NC", file=station.proxy.source)
+    if found.verdict == "no-host":
+        why = _none(scene, name, found.cluster, len(everyone), found.because)
+        return Picked(all=everyone, why=why, flag="UH", policy=policy, file=file, path=path)
+    if found.verdict == "undecided" and cluster is not None and cluster.type == "ORIGINAL_DST":
+        return Picked(undecided="the address that the name resolves to is not recorded", file=file, path=path)
+    if found.verdict in ("undecided", "unresolved"):
+        because = f"{found.because}, and the answer is not recorded" if found.verdict == "unresolved" else found.because
+        through = False if found.verdict == "unresolved" else None
+        return Picked(all=everyone, undecided=f"{name}: {because}", through_server=through, file=file, path=path)
+    return Picked(all=everyone, chosen=shown, why=found.because, policy=policy, file=file, path=path)
+
+
+def _host(scene: Scene, endpoint: Endpoint, share: float) -> Host:
+    address = endpoint.address.host
+    return Host(
+        address=address,
+        port=endpoint.address.port,
+        pod=_pod(scene, address),
+        health=endpoint.because or endpoint.health if endpoint.health != "healthy" else "healthy",
+        probability=share,
+        endpoint=endpoint,
+    )
+
+
+def _pod(scene: Scene, address: str) -> str:
+    pod = scene.pod_at(address)
+    return f"{pod.namespace}/{pod.name}" if pod is not None else scene.endpoint_pod(address)
+
+
+def _none(scene: Scene, name: str, cluster: Cluster | None, count: int, because: str) -> str:
+    if name == "BlackHoleCluster":
+        return "BlackHoleCluster has no endpoints on purpose: this destination is not allowed (or not known)"
+    if count or cluster is None:
+        return f"{name}: {because}"
+    if cluster.type in ("STRICT_DNS", "LOGICAL_DNS"):
+        return f"{name}: the proxy's own lookup of the name gave no address"
+    parts = cluster.parts
+    if parts is None:
+        return f"{name} has no endpoints"
+    _, _, subset, host = parts
+    if subset:
+        labels = [
+            ", ".join(f"{key}={value}" for key, value in found.labels)
+            for rule in scene.mesh.destination_rules
+            if rule.host == host and (found := rule.subset(subset)) is not None
+        ]
+        asked = f" ({labels[0]})" if labels else ""
+        return f"no pod of {host} has the labels of subset {subset}{asked}"
+    short, _, rest = host.partition(".")
+    service = scene.services.named(short, rest.partition(".")[0])
+    if service is not None and not scene.services.endpoints(service):
+        return f"Service {short} has no endpoints: no running pod has the labels of its selector"
+    return f"{name} has no endpoints"
+
+
+def hop(station: Station, name: str, picked: Picked) -> Hop:
+    """The cluster as a station of the path."""
+    listed = [
+        f"{h.shown}{f' {h.pod}' if h.pod else ''}{'' if h.health == 'healthy' else f' ({h.health})'}"
+        for h in picked.all
+    ]
+    facts = tuple(listed[:6]) + ((f"and {len(listed) - 6} more",) if len(listed) > 6 else ())
+    found = (Evidence(picked.file, picked.path, name),) if picked.file else ()
+    where = "callee" if station.mode == "gateway" else "caller"
+    title = f"cluster {name}"
+    if picked.undecided:
+        return Hop("cluster", where, station.key, title, f"cannot be told: {picked.undecided}", facts, found, "warn")  # type: ignore[arg-type]
+    if not picked.chosen:
+        return Hop("cluster", where, station.key, title, picked.why, facts, found, "bad")  # type: ignore[arg-type]
+    if len(picked.chosen) == 1:
+        said = f"endpoint {picked.chosen[0].shown}"
+    else:
+        said = f"one of {len(picked.chosen)} healthy endpoints, by {picked.policy.lower().replace('_', ' ')}"
+    return Hop("cluster", where, station.key, title, said, facts, found)  # type: ignore[arg-type]

@@ -1,0 +1,148 @@
+"""The kube-proxy question: does the node choose the endpoint of this connection, and by which rule?"""
+
+from dataclasses import dataclass
+
+from meshctl.kube.proxy_rules import NodeDecision, decide, evidence, is_kube_proxy
+from meshctl.kube.services import Service, ServicePort
+from meshctl.path.model import End, Evidence, Hop, KubeProxy
+from meshctl.path.scene import NodeView, Scene, Station
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChoice:
+    """What the node makes of a connection to a Service's address: places with their chance, or an end."""
+
+    places: tuple[tuple[str, int, float], ...]
+    answer: KubeProxy
+    hop: Hop
+    end: End | None = None
+
+
+def choose(scene: Scene, node_name: str, station: Station | None, address: str, port: int) -> NodeChoice | None:
+    """What kube-proxy does with a connection that leaves a pod (or comes from outside); None: it is not about it."""
+    target = _service_at(scene, address, port)
+    node = scene.node(node_name) if node_name else None
+    decision = _decision(node, station, scene, address, port)
+    if decision is not None and decision.matched is not None:
+        return _by_rules(decision, node, target, address, port)
+    if target is None:
+        return None
+    service, entry = target
+    if decision is not None and is_kube_proxy(node.rulesets if node else ()):
+        return None
+    return _by_objects(scene, service, entry, address, port, node)
+
+
+def _service_at(scene: Scene, address: str, port: int) -> tuple[Service, ServicePort] | None:
+    service = scene.services.at(address)
+    if service is not None:
+        entry = service.port(port)
+        return (service, entry) if entry is not None else None
+    if scene.node_at(address) is not None:
+        return scene.services.at_node_port(port)
+    return None
+
+
+def _decision(
+    node: NodeView | None, station: Station | None, scene: Scene, address: str, port: int
+) -> NodeDecision | None:
+    if node is None or not node.rulesets or not is_kube_proxy(node.rulesets):
+        return None
+    key = ("kube-proxy", node.name, address, port)
+    if key not in scene.cache:
+        source = station.pod.ip if station is not None and station.pod.ip else None
+        local = address in node.addresses or scene.node_at(address) is not None
+        scene.cache[key] = decide(node.rulesets, address, port, source=source, to_node=local)
+    found = scene.cache[key]
+    return found if isinstance(found, NodeDecision) else None
+
+
+def proof(decision: NodeDecision) -> tuple[Evidence, ...]:
+    """The node's rules as evidence."""
+    return tuple(Evidence(origin.source, f"line {origin.line}", text) for origin, text in evidence(decision))
+
+
+def _by_rules(
+    decision: NodeDecision,
+    node: NodeView | None,
+    target: tuple[Service, ServicePort] | None,
+    address: str,
+    port: int,
+) -> NodeChoice:
+    assert decision.matched is not None
+    name = f"{target[0].namespace}/{target[0].name}" if target else f"{address}:{port}"
+    at = node.name if node else ""
+    found = proof(decision)
+    if decision.refused or decision.dropped:
+        word = "refuses" if decision.refused else "drops"
+        why = f"kube-proxy {word} it: {name} has no endpoints"
+        hop = Hop("kube-proxy", "node", at, "kube-proxy", why, (), found, "bad")
+        end = End("nobody", delivered=False, broken="refused" if decision.refused else "timeout", mtls=None, why=why)
+        return NodeChoice((), KubeProxy(True, why, "", found), hop, end)
+    listed = [f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices]
+    why = f"the address {address}:{port} is translated on the node, by kube-proxy's rules for {name}"
+    facts = (*listed, *(("the same client gets the same endpoint for a while",) if decision.affinity else ()))
+    hop = Hop("kube-proxy", "node", at, "kube-proxy", f"chooses an endpoint of {name}", facts, found)
+    places = tuple((c.address, c.port or port, c.probability) for c in decision.choices)
+    answer = KubeProxy(True, why, ", ".join(listed), found)
+    if not places:
+        reason = (
+            f"the node's rules for {name} were not understood: {'; '.join(decision.unknown) or 'no endpoint in them'}"
+        )
+        end = End(None, delivered=None, through_server=None, mtls="none", why=reason, undecided=(reason,))
+        return NodeChoice((), answer, hop, end)
+    return NodeChoice(places, answer, hop)
+
+
+def _by_objects(
+    scene: Scene, service: Service, entry: ServicePort, address: str, port: int, node: NodeView | None
+) -> NodeChoice:
+    """Without the node's rules: what kube-proxy makes of the Service and its EndpointSlices."""
+    name = f"{service.namespace}/{service.name}"
+    ready = [e for e in scene.services.endpoints(service) if e.ready and e.port(entry.name) is not None]
+    gap = node.gap if node is not None and node.gap else "the node's rules were not recorded"
+    at = node.name if node else ""
+    if not ready:
+        why = f"{name} has no ready endpoints, so kube-proxy refuses the connection ({gap})"
+        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why)
+        return NodeChoice(
+            (), KubeProxy(True, why), Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "bad"), end
+        )
+    share = 1 / len(ready)
+    places = tuple((e.address, e.port(entry.name) or port, share) for e in ready)
+    why = (
+        f"the address {address}:{port} is translated on the node: {gap}, so the choice is taken from the EndpointSlices"
+    )
+    hop = Hop(
+        "kube-proxy",
+        "node",
+        at,
+        "kube-proxy",
+        f"chooses an endpoint of {name}",
+        (*(f"{place}:{number} {share:.0%}" for place, number, _ in places), gap),
+        tuple(Evidence(e.origin.source, e.origin.path, e.address) for e in ready[:3]),
+    )
+    return NodeChoice(places, KubeProxy(True, why, ", ".join(f"{a}:{p} {c:.0%}" for a, p, c in places)), hop)
+
+
+def not_used(scene: Scene, station: Station, address: str, port: int, why: str) -> KubeProxy:
+    """The answer where the connection never shows the Service's address to the node: what it would have chosen."""
+    node = scene.node(station.pod.node) if station.pod.node else None
+    decision = _decision(node, station, scene, address, port)
+    if decision is None or decision.matched is None:
+        gap = node.gap if node is not None else ""
+        return KubeProxy(False, f"{why}{f' ({gap})' if gap else ''}")
+    if decision.refused:
+        return KubeProxy(False, why, "it would have refused: the Service has no endpoints", proof(decision))
+    choice = ", ".join(f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices)
+    return KubeProxy(False, why, f"it would have chosen {choice}" if choice else "", proof(decision))
+
+
+def endpoints_of(scene: Scene, address: str, port: int) -> tuple[tuple[str, int, float], ...]:
+    """The ready endpoints behind a Service's address, for those that balance themselves; empty if it is no Service."""
+    target = _service_at(scene, address, port)
+    if target is None:
+        return ()
+    service, entry = target
+    ready = [e for e in scene.services.endpoints(service) if e.ready and e.port(entry.name) is not None]
+    return tuple((e.address, e.port(entry.name) or port, 1 / len(ready)) for e in ready)

@@ -1,0 +1,234 @@
+"""A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from meshctl.netfilter.model import address_number
+from meshctl.netfilter.packet import Packet
+from meshctl.netfilter.walk import Step, Walk, Walker, walker
+from meshctl.path.model import Evidence, Hop
+from meshctl.path.netns import is_loopback
+from meshctl.path.scene import Owner, Scene, Station
+
+__all__ = ["Passage", "dns_captured", "inbound", "is_loopback", "outbound", "straight"]
+
+_SENDING_PORT = 40000
+"""The source port of the packet that is walked: rules of a mesh do not look at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What the rules make of a connection: ``proxy`` and ``ztunnel`` take it at `port`, ``straight`` goes on as it is.
+
+    `refused`: dropped with an answer to the sender (REJECT), not silently.
+    """
+
+    kind: Literal["proxy", "ztunnel", "straight", "dropped", "undecided"]
+    hop: Hop
+    port: int | None = None
+    why: str = ""
+    refused: bool = False
+
+
+def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> Passage:
+    """Walk the first packet of a connection that a process of the pod opens."""
+    key = ("outbound", station.key, owner.uid, owner.gid, address, port)
+    return _cached(scene, key, lambda: _outbound(scene, station, owner, address, port))
+
+
+def inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
+    """Walk the first packet of a connection that comes to the pod from outside of it."""
+    key = ("inbound", station.key, source, address, port)
+    return _cached(scene, key, lambda: _inbound(scene, station, source, address, port))
+
+
+def _cached(scene: Scene, key: object, make: object) -> Passage:
+    found = scene.cache.get(key)
+    if not isinstance(found, Passage):
+        found = make()  # type: ignore[operator]
+        scene.cache[key] = found
+    assert isinstance(found, Passage)
+    return found
+
+
+def straight(station: Station, why: str) -> Passage:
+    """A passage past no rules at all."""
+    hop = Hop("rules", "callee", station.key, "the pod's rules", why, (), ())
+    return Passage("straight", hop, None, why)
+
+
+def dns_captured(scene: Scene, station: Station, server: str) -> bool:
+    """Whether a lookup of the application's ends at the proxy's agent (DNS capture)."""
+    if station.rules_from == "none" or not (station.has_proxy or station.mode == "ambient"):
+        return False
+    owner = next(iter(station.owners), Owner(None, None, ""))
+    try:
+        version, number = address_number(server)
+    except ValueError:
+        return False
+    packet = Packet(
+        direction="outbound",
+        version=version,
+        proto="udp",
+        src=_own(station, version),
+        dst=number,
+        sport=_SENDING_PORT,
+        dport=53,
+        uid=owner.uid,
+        gid=owner.gid,
+        owner_known=owner.uid is not None and owner.gid is not None,
+    )
+    return _ready(scene, station).walk(packet).verdict == "redirected"
+
+
+def _ready(scene: Scene, station: Station) -> Walker:
+    key = ("walker", station.key)
+    if key not in scene.cache:
+        scene.cache[key] = walker(station.rulesets, station.network)
+    found = scene.cache[key]
+    assert isinstance(found, Walker)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _number(address: str) -> tuple[Literal[4, 6], int]:
+    return address_number(address)
+
+
+def _own(station: Station, version: int) -> int:
+    for text in (station.pod.ip, *station.pod.ips):
+        if text and _number(text)[0] == version:
+            return _number(text)[1]
+    return 0
+
+
+def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> Passage:
+    if station.pod.host_network:
+        why = "the pod uses the node's network: no rules of a mesh there"
+        return Passage("straight", Hop("rules", "caller", station.key, "outbound rules", why), None, why)
+    if station.rules_from == "none":
+        return _without_rules(station, "caller")
+    version, number = _number(address)
+    own = address in (*station.pod.ips, station.pod.ip)
+    local = own or is_loopback(address)
+    packet = Packet(
+        direction="outbound",
+        version=version,
+        proto="tcp",
+        src=number if is_loopback(address) else _own(station, version),
+        dst=number,
+        sport=_SENDING_PORT,
+        dport=port,
+        out_interface="lo" if local else None,
+        uid=owner.uid,
+        gid=owner.gid,
+        owner_known=owner.uid is not None and owner.gid is not None,
+        flags=("SYN",),
+    )
+    return _passage(station, _ready(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner))
+
+
+def _inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
+    if station.pod.host_network:
+        return straight(station, "the pod uses the node's network: no rules of a mesh there")
+    if station.rules_from == "none":
+        return _without_rules(station, "callee")
+    version, number = _number(address)
+    packet = Packet(
+        direction="inbound",
+        version=version,
+        proto="tcp",
+        src=_number(source)[1] if source and _number(source)[0] == version else 0,
+        dst=number,
+        sport=_SENDING_PORT,
+        dport=port,
+        in_interface=_interface(station, version, number),
+        flags=("SYN",),
+    )
+    return _passage(station, _ready(scene, station).walk(packet), "callee", "inbound rules", ())
+
+
+def _interface(station: Station, version: int, number: int) -> str:
+    return station.network.owner(version, number) or "eth0"
+
+
+def _owner_fact(owner: Owner) -> tuple[str, ...]:
+    if owner.uid is None:
+        return ("whose process sends it is not known",)
+    return (f"the sender is uid {owner.uid}" + (f", gid {owner.gid}" if owner.gid is not None else ""),)
+
+
+def _without_rules(station: Station, where: Literal["caller", "callee"]) -> Passage:
+    title = "outbound rules" if where == "caller" else "inbound rules"
+    if not station.has_proxy and station.mode != "ambient":
+        why = "the pod is not in the mesh, so no rules take its connections"
+        gap = station.gaps.get("netns/iptables-save.txt", "")
+        facts = (f"assumed: {gap}",) if gap else ()
+        return Passage("straight", Hop("rules", where, station.key, title, why, facts), None, why)
+    if station.mode == "gateway":
+        why = "a gateway has no rules: its proxy listens on the ports themselves"
+        return Passage("straight", Hop("rules", where, station.key, title, why), None, why)
+    why = station.gaps.get("netns/iptables-save.txt") or "the pod's rules were not recorded"
+    return Passage(
+        "undecided", Hop("rules", where, station.key, title, f"cannot be told: {why}", (), (), "warn"), None, why
+    )
+
+
+def _passage(
+    station: Station, walk: Walk, where: Literal["caller", "callee"], title: str, facts: tuple[str, ...]
+) -> Passage:
+    assumed = station.rules_from == "assumed"
+    if assumed:
+        facts = (*facts, "assumed from the pod's arguments: the rules themselves were not seen")
+    proof = tuple(_evidence(step) for step in _deciding(walk))
+
+    def passage(
+        kind: Literal["proxy", "ztunnel", "straight", "dropped", "undecided"],
+        said: str,
+        mood: Literal["plain", "good", "bad", "warn"] = "plain",
+        port: int | None = None,
+    ) -> Passage:
+        arrow = f"to port {port}" if port else ""
+        hop = Hop("rules", where, station.key, title, said, facts, proof, mood, arrow)
+        return Passage(kind, hop, port, said, "REJECT" in "".join(e.text for e in proof[-1:]))
+
+    match walk.verdict:
+        case "redirected" | "tproxied":
+            how = "redirected" if walk.verdict == "redirected" else "handed (TPROXY)"
+            if station.mode == "ambient":
+                return passage(
+                    "ztunnel",
+                    f"{how} to port {walk.redirect_port}: ztunnel's socket in the pod",
+                    "plain",
+                    walk.redirect_port,
+                )
+            return passage("proxy", f"{how} to the proxy, port {walk.redirect_port}", "plain", walk.redirect_port)
+        case "dropped":
+            return passage("dropped", f"dropped by {walk.dropped_by}", "bad")
+        case "undecided":
+            return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
+        case "accepted":
+            return passage("straight", _accepted(station, walk))
+
+
+def _accepted(station: Station, walk: Walk) -> str:
+    deciding = [s for s in walk.steps if s.matched and s.table == "nat" and s.rule is not None]
+    if not any(ruleset.tables and not ruleset.empty for ruleset in station.rulesets):
+        return "no rules: the connection goes on as it is"
+    if deciding:
+        last = deciding[-1]
+        return f"not taken: {last.chain} rule {last.rule} lets it pass ({last.why})"
+    return "not taken: no rule is about it"
+
+
+def _deciding(walk: Walk) -> list[Step]:
+    """The rules that matched, in order, without those that every packet meets on the way out."""
+    return [step for step in walk.steps if step.matched and step.rule is not None]
+
+
+def _evidence(step: Step) -> Evidence:
+    source, _, line = step.origin.rpartition(":")
+    if line.isdecimal() and source:
+        return Evidence(source, f"line {line}", step.text)
+    return Evidence(step.origin, "", step.text)

@@ -1,0 +1,162 @@
+"""All that a trace may look at: the cluster's objects, and per pod what was found in its namespace and its proxy.
+
+A `Scene` asks its loaders for a pod's or node's evidence when a path first leads there, and keeps it; what is missing
+is said in `Station.gaps`, never raised.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address, ip_network
+from typing import Literal, TypeAlias
+
+from meshctl.envoy.clusters_json import ClusterHosts
+from meshctl.envoy.config_dump import ConfigDump
+from meshctl.injection.mode import Mode
+from meshctl.istio.mesh import Mesh
+from meshctl.kube.pods import Pod
+from meshctl.kube.services import Services
+from meshctl.netfilter.model import Ruleset
+from meshctl.netfilter.routing import Network
+from meshctl.path.netns import Connection, Process, Resolver, Socket
+
+RulesFrom: TypeAlias = Literal["seen", "assumed", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns the sending socket; None where that is not known. `source` says how it is known."""
+
+    uid: int | None
+    gid: int | None
+    source: str
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """A pod with all that was found of it; None means that it was not looked at (see `gaps`, by part)."""
+
+    pod: Pod
+    mode: Mode
+    version: str = ""
+    rulesets: tuple[Ruleset, ...] = ()
+    rules_from: RulesFrom = "none"
+    proxy: ConfigDump | None = None
+    live: Mapping[str, ClusterHosts] | None = None
+    sockets: tuple[Socket, ...] | None = None
+    sockets_source: str = ""
+    processes: tuple[Process, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    network: Network = field(default_factory=Network)
+    resolver: Resolver | None = None
+    connections: tuple[Connection, ...] = ()
+    proxy_uid: int = 1337
+    proxy_gid: int = 1337
+    containers: Mapping[str, str] = field(default_factory=dict)
+    gaps: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``."""
+        return f"{self.pod.namespace}/{self.pod.name}"
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether the pod has an Envoy of its own, recorded or not."""
+        return self.mode in ("sidecar", "native-sidecar", "gateway")
+
+    @property
+    def identity(self) -> str:
+        """The service account as the mesh's certificates name it, without the trust domain."""
+        return f"ns/{self.pod.namespace}/sa/{self.pod.service_account or 'default'}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node: its addresses, the range of its pods, and its own rules (empty: not recorded)."""
+
+    name: str
+    addresses: tuple[str, ...]
+    pod_ranges: tuple[str, ...]
+    rulesets: tuple[Ruleset, ...] = ()
+    gap: str = ""
+
+
+@dataclass(slots=True)
+class Scene:
+    """The cluster, with loaders for what costs something to read."""
+
+    pods: tuple[Pod, ...]
+    services: Services
+    mesh: Mesh
+    namespaces: tuple[str, ...]
+    recorded: tuple[str, ...]
+    load_station: Callable[[Pod], Station]
+    load_node: Callable[[str], NodeView]
+    nodes: tuple[str, ...] = ()
+    now: datetime | None = None
+    ztunnel: Callable[[str], object] = lambda _node: None
+    cache: dict[object, object] = field(default_factory=dict)
+    _stations: dict[str, Station] = field(default_factory=dict)
+    _nodes: dict[str, NodeView] = field(default_factory=dict)
+    _by_ip: dict[str, Pod] = field(default_factory=dict)
+    _by_endpoint: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for pod in self.pods:
+            if pod.host_network or pod.phase in ("Succeeded", "Failed"):
+                continue
+            for address in (*pod.ips, pod.ip):
+                if address:
+                    self._by_ip.setdefault(address, pod)
+
+    def station(self, pod: Pod) -> Station:
+        """A pod's evidence, read once."""
+        key = f"{pod.namespace}/{pod.name}"
+        if key not in self._stations:
+            self._stations[key] = self.load_station(pod)
+        return self._stations[key]
+
+    def node(self, name: str) -> NodeView:
+        """A node's evidence, read once."""
+        if name not in self._nodes:
+            self._nodes[name] = self.load_node(name)
+        return self._nodes[name]
+
+    def pod_at(self, address: str) -> Pod | None:
+        """The pod with a network of its own that has this address."""
+        return self._by_ip.get(address)
+
+    def pod_named(self, key: str) -> Pod | None:
+        """A pod by ``namespace/name``."""
+        return next((pod for pod in self.pods if f"{pod.namespace}/{pod.name}" == key), None)
+
+    def node_at(self, address: str) -> NodeView | None:
+        """The node that has this address."""
+        return next((self.node(name) for name in self.nodes if address in self.node(name).addresses), None)
+
+    def endpoint_pod(self, address: str) -> str:
+        """The pod (``namespace/name``) that an EndpointSlice names for an address, empty for none."""
+        if not self._by_endpoint:
+            for part in self.services.slices:
+                for endpoint in part.endpoints:
+                    if endpoint.pod:
+                        self._by_endpoint.setdefault(endpoint.address, endpoint.pod)
+        return self._by_endpoint.get(address, "")
+
+    def in_pod_range(self, address: str) -> bool:
+        """Whether an address lies in a node's pod range, so that a pod outside of the recording may have it."""
+        wanted = ip_address(address)
+        return any(_inside(wanted, text) for name in self.nodes for text in self.node(name).pod_ranges)
+
+    def principal(self, station: Station) -> str:
+        """The SPIFFE id that a pod's certificate carries."""
+        return f"spiffe://{self.mesh.config.trust_domain}/{station.identity}"
+
+
+def _inside(wanted: object, text: str) -> bool:
+    try:
+        return wanted in ip_network(text, strict=False)
+    except (ValueError, TypeError):
+        return False

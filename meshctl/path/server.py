@@ -1,0 +1,254 @@
+"""The callee's side: its rules, its proxy's inbound decision, and the socket at the end."""
+
+from dataclasses import replace
+
+from meshctl.envoy.match import Query, match
+from meshctl.envoy.model import Cluster
+from meshctl.path import resources, rules
+from meshctl.path.decision import Decision, evidence, of_match
+from meshctl.path.model import End, Evidence, Hop
+from meshctl.path.netns import Socket, is_loopback, listens
+from meshctl.path.outcome import Course, retries_on
+from meshctl.path.rules import Passage
+from meshctl.path.scene import Scene, Station
+from meshctl.path.wire import Connection
+
+
+def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> list[Course]:
+    """What happens to a connection that reached a pod's namespace, its rules having been walked (`passage`)."""
+    match passage.kind:
+        case "proxy":
+            courses = _through_proxy(scene, station, address, port, conn, passage)
+        case "straight":
+            courses = [_to_app(station, address, port, conn)]
+        case "ztunnel":
+            from meshctl.path import ambient
+
+            courses = ambient.inbound(scene, station, address, port, conn)
+        case "dropped":
+            broken = "refused" if passage.refused else "timeout"
+            courses = [Course(1.0, End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why))]
+        case "undecided":
+            courses = [Course(1.0, _unknown(conn, passage.why, through=None))]
+    at = f"{station.pod.namespace}/{station.pod.name}"
+    return [replace(c, hops=(passage.hop, *c.hops), endpoint=f"{address}:{port}", pod=at) for c in courses]
+
+
+def _unknown(conn: Connection, why: str, *, through: bool | None) -> End:
+    return End(None, delivered=None, through_server=through, mtls=conn.mtls, why=why, undecided=(why,))
+
+
+# --- through the callee's proxy --------------------------------------------------------------------------------------
+
+
+def _through_proxy(
+    scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage
+) -> list[Course]:
+    if station.sockets is not None and passage.port and listens(station.sockets, _own(station), passage.port) is None:
+        why = f"the rules send it to port {passage.port}, but nothing listens there: the proxy is not up"
+        return [Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why))]
+    decisions = _decisions(scene, station, address, port, conn)
+    courses: list[Course] = []
+    for decision in decisions:
+        courses += _decided(station, address, port, conn, decision)
+    return courses
+
+
+def _own(station: Station) -> str:
+    return station.pod.ip or "0.0.0.0"
+
+
+def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> tuple[Decision, ...]:
+    request = conn.request
+    if station.proxy is None:
+        return (resources.inbound(scene, station, address, port, conn),)
+    inner_tls = request.tls and conn.layer == "mtls"
+    query = Query(
+        direction="inbound",
+        address=address,
+        port=port,
+        protocol="tcp" if inner_tls else request.protocol,
+        tls=conn.layer,
+        host=request.host or None,
+        path=request.path,
+        method=request.method,
+        headers=request.headers,
+        sni=conn.sni or None,
+        alpn=conn.alpn,
+        source=conn.source,
+        principal=conn.principal,
+        at=scene.now,
+    )
+    return of_match(match(station.proxy, query), request)
+
+
+def _decided(station: Station, address: str, port: int, conn: Connection, decision: Decision) -> list[Course]:
+    hops = (_inbound_hop(station, conn, decision),)
+    ends: list[Course] = []
+    if decision.undecided:
+        end = End(
+            None,
+            through_server=True,
+            delivered=None,
+            mtls=conn.mtls,
+            why=decision.undecided[0],
+            undecided=decision.undecided,
+        )
+        return [Course(decision.probability, end, hops)]
+    if decision.refusal is not None:
+        return [Course(decision.probability, _refused(conn, decision), hops)]
+    left = decision.probability
+    for injected in decision.injected:
+        if injected.status is not None:
+            end = End(
+                "server-proxy", injected.status, "", injected.flags, False, False, True, conn.mtls, why=injected.why
+            )
+            ends.append(Course(left * injected.share, end, hops))
+            left *= 1 - injected.share
+    for option in decision.options:
+        course = _upstream(station, option.cluster, address, port, conn, decision)
+        ends.append(replace(course, probability=left * option.probability, hops=(*hops, *course.hops)))
+    return ends
+
+
+def _refused(conn: Connection, decision: Decision) -> End:
+    refusal = decision.refusal
+    assert refusal is not None
+    if refusal.status is not None:
+        return End("server-proxy", refusal.status, "", refusal.flags, False, False, True, conn.mtls, why=refusal.why)
+    mtls = conn.mtls if refusal.kind == "filter" else None
+    return End("nobody", None, "", refusal.flags, False, False, True, mtls, "reset", refusal.why)
+
+
+def _inbound_hop(station: Station, conn: Connection, decision: Decision) -> Hop:
+    facts = [f"filter chain {decision.chain}"] if decision.chain else []
+    facts += [f"route {decision.route}"] if decision.route else []
+    facts += [f"policy: {policy}" for policy in decision.policies]
+    if decision.assumed:
+        facts.append("assumed from the mesh's resources: this proxy's configuration was not recorded")
+    found = tuple(e for step in decision.steps for e in evidence(step.origin, step.chosen))
+    if decision.refusal is not None:
+        answer = (
+            f"answers {decision.refusal.status}" if decision.refusal.status is not None else "closes the connection"
+        )
+        said, mood = f"{answer}: {decision.refusal.why}", "bad"
+    elif decision.undecided:
+        said, mood = f"cannot be told: {decision.undecided[0]}", "warn"
+    else:
+        clusters = " or ".join(option.cluster for option in decision.options)
+        said, mood = f"lets it through to {clusters}" if clusters else "lets it through", "good"
+    at = f"{station.pod.namespace}/{station.pod.name}"
+    title = f"inbound listener {decision.listener}" if decision.listener else "inbound proxy"
+    kind = "policy" if decision.refusal is not None and decision.refusal.kind == "filter" else "listener"
+    return Hop(kind, "callee", at, title, said, tuple(facts), found[-4:], mood)  # type: ignore[arg-type]
+
+
+# --- the socket ------------------------------------------------------------------------------------------------------
+
+
+def _upstream(
+    station: Station, cluster_name: str, address: str, port: int, conn: Connection, decision: Decision
+) -> Course:
+    """The proxy's own connection to the application."""
+    places = _places(station, cluster_name, address, port, decision)
+    if places is None:
+        why = f"the proxy has no cluster {cluster_name}"
+        status = None if decision.tcp else 503
+        end = End("server-proxy" if status else "nobody", status, "", "NC", False, False, True, conn.mtls, why=why)
+        return Course(1.0, replace(end, broken="" if status else "reset"))
+    if not places:
+        why = f"{cluster_name} is not reached over TCP on an address that was recorded"
+        return Course(1.0, _unknown(conn, why, through=True))
+    host, number = places[0]
+    if station.sockets is None:
+        why = f"whether something listens on {host}:{number} in {station.pod.name} was not recorded"
+        return Course(1.0, _unknown(conn, why, through=True), (_socket_hop(station, host, number, None, True),))
+    found = listens(station.sockets, host, number)
+    hop = _socket_hop(station, host, number, found, True)
+    if found is not None:
+        end = End(
+            "app", None, "", "", True, False, True, conn.mtls, why=f"{found.program or 'the application'} answers"
+        )
+        return Course(1.0, end, (hop,))
+    why = _nobody_listens(station, host, number)
+    if decision.tcp:
+        return Course(1.0, End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why), (hop,))
+    flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
+    return Course(1.0, End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why), (hop,))
+
+
+def _places(
+    station: Station, cluster_name: str, address: str, port: int, decision: Decision
+) -> list[tuple[str, int]] | None:
+    """Where the proxy connects to for an inbound cluster; None where the cluster is not there, empty if unknown."""
+    if station.proxy is None or decision.assumed:
+        return [(address, port)]
+    cluster = station.proxy.cluster(cluster_name)
+    if cluster is None:
+        return None
+    if cluster.type == "ORIGINAL_DST":
+        return [(address, cluster.port_override or port)]
+    return _static(station, cluster)
+
+
+def _static(station: Station, cluster: Cluster) -> list[tuple[str, int]]:
+    assert station.proxy is not None
+    found = station.proxy.endpoints(cluster) or ()
+    return [(e.address.host, e.address.port) for e in found if e.address.kind == "socket"]
+
+
+def _to_app(station: Station, address: str, port: int, conn: Connection) -> Course:
+    """A connection that no proxy of the callee takes."""
+    found = listens(station.sockets, address, port) if station.sockets is not None else None
+    hop = _socket_hop(station, address, port, found, False, known=station.sockets is not None)
+    if station.sockets is not None and found is None:
+        why = _nobody_listens(station, address, port)
+        return Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why), (hop,))
+    if station.mode == "grpc":
+        why = f"{station.pod.name} speaks to istiod itself (proxyless gRPC): what it accepts is not recorded"
+        return Course(1.0, _unknown(conn, why, through=False), (hop,))
+    if conn.layer == "mtls":
+        why = "mutual TLS of the mesh reaches the application itself, which does not speak it: no proxy takes the port"
+        return Course(1.0, End("nobody", delivered=False, broken="tls", mtls=None, why=why), (hop,))
+    if station.sockets is None:
+        why = f"whether something listens on {address}:{port} in {station.pod.name} was not recorded"
+        return Course(1.0, _unknown(conn, why, through=False), (hop,))
+    end = End("app", delivered=True, mtls=conn.mtls, why=f"{found.program if found else 'the application'} answers")
+    return Course(1.0, end, (hop,))
+
+
+def _nobody_listens(station: Station, address: str, port: int) -> str:
+    others = sorted({s.port for s in station.sockets or () if s.proto == "tcp" and _is_app(station, s)})
+    elsewhere = [s for s in station.sockets or () if s.proto == "tcp" and s.port == port]
+    if elsewhere:
+        where = elsewhere[0].address
+        return f"port {port} is open on {where} only, so a connection to {address} is refused"
+    listed = f"; the application listens on {', '.join(map(str, others))}" if others else ""
+    return f"nothing listens on {address}:{port} in {station.pod.name}{listed}"
+
+
+def _is_app(station: Station, socket: Socket) -> bool:
+    name = station.containers.get(socket.container, "")
+    return name not in ("istio-proxy",) and socket.program not in ("envoy", "pilot-agent")
+
+
+def _socket_hop(
+    station: Station, address: str, port: int, found: Socket | None, proxied: bool, *, known: bool = True
+) -> Hop:
+    at = f"{station.pod.namespace}/{station.pod.name}"
+    facts = (
+        ["the proxy connects from 127.0.0.6, which the rules let pass"] if proxied and not is_loopback(address) else []
+    )
+    if found is not None:
+        name = station.containers.get(found.container, "")
+        who = f"{found.program or 'a process'}{f' in container {name}' if name else ''}"
+        facts.append(f"listening on {found.address}:{found.port} as uid {found.uid}")
+        proof = (Evidence(station.sockets_source, f"line {found.line}", found.text.partition(" users:")[0]),)
+        return Hop("socket", "callee", at, f"port {port}", f"{who} listens", tuple(facts), proof, "good")
+    if not known or station.sockets is None:
+        gap = station.gaps.get("netns/sockets.txt", "the listening sockets were not recorded")
+        return Hop(
+            "socket", "callee", at, f"port {port}", "cannot be told whether anything listens", (gap,), (), "warn"
+        )
+    proof = (Evidence(station.sockets_source, "", ""),)
+    return Hop("socket", "callee", at, f"port {port}", _nobody_listens(station, address, port), (), proof, "bad")

@@ -1,0 +1,420 @@
+"""The whole path of one request: name, caller's rules, proxies, wire, callee's rules, socket, and one outcome."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
+from meshctl.path.decision import Decision
+from meshctl.path.dns import Name, Zone
+from meshctl.path.hosts import ANYWHERE
+from meshctl.path.model import (
+    Aim,
+    ClusterShare,
+    End,
+    Evidence,
+    Finding,
+    Hop,
+    KubeProxy,
+    Outcome,
+    Request,
+    Retries,
+    Sender,
+    Trace,
+    succeeds,
+)
+from meshctl.path.outcome import Course, branches, merged
+from meshctl.path.rules import Passage
+from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.wire import Connection
+from meshctl.refs import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Who sends what where; `caller` None is a client outside of the cluster, who enters at `gateway`."""
+
+    caller: Station | None
+    target: Target
+    request: Request
+    gateway: Station | None = None
+    gateway_port: int | None = None
+    chosen: str = ""
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What one address of the name leads to."""
+
+    hops: tuple[Hop, ...]
+    courses: tuple[Course, ...]
+    decisions: tuple[Decision, ...] = ()
+    clusters: tuple[ClusterShare, ...] = ()
+    captured: bool = False
+
+
+def trace(scene: Scene, question: Question) -> Trace:
+    """Predict what happens to a request, hop by hop. Raises BadInput where the target leaves the port open."""
+    if question.caller is None:
+        return _from_outside(scene, question)
+    station = question.caller
+    name = dns.resolve(question.target.host, zone_of(scene, station))
+    aim, request = _aim(question, name)
+    hops = [_app_hop(station, question, aim, request), _dns_hop(station, name)]
+    sender = _sender(scene, station, question)
+    if name.fails:
+        return _unknown_name(sender, aim, request, hops, name)
+    addresses = name.addresses or (ANYWHERE,)
+    ways = [_from_pod(scene, station, address, aim.port, request) for address in addresses]
+    shared = [replace(c, probability=c.probability / len(ways)) for way in ways for c in way.courses]
+    if name.undecided:
+        shared = [replace(c, end=_unsure(c.end, name.undecided)) for c in shared]
+    answer = _kube_proxy(scene, station, name, aim, ways[0], shared)
+    return _joined(scene, sender, aim, request, (*hops, *ways[0].hops), ways, shared, answer, station)
+
+
+def zone_of(scene: Scene, station: Station) -> Zone:
+    """How a pod's lookups are answered."""
+    resolver = station.resolver or dns.default_resolver(station.pod.namespace)
+    captured = bool(resolver.servers) and rules.dns_captured(scene, station, resolver.servers[0])
+    return Zone(scene.services, scene.mesh, scene.namespaces, station.pod.namespace, resolver, captured)
+
+
+def _aim(question: Question, name: Name) -> tuple[Aim, Request]:
+    service = name.service
+    ports = tuple(p.number for p in name.entry.ports) if name.entry else ()
+    port = target.port_of(question.target, service, ports) if not name.fails else (question.target.port or 80)
+    entry = service.port(port) if service else None
+    declared = target.protocol_of(entry) or _entry_protocol(name, port)
+    request = target.request_for(question.target, port, question.request, declared)
+    label = f"{service.name}.{service.namespace}" if service else (name.full or name.asked)
+    return Aim(label, question.target.host, port, ", ".join(name.addresses), name.kind), request
+
+
+def _entry_protocol(name: Name, port: int) -> str:
+    if name.entry is None:
+        return ""
+    found = next((p.protocol for p in name.entry.ports if p.number == port), "")
+    return found.lower()
+
+
+def _sender(scene: Scene, station: Station, question: Question) -> Sender:
+    pod = station.pod
+    return Sender(
+        pod.name,
+        pod.namespace,
+        pod.ip,
+        pod.node,
+        scene.principal(station) if station.has_proxy or station.mode == "ambient" else "",
+        question.chosen,
+        question.others,
+    )
+
+
+# --- the first hops --------------------------------------------------------------------------------------------------
+
+
+def _app_hop(station: Station, question: Question, aim: Aim, request: Request) -> Hop:
+    what = f"{request.method} {request.path}" if request.protocol != "tcp" else "a TCP connection"
+    owners = {(o.uid, o.gid): o for o in station.owners}
+    facts = [f"caller chosen: {question.chosen}"] if question.chosen else []
+    for owner in owners.values():
+        uid = "unknown" if owner.uid is None else owner.uid
+        gid = "unknown" if owner.gid is None else owner.gid
+        facts.append(f"sent as uid {uid}, gid {gid} ({owner.source})")
+    if request.protocol != "tcp" and request.host:
+        facts.append(f"Host: {request.host}")
+    facts += [f"{name}: {value}" for name, value in request.headers]
+    if not station.has_proxy and station.mode != "ambient":
+        facts.append("this pod has no proxy: it is outside of the mesh")
+    scheme = "TLS to " if request.tls else ""
+    return Hop(
+        "app", "caller", station.key, "the application", f"sends {what} to {scheme}{aim.host}:{aim.port}", tuple(facts)
+    )
+
+
+_KIND_WORDS = {
+    "service": "a Service's cluster IP",
+    "headless": "a headless Service: the pods' own addresses",
+    "external-name": "an ExternalName Service",
+    "entry": "a ServiceEntry",
+    "pod": "a pod's own name",
+    "address": "an address: nothing to look up",
+    "loopback": "this pod itself",
+    "outside": "a name outside of the cluster",
+}
+
+
+def _dns_hop(station: Station, name: Name) -> Hop:
+    facts = []
+    if name.tried:
+        facts.append(f"tried before: {', '.join(name.tried[:6])}")
+    if name.alias:
+        facts.append(f"an alias of {name.alias}")
+    if name.captured:
+        facts.append("answered by the proxy's agent (DNS capture)")
+    if station.resolver is not None and name.kind not in ("address", "loopback"):
+        facts.append(f"search list from {station.resolver.source}")
+    proof = []
+    if name.service is not None:
+        origin = name.service.origin
+        proof.append(Evidence(origin.source, origin.path, f"Service {name.service.namespace}/{name.service.name}"))
+    if name.entry is not None:
+        origin = name.entry.meta.origin
+        proof.append(
+            Evidence(origin.source, origin.path, f"ServiceEntry {name.entry.meta.namespace}/{name.entry.meta.name}")
+        )
+    at, what = station.key, _KIND_WORDS[name.kind]
+    title = f"look up {name.asked}" if name.kind not in ("address", "loopback") else f"address {name.asked}"
+    if name.fails:
+        said = (
+            f"{name.full}: no such name"
+            if name.service is None
+            else f"{name.full} has no address: {what} without ready pods"
+        )
+        return Hop("dns", "caller", at, title, said, tuple(facts), tuple(proof), "bad")
+    if name.undecided:
+        return Hop("dns", "caller", at, title, f"cannot be told: {name.undecided}", tuple(facts), tuple(proof), "warn")
+    addresses = ", ".join(name.addresses)
+    said = f"{name.full} is {addresses}, {what}" if name.full != addresses else what
+    return Hop("dns", "caller", at, title, said, tuple(facts), tuple(proof), arrow=addresses)
+
+
+def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], name: Name) -> Trace:
+    if name.service is not None:
+        why = f"{name.full} resolves to nothing: the headless Service has no ready pods"
+    else:
+        why = f"{name.asked} is no Service or ServiceEntry: the lookup fails"
+    end = End("nobody", delivered=False, through_client=False, through_server=False, mtls=None, broken="dns", why=why)
+    outcome = Outcome(end, None, (), branches([Course(1.0, end)]))
+    fix = f"did you mean {' or '.join(name.suggestions)}?" if name.suggestions else ""
+    finding = Finding("trace.unknown-name", "error", why, fix)
+    kube = KubeProxy(False, "no connection is made: the name does not resolve")
+    return Trace(sender, aim, request, tuple(hops), outcome, kube, (finding,))
+
+
+def _unsure(end: End, why: str) -> End:
+    """An end that holds only if the name resolves; what does not depend on the answer stays."""
+    if end.undecided:
+        return replace(end, undecided=(why, *end.undecided))
+    return replace(end, answered_by=None, status=None, flags="", delivered=None, broken="", undecided=(why,))
+
+
+# --- leaving the pod -------------------------------------------------------------------------------------------------
+
+
+def _from_pod(scene: Scene, station: Station, address: str, port: int, request: Request) -> _Way:
+    host = request.host.rsplit(":", 1)[0] if request.host.count(":") == 1 else request.host
+    conn = Connection(
+        source=station.pod.ip or None,
+        sender=station,
+        layer="tls" if request.tls else "plaintext",
+        request=request,
+        sni=host if request.tls else "",
+    )
+    passage, doubt = _leaving(scene, station, address, port)
+    if doubt is not None:
+        return _Way((passage.hop,), (Course(1.0, doubt),))
+    own = address in (*station.pod.ips, station.pod.ip) or rules.is_loopback(address)
+    match passage.kind:
+        case "proxy":
+            return _captured(scene, station, address, port, conn, passage)
+        case "ztunnel":
+            found = ambient.outbound(scene, station, address, port, conn)
+            return _Way((passage.hop,), tuple(found), captured=True)
+        case "dropped":
+            broken = "refused" if passage.refused else "timeout"
+            end = End("nobody", delivered=False, mtls=None, broken=broken, why=passage.why)
+            return _Way((passage.hop,), (Course(1.0, end),))
+        case "undecided":
+            end = End(
+                None, through_client=None, through_server=None, mtls=None, why=passage.why, undecided=(passage.why,)
+            )
+            return _Way((passage.hop,), (Course(1.0, end),))
+        case "straight" if own:
+            local = rules.straight(station, "a connection of the pod to itself is not taken on its way in")
+            place = replace(conn, source=address if rules.is_loopback(address) else conn.source)
+            return _Way((passage.hop,), tuple(server.at_pod(scene, station, address, port, place, local)))
+        case "straight":
+            return _Way((passage.hop,), tuple(client.beyond(scene, station, address, port, conn)))
+
+
+def _leaving(scene: Scene, station: Station, address: str, port: int) -> tuple[Passage, End | None]:
+    """The passage through the caller's rules; an End where it depends on an owner that is not known."""
+    owners = station.owners or (Owner(None, None, "the sending process is not known"),)
+    found = [rules.outbound(scene, station, owner, address, port) for owner in owners]
+    kinds = {(p.kind, p.port) for p in found}
+    if len(kinds) == 1:
+        return found[0], None
+    words = "; ".join(f"uid {o.uid}: {p.why}" for o, p in zip(owners, found, strict=True))
+    why = f"it depends on which process sends it: {words}"
+    end = End(None, through_client=None, through_server=None, mtls=None, why=why, undecided=(why,))
+    return found[0], end
+
+
+def _captured(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:
+    from meshctl.path.netns import listens
+
+    listening = station.sockets is None or passage.port is None
+    if not listening and listens(station.sockets or (), "127.0.0.1", passage.port or 0) is None:
+        why = f"the rules send it to port {passage.port}, but nothing listens there: the proxy is not up"
+        end = End("nobody", delivered=False, mtls=None, broken="refused", why=why)
+        return _Way((passage.hop,), (Course(1.0, end),), captured=True)
+    if not station.has_proxy:
+        why = f"the rules send it to port {passage.port}, where this pod has no proxy of the mesh"
+        end = End(None, through_client=None, through_server=None, mtls=None, why=why, undecided=(why,))
+        return _Way((passage.hop,), (Course(1.0, end),), captured=True)
+    found = client.through_proxy(scene, station, "outbound", address, port, conn)
+    return _Way((passage.hop,), found.courses, found.decisions, found.clusters, True)
+
+
+# --- entering at a gateway -------------------------------------------------------------------------------------------
+
+
+def _from_outside(scene: Scene, question: Question) -> Trace:
+    gateway = question.gateway
+    assert gateway is not None
+    port = question.gateway_port or 80
+    declared = "https" if question.target.scheme == "https" else ""
+    request = target.request_for(question.target, question.target.port or 80, question.request, declared)
+    host = request.host.rsplit(":", 1)[0] if request.host.count(":") == 1 else request.host
+    conn = Connection(
+        source=None,
+        sender=None,
+        layer="tls" if request.tls else "plaintext",
+        request=request,
+        sni=host if request.tls else "",
+    )
+    aim = Aim(f"{gateway.pod.name}.{gateway.pod.namespace}", question.target.host, port, gateway.pod.ip, "gateway")
+    sender = Sender("", "", chosen=question.chosen or "a client outside of the cluster", others=question.others)
+    first = Hop(
+        "app",
+        "network",
+        "outside",
+        "a client outside of the cluster",
+        f"sends {request.method} {request.path} to the ingress gateway, port {port}",
+        (f"Host: {request.host}",),
+    )
+    found = client.through_proxy(scene, gateway, "gateway", gateway.pod.ip, port, replace(conn, depth=1))
+    kube = KubeProxy(
+        None, "how the client reaches the gateway (load balancer, NodePort, host port) is outside of the trace"
+    )
+    way = _Way((), found.courses, found.decisions, found.clusters, True)
+    return _joined(scene, sender, aim, request, (first,), [way], list(found.courses), kube, gateway)
+
+
+# --- joining ---------------------------------------------------------------------------------------------------------
+
+
+def _kube_proxy(scene: Scene, station: Station, name: Name, aim: Aim, way: _Way, courses: list[Course]) -> KubeProxy:
+    likeliest = max(courses, key=lambda c: c.probability, default=None)
+    if likeliest is not None and likeliest.kube_proxy is not None:
+        return likeliest.kube_proxy
+    address = name.addresses[0] if name.addresses else ""
+    if not address:
+        return KubeProxy(None, "the address that the name resolves to is not recorded")
+    if rules.is_loopback(address):
+        return KubeProxy(False, "the connection never leaves the pod")
+    if way.captured:
+        place = likeliest.endpoint if likeliest is not None and likeliest.endpoint else ""
+        by = "ztunnel" if station.mode == "ambient" else "the caller's proxy"
+        why = f"{by} chooses the endpoint itself{f' ({place})' if place else ''} and connects to the pod's own address"
+        if likeliest is not None and not place:
+            why = f"{by} takes the connection, and it ends there"
+        return kube_proxy.not_used(scene, station, address, aim.port, why)
+    if name.kind in ("service", "address") and name.service is not None:
+        return kube_proxy.not_used(scene, station, address, aim.port, "the connection does not reach the node's rules")
+    return KubeProxy(False, f"{address} is no Service's address: kube-proxy has no rule for it")
+
+
+def _joined(
+    scene: Scene,
+    sender: Sender,
+    aim: Aim,
+    request: Request,
+    before: tuple[Hop, ...],
+    ways: list[_Way],
+    courses: list[Course],
+    answer: KubeProxy,
+    station: Station,
+) -> Trace:
+    total = sum(c.probability for c in courses) or 1.0
+    courses = [replace(c, probability=c.probability / total) for c in courses]
+    together = merged(courses)
+    best = together[0]
+    first = next((d for way in ways for d in way.decisions), None)
+    shares = tuple({s.name: s for way in ways for s in way.clusters}.values())
+    outcome = Outcome(
+        best.end,
+        _route(ways),
+        shares,
+        branches(courses),
+        _retries(first),
+        f"{first.timeout_s:g}s" if first is not None and first.timeout_s else None,
+        first.mirrors if first is not None else (),
+    )
+    findings = tuple(_findings(together, aim))
+    return Trace(
+        sender, aim, request, (*before, *best.hops), outcome, answer, findings, tuple(_gaps(scene, station, best))
+    )
+
+
+def _route(ways: list[_Way]) -> str | None:
+    best = max((d for way in ways for d in way.decisions), key=lambda d: d.probability, default=None)
+    return best.route if best is not None else None
+
+
+def _retries(decision: Decision | None) -> Retries | None:
+    policy = decision.retry if decision is not None else None
+    if policy is None or not policy.attempts:
+        return None
+    per_try = f"{policy.per_try_timeout_s:g}s" if policy.per_try_timeout_s else ""
+    return Retries(policy.attempts, ",".join(policy.on), per_try)
+
+
+_IDS = (
+    ("UH", "trace.no-endpoints", "meshctl proxy endpoints shows what the proxy knows"),
+    ("NC", "trace.no-cluster", "name a host and subset that exist in the VirtualService"),
+    ("NR", "trace.no-route", ""),
+)
+
+
+def _findings(courses: list[Course], aim: Aim) -> Iterator[Finding]:
+    for course in courses:
+        end = course.end
+        if succeeds(end) is not False:
+            continue
+        share = "" if course.probability > 0.999 else f" ({course.probability:.0%} of the requests)"
+        words = set(end.flags.split(",")) | set(end.server_flags.split(","))
+        found = next(((id_, fix) for flag, id_, fix in _IDS if flag in words), None)
+        if found is None:
+            found = _by_end(end)
+        severity = "error" if course.probability > 0.5 else "warning"
+        yield Finding(found[0], severity, f"{aim.service}:{aim.port}{share}: {end.why}", found[1])  # type: ignore[arg-type]
+
+
+def _by_end(end: End) -> tuple[str, str]:
+    if end.status in (401, 403):
+        return "trace.denied", "change the policy, or call with what it asks for"
+    if "FI" in end.flags:
+        return "trace.injected-fault", "remove fault.abort from the VirtualService"
+    if "mutual TLS" in end.why:
+        return (
+            "trace.tls-mismatch",
+            "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
+        )
+    if "listens" in end.why or "open on" in end.why:
+        return "trace.not-listening", "let targetPort name the port that the application listens on, on all addresses"
+    return "trace.fails", ""
+
+
+def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
+    seen: set[str] = set()
+    callee = scene.pod_named(course.pod) if course.pod else None
+    for place in (station, scene.station(callee) if callee is not None else None):
+        if place is None or place.key in seen:
+            continue
+        seen.add(place.key)
+        for part, gap in place.gaps.items():
+            if part in ("netns/iptables-save.txt", "envoy/config_dump.json", "netns/sockets.txt"):
+                yield gap

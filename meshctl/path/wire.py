@@ -1,0 +1,108 @@
+"""What goes over the wire between two ends: plain bytes, the application's own TLS, or the mesh's mutual TLS."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from meshctl.envoy import upstream
+from meshctl.envoy.config_dump import ConfigDump
+from meshctl.envoy.model import Cluster, Endpoint
+from meshctl.path.model import Evidence, Hop, Mtls, Request
+from meshctl.path.scene import Station
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A connection on its way to an address: who opened it and what is inside.
+
+    `layer` is what the sender's proxy (or the application itself, ``tls``) puts around the bytes. `principal` is the
+    sender's mesh identity where it shows a certificate. `by_proxy`: a proxy opened it, not the application.
+    """
+
+    source: str | None
+    sender: Station | None
+    layer: Literal["plaintext", "tls", "mtls"]
+    request: Request
+    sni: str = ""
+    alpn: tuple[str, ...] = ()
+    principal: str | None = None
+    by_proxy: bool = False
+    depth: int = 0
+
+    @property
+    def mtls(self) -> Mtls:
+        """The word of the contract: one-way TLS counts as none."""
+        return "mutual" if self.layer == "mtls" else "none"
+
+
+def opened(
+    dump: ConfigDump,
+    cluster: Cluster,
+    endpoint: Endpoint | None,
+    station: Station,
+    principal: str,
+    request: Request,
+    offers: tuple[str, ...],
+    depth: int,
+) -> Connection:
+    """The connection that a proxy opens to an endpoint of a cluster."""
+    socket = upstream.socket(cluster, endpoint)[0] if endpoint is not None else cluster.socket.get()
+    source = next(iter(dump.bootstrap().ips), "") or station.pod.ip or None
+    if socket.tls is None:
+        layer: Literal["plaintext", "tls", "mtls"] = "tls" if request.tls else "plaintext"
+        return Connection(
+            source=source,
+            sender=station,
+            layer=layer,
+            request=request,
+            sni=_bare(request.host),
+            by_proxy=True,
+            depth=depth,
+        )
+    tls = socket.tls
+    mutual = tls.istio_mutual
+    alpn = offers or tls.alpn
+    return Connection(
+        source=source,
+        sender=station,
+        layer="mtls" if mutual else "tls",
+        request=request,
+        sni=tls.sni or (_bare(request.host) if tls.auto_sni else ""),
+        alpn=alpn,
+        principal=principal if mutual else None,
+        by_proxy=True,
+        depth=depth,
+    )
+
+
+def _bare(host: str) -> str:
+    return host.rsplit(":", 1)[0] if host.count(":") == 1 else host
+
+
+def hop(connection: Connection, address: str, socket: str, cluster: str, file: str) -> Hop:
+    """What an observer on the wire sees."""
+    layers = {
+        "plaintext": "plain text: whoever is on the wire can read it",
+        "tls": "TLS, one-way: encrypted, the sender shows no certificate of the mesh",
+        "mtls": "mutual TLS: encrypted, both ends show their certificates",
+    }
+    facts = []
+    if connection.layer == "mtls":
+        facts.append(f"identity {connection.principal}")
+    if connection.sni and connection.layer != "plaintext":
+        facts.append(f"SNI {connection.sni}")
+    if connection.alpn and connection.layer != "plaintext":
+        facts.append(f"ALPN {', '.join(connection.alpn)}")
+    if socket:
+        facts.append(f"transport socket {socket}")
+    found = (Evidence(file, f"cluster {cluster}", socket),) if file and cluster else ()
+    return Hop(
+        "wire",
+        "network",
+        address,
+        f"to {address}",
+        layers[connection.layer],
+        tuple(facts),
+        found,
+        "good" if connection.layer != "plaintext" else "plain",
+        arrow={"plaintext": "plain text", "tls": "TLS", "mtls": "mutual TLS"}[connection.layer],
+    )
