@@ -19,7 +19,7 @@ from meshctl.netfilter import expected, iptables_save, nft_json, routing
 from meshctl.netfilter import release as releases
 from meshctl.netfilter.model import Ruleset
 from meshctl.path import ambient, netns
-from meshctl.path.scene import NodeView, Owner, Scene, Station
+from meshctl.path.scene import NodeView, Owner, RulesFrom, Scene, Station
 from meshctl.sources import kinds
 from meshctl.sources.world import Kind, Part, World
 
@@ -102,9 +102,9 @@ def station(world: World, pod: Pod) -> Station:
             gaps[name] = part.gap
     rulesets, seen = _rules(parts, gaps)
     network = _network(parts, pod, gaps)
-    rules_from = "seen" if seen else "none"
+    rules_from: RulesFrom = "seen" if seen else "none"
     if not seen and not pod.host_network:
-        rulesets, rules_from = _assumed(world, pod, injection, gaps)
+        rulesets, rules_from = _assumed(pod, injection, gaps)
     sockets = _text(parts, "netns/sockets.txt")
     containers = _containers(pod)
     processes = _optional(parts, "netns/processes.json", netns.processes, gaps) or ()
@@ -202,7 +202,7 @@ def _network(parts: Mapping[str, Part], pod: Pod, gaps: dict[str, str]) -> routi
     return routing.assemble(known, routes, rules, complete=addresses is not None and routes is not None)
 
 
-def _assumed(world: World, pod: Pod, injection: Injection, gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], Any]:
+def _assumed(pod: Pod, injection: Injection, gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], RulesFrom]:
     """The rules that the pod's arguments (or annotations) ask for."""
     wanted = _capture(pod, injection)
     if wanted is None:
@@ -325,6 +325,9 @@ def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence
     if not addresses:
         addresses = sorted({pod.host_ip for pod in pods if pod.node == name and pod.host_ip})
     ranges = tuple(map(str, spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else ())))
+    if not ranges:
+        own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
+        ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
     rulesets, gap = _node_rules(world, name)
     return NodeView(name, tuple(addresses), ranges, rulesets, gap)
 

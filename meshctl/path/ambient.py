@@ -128,8 +128,10 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
             end = End(None, delivered=None, through_server=None, mtls=None, why=why, undecided=(why,))
             courses.append(Course(chance, end, (hop,), endpoint=f"{place}:{number}"))
             continue
-        for course in client.arrive(scene, place, number, opened):
-            courses.append(replace(course, probability=course.probability * chance, hops=(hop, *course.hops)))
+        courses += [
+            replace(course, probability=course.probability * chance, hops=(hop, *course.hops))
+            for course in client.arrive(scene, place, number, opened)
+        ]
     return [replace(c, end=_reset(c.end)) for c in courses]
 
 
@@ -273,6 +275,8 @@ def _string(wanted: object, value: str) -> bool:
                 return value.startswith(str(text)) and bool(value)
             case "Suffix":
                 return value.endswith(str(text)) and bool(value)
+            case _:
+                return False
     return False
 
 

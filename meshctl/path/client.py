@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from meshctl.envoy import upstream
-from meshctl.envoy.match import Query, match
+from meshctl.envoy.match import Query, Step, match
 from meshctl.envoy.model import Cluster
 from meshctl.path import hosts, kube_proxy, resources, rules, server, wire
 from meshctl.path.decision import Decision, Option, evidence, of_match
@@ -80,7 +80,10 @@ def _decided(
     chance = decision.probability
     by: Literal["gateway", "client-proxy"] = "gateway" if gateway else "client-proxy"
     if decision.refusal is not None:
-        return [Course(chance, _refused(decision, by), hops)], []
+        missing = "NC" in decision.refusal.flags
+        return [Course(chance, _refused(decision, by), hops, None if missing else option_name(decision))], _named(
+            decision
+        )
     courses: list[Course] = []
     shares: list[ClusterShare] = []
     for option in decision.options:
@@ -98,6 +101,14 @@ def _decided(
         end = End(None, through_client=True, through_server=None, mtls=None, why=why_none, undecided=(why_none,))
         return [Course(chance, end, hops)], shares
     return _with_faults(courses, decision, hops, by), shares
+
+
+def _named(decision: Decision) -> list[ClusterShare]:
+    return [ClusterShare(o.cluster, _subset(o.cluster), o.weight) for o in decision.options]
+
+
+def _subset(cluster: str) -> str:
+    return cluster.split("|")[2] if cluster.count("|") == 3 else ""
 
 
 def option_name(decision: Decision) -> str | None:
@@ -151,13 +162,13 @@ def _option(
     by: Literal["gateway", "client-proxy"],
 ) -> tuple[list[Course], ClusterShare]:
     name = option.cluster
-    subset = name.split("|")[2] if name.count("|") == 3 else ""
+    subset = _subset(name)
     cluster = station.proxy.cluster(name) if station.proxy is not None else None
     if station.proxy is None:
         picked = resources.hosts(scene, station, name, address, port)
     else:
         picked = hosts.pick(scene, station, name, address, port)
-    share = ClusterShare(name, subset, option.weight, tuple(_seen(scene, host) for host in picked.all))
+    share = ClusterShare(name, subset, option.weight, tuple(_seen(host) for host in picked.all))
     cluster_hop = hosts.hop(station, name, picked)
     if picked.undecided:
         end = End(
@@ -196,7 +207,7 @@ def _nowhere(decision: Decision, by: Literal["gateway", "client-proxy"], flag: s
     return Course(1.0, end, (), None if flag == "NC" else name)
 
 
-def _seen(scene: Scene, host: hosts.Host) -> EndpointSeen:
+def _seen(host: hosts.Host) -> EndpointSeen:
     return EndpointSeen(host.shown, host.pod, host.health)
 
 
@@ -309,15 +320,15 @@ def _decision_hops(station: Station, decision: Decision, gateway: bool) -> tuple
     return (first, second)
 
 
-def _said(steps: Iterable[object]) -> str:
-    parts = [str(getattr(step, "because", "")) for step in steps]
+def _said(steps: Iterable[Step]) -> str:
+    parts = [step.because for step in steps]
     return "; ".join(part for part in parts if part)
 
 
-def _route_said(decision: Decision, steps: list[object] | list[object]) -> str:
+def _route_said(decision: Decision, steps: Iterable[Step]) -> str:
     shares = [f"{o.cluster} {o.probability:.0%}" if len(decision.options) > 1 else o.cluster for o in decision.options]
     chosen = " or ".join(shares)
-    route = next((str(getattr(s, "because", "")) for s in steps if getattr(s, "what", "") == "route"), "")
+    route = next((step.because for step in steps if step.what == "route"), "")
     return f"{chosen}: {route}" if route and chosen else (chosen or route)
 
 
@@ -361,15 +372,15 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
         return [Course(1.0, choice.end, (choice.hop,), kube_proxy=choice.answer)]
     courses: list[Course] = []
     for place, number, chance in choice.places:
-        for course in arrive(scene, place, number, conn):
-            courses.append(
-                replace(
-                    course,
-                    probability=course.probability * chance,
-                    hops=(choice.hop, *course.hops),
-                    kube_proxy=choice.answer,
-                )
+        courses += [
+            replace(
+                course,
+                probability=course.probability * chance,
+                hops=(choice.hop, *course.hops),
+                kube_proxy=choice.answer,
             )
+            for course in arrive(scene, place, number, conn)
+        ]
     return courses
 
 
@@ -379,18 +390,18 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection) -> list[Cour
     if pod is not None:
         station = scene.station(pod)
         passage = rules.inbound(scene, station, conn.source, address, port)
-        if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, address, port):
+        if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, port):
             return _through_gateway(scene, station, address, port, conn, passage.hop)
         return server.at_pod(scene, station, address, port, conn, passage)
     return [_outside(scene, address, port, conn)]
 
 
-def _is_gateway_port(station: Station, address: str, port: int) -> bool:
+def _is_gateway_port(station: Station, port: int) -> bool:
     if station.proxy is None:
         return True
-    return any(
-        a.port == port and l.bind for l in station.proxy.listeners() if l.name not in ("", "prom") for a in l.addresses
-    ) and port not in (15020, 15021, 15090)
+    if port in (15020, 15021, 15090):
+        return False
+    return any(a.port == port and one.bind for one in station.proxy.listeners() for a in one.addresses)
 
 
 def _through_gateway(
@@ -418,11 +429,13 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
         if owner is not None:
             return _on_host(scene, scene.station(owner), address, port, conn)
         why = f"{address} is node {node.name}: whether something listens there on port {port} is not recorded"
+    elif named := scene.endpoint_pod(address):
+        why = f"{address} is pod {named}, which was not recorded: what it does with the connection cannot be told"
     elif scene.in_pod_range(address):
         why = f"{address} is in the pods' range, but no pod of this recording has it"
     else:
         why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
-    inside = scene.in_pod_range(address)
+    inside = bool(scene.endpoint_pod(address)) or scene.in_pod_range(address)
     through = (conn.layer == "mtls" or None) if inside else False
     end = End(None, delivered=None, through_server=through, mtls=conn.mtls, why=why, undecided=(why,))
     hop = Hop("endpoint", "network", address, f"{address}:{port}", why, (), (), "warn")

@@ -10,7 +10,6 @@ from meshctl.envoy.model import Address, Cluster, Endpoint
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.scene import Scene, Station
 
-
 ANYWHERE = "192.0.2.1"
 """Stands for an address that is not known (RFC 5737, TEST-NET-1): some place outside of the cluster."""
 

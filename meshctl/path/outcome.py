@@ -24,7 +24,7 @@ class Course:
     kube_proxy: KubeProxy | None = None
 
 
-_ON_CONNECT = frozenset(("connect-failure", "reset", "5xx", "gateway-error"))
+_ON_CONNECT = frozenset(("connect-failure", "reset", "reset-before-request", "5xx", "gateway-error"))
 _ON_RESET = frozenset(("reset", "5xx", "gateway-error"))
 
 

@@ -59,7 +59,7 @@ def outbound(
     if service is not None and entry_port is None:
         return replace(_unknown_host(scene, station, address, port, request), steps=(step,))
     if declared in _HTTP or (not declared and request.protocol != "tcp" and not request.tls):
-        return _http(scene, virtual_services_for(scene.mesh, host, namespace), station, host, port, request, step)
+        return _http(virtual_services_for(scene.mesh, host, namespace), station, host, port, request, step)
     return _tcp(virtual_services_for(scene.mesh, host, namespace), host, port, request, step)
 
 
@@ -130,7 +130,6 @@ def _unknown_host(scene: Scene, station: Station, address: str, port: int, reque
 
 
 def _http(
-    scene: Scene,
     services: list[VirtualService],
     station: Station,
     host: str,
@@ -148,7 +147,7 @@ def _http(
                 reason = f"{service.meta}: a match of {rule.path} is not modelled without the proxy's configuration"
                 return Decision(undecided=(reason,), steps=(step,), assumed=True)
             if fits:
-                return _of_rule(scene, service, rule, host, port, request, step)
+                return _of_rule(service, rule, port, request, step)
         because = f"no rule of {service.meta} fits {request.method} {request.path}"
         refusal = Refusal(404, "NR", "route_not_found", because)
         return Decision(refusal=refusal, steps=(step, _step("route", "", because, service.meta.origin)), assumed=True)
@@ -163,9 +162,7 @@ def _http(
     )
 
 
-def _of_rule(
-    scene: Scene, service: VirtualService, rule: HttpRule, host: str, port: int, request: Request, step: Step
-) -> Decision:
+def _of_rule(service: VirtualService, rule: HttpRule, port: int, request: Request, step: Step) -> Decision:
     chosen = _step("route", rule.name, f"{service.meta} {rule.path}", service.meta.origin)
     base = Decision(route=rule.name or None, steps=(step, chosen), assumed=True, forwarded=_rewritten(rule, request))
     if rule.redirect_code is not None:
@@ -332,7 +329,7 @@ def _at_gateway(scene: Scene, station: Station, port: int, request: Request) -> 
     if not services:
         because = f"no VirtualService of {', '.join(keys)} is about host {host}"
         return Decision(refusal=Refusal(404, "NR", "route_not_found", because), steps=(step,), assumed=True)
-    return _http(scene, services, station, host, port, request, step, (*keys, *(key.partition("/")[2] for key in keys)))
+    return _http(services, station, host, port, request, step, (*keys, *(key.partition("/")[2] for key in keys)))
 
 
 def _server_port(scene: Scene, station: Station, written: int, port: int) -> bool:
@@ -447,7 +444,7 @@ def _takes_mtls(scene: Scene, host: Host) -> bool:
 # --- the callee's proxy ----------------------------------------------------------------------------------------------
 
 
-def inbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> Decision:
+def inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
     """What the callee's proxy is likely to do: PeerAuthentication, then AuthorizationPolicy."""
     pod, mesh = station.pod, scene.mesh
     mode = peer_mode(mesh.peer_authentications, pod.namespace, pod.labels, port, mesh.config.root_namespace)

@@ -1,10 +1,11 @@
 """The callee's side: its rules, its proxy's inbound decision, and the socket at the end."""
 
 from dataclasses import replace
+from typing import Literal
 
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model import Cluster
-from meshctl.path import resources, rules
+from meshctl.path import resources
 from meshctl.path.decision import Decision, evidence, of_match
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.netns import Socket, is_loopback, listens
@@ -26,7 +27,7 @@ def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connec
 
             courses = ambient.inbound(scene, station, address, port, conn)
         case "dropped":
-            broken = "refused" if passage.refused else "timeout"
+            broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
             courses = [Course(1.0, End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why))]
         case "undecided":
             courses = [Course(1.0, _unknown(conn, passage.why, through=None))]
@@ -61,7 +62,7 @@ def _own(station: Station) -> str:
 def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> tuple[Decision, ...]:
     request = conn.request
     if station.proxy is None:
-        return (resources.inbound(scene, station, address, port, conn),)
+        return (resources.inbound(scene, station, port, conn),)
     inner_tls = request.tls and conn.layer == "mtls"
     query = Query(
         direction="inbound",
@@ -83,7 +84,7 @@ def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Co
 
 
 def _decided(station: Station, address: str, port: int, conn: Connection, decision: Decision) -> list[Course]:
-    hops = (_inbound_hop(station, conn, decision),)
+    hops = (_inbound_hop(station, decision),)
     ends: list[Course] = []
     if decision.undecided:
         end = End(
@@ -120,7 +121,7 @@ def _refused(conn: Connection, decision: Decision) -> End:
     return End("nobody", None, "", refusal.flags, False, False, True, mtls, "reset", refusal.why)
 
 
-def _inbound_hop(station: Station, conn: Connection, decision: Decision) -> Hop:
+def _inbound_hop(station: Station, decision: Decision) -> Hop:
     facts = [f"filter chain {decision.chain}"] if decision.chain else []
     facts += [f"route {decision.route}"] if decision.route else []
     facts += [f"policy: {policy}" for policy in decision.policies]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
 from meshctl.path.decision import Decision
@@ -223,7 +224,7 @@ def _from_pod(scene: Scene, station: Station, address: str, port: int, request: 
             found = ambient.outbound(scene, station, address, port, conn)
             return _Way((passage.hop,), tuple(found), captured=True)
         case "dropped":
-            broken = "refused" if passage.refused else "timeout"
+            broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
             end = End("nobody", delivered=False, mtls=None, broken=broken, why=passage.why)
             return _Way((passage.hop,), (Course(1.0, end),))
         case "undecided":
