@@ -17,15 +17,16 @@ Direction = Literal["inbound", "outbound"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """A packet; addresses are numbers of its `version`. `flags` are TCP flag names, `ctstate` conntrack's word.
+    """A packet; addresses are numbers of its `version`, `src` None is not known.
 
-    `owner_known` False: a socket sends it, but it is not known whose it is.
+    `flags` are TCP flag names, `ctstate` conntrack's word. `owner_known` False: a socket sends it, but it is not
+    known whose it is.
     """
 
     direction: Direction
     version: Literal[4, 6]
     proto: str
-    src: int
+    src: int | None
     dst: int
     sport: int | None = None
     dport: int | None = None
@@ -53,7 +54,7 @@ def document(packet: Packet) -> dict[str, object]:
         "out": packet.out_interface,
         "family": packet.version,
         "proto": packet.proto,
-        "src": address_text(packet.version, packet.src),
+        "src": address_text(packet.version, packet.src) if packet.src is not None else None,
         "dst": address_text(packet.version, packet.dst),
         "sport": packet.sport,
         "dport": packet.dport,
@@ -70,7 +71,9 @@ def read(fields: Mapping[str, Any], place: str = "packet") -> Packet:
     try:
         version, dst = address_number(str(fields["dst"]))
         source = fields.get("src")
-        src = address_number(str(source))[1] if source is not None else 0
+        src_version, src = address_number(str(source)) if source is not None else (version, None)
+        if src_version != version:
+            raise ValueError(f"src {source} and dst {fields['dst']} are of different families")
         if fields.get("family") not in (None, version):
             raise ValueError(f"family {fields['family']} does not fit {fields['dst']}")
         proto = str(fields.get("proto") or "tcp").lower()
