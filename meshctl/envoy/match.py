@@ -4,11 +4,9 @@
 it says so in `Match.undecided_because` and stops there.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Literal, TypeAlias
+from dataclasses import replace
 
-from meshctl.envoy import filter_chain, filters, ip, listener, rewrite, route_match, tls, upstream
+from meshctl.envoy import client, filter_chain, filters, ip, listener, rewrite, route_match, tls, upstream
 from meshctl.envoy import virtual_host as hosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.filters import Verdict
@@ -29,107 +27,11 @@ from meshctl.envoy.model import (
     TcpProxy,
     VirtualHost,
 )
+from meshctl.envoy.query import Error, Match, Query, Share, Step
 from meshctl.envoy.request import Request
 from meshctl.origin import Origin
 
-Error: TypeAlias = Literal[
-    "no-listener",
-    "no-filter-chain",
-    "tls-mismatch",
-    "protocol-error",
-    "no-virtual-host",
-    "no-route",
-    "tls-redirect",
-    "config-rejected",
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A connection to a proxy and the request on it.
-
-    `address` and `port` are the original destination, before any redirect (gateway: where the client connected to).
-    `protocol` is what is inside, `tls` what is around it: ``tls`` is the client's own one-way TLS, ``mtls`` Istio's
-    mutual TLS. `alpn` empty means: what such a client offers by default. `headers` in lower case, without ``host``.
-    `principal` is the verified SPIFFE id of the peer (``spiffe://cluster.local/ns/x/sa/y``); None is not known.
-    `source` None is not known. `at` is the moment at which tokens are judged.
-    """
-
-    direction: Literal["inbound", "outbound", "gateway"]
-    address: str
-    port: int
-    protocol: Literal["http", "http2", "tcp"] = "http"
-    tls: Literal["plaintext", "tls", "mtls"] = "plaintext"
-    host: str | None = None
-    path: str = "/"
-    method: str = "GET"
-    headers: tuple[tuple[str, str], ...] = ()
-    sni: str | None = None
-    alpn: tuple[str, ...] = ()
-    source: str | None = None
-    source_port: int | None = None
-    principal: str | None = None
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One decision: what was chosen (empty: nothing), why, and where in the dump."""
-
-    what: str
-    chosen: str
-    because: str
-    origin: Origin | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A cluster that gets a part of the requests: `weight` as configured, `probability` 0..1."""
-
-    name: str
-    weight: int
-    probability: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
-    """What the proxy decides; a field that was not reached is None.
-
-    `error` is where matching fails, `status` what the proxy answers by itself (filters, redirects, direct responses,
-    no route, no cluster, no host), with `flags` and `details` as its access log shows them. `forwards` is true where
-    the request goes upstream, false where it does not, None where that is undecided. `alternatives` are the other
-    ways that chance may take (runtime fractions of routes), each with its own `probability`.
-    """
-
-    query: Query
-    listener: Listener | None = None
-    entry: Listener | None = None
-    filter_chain: FilterChain | None = None
-    manager: HttpManager | None = None
-    tcp_proxy: TcpProxy | None = None
-    route_config_name: str | None = None
-    route_config: RouteConfig | None = None
-    virtual_host: VirtualHost | None = None
-    route: Route | None = None
-    clusters: tuple[Share, ...] = ()
-    action: Literal["http", "tcp", "redirect", "direct_response"] | None = None
-    status: int | None = None
-    location: str | None = None
-    flags: str | None = None
-    details: str = ""
-    error: Error | None = None
-    forwards: bool | None = None
-    verdicts: tuple[Verdict, ...] = ()
-    steps: tuple[Step, ...] = ()
-    undecided_because: tuple[str, ...] = ()
-    probability: float = 1.0
-    alternatives: "tuple[Match, ...]" = field(default=())
-
-    @property
-    def cluster(self) -> str | None:
-        """The cluster, where there is exactly one that gets requests."""
-        reached = [share.name for share in self.clusters if share.probability > 0]
-        return reached[0] if len(reached) == 1 else None
+__all__ = ["Error", "Match", "Query", "Share", "Step", "match"]
 
 
 class _Stop(Exception):
@@ -231,7 +133,7 @@ class _Walk:
         looks = listener.inspectors(where, query.port)
         for unknown in looks.unknown:
             self.undecided(f"the listener filter {unknown} is not modelled")
-        transport, name, protocols, because = _inspected(query, looks)
+        transport, name, protocols, because = client.inspected(query, looks)
         if looks.tls or looks.http or looks.tls is None or looks.http is None:
             shown = " ".join(filter(None, (transport or "unknown", name, ",".join(protocols or ()))))
             self.step("listener filters", shown, because, where.origin)
@@ -296,7 +198,7 @@ class _Walk:
                     return
                 case Rbac():
                     judged = filters.rbac_verdicts(each.name, each.type, config, request, {}, each.origin)
-                    closed = any([self.judge(verdict) for verdict in judged]) or closed
+                    closed = any(self.judge(verdict) for verdict in judged) or closed
                 case Passes():
                     continue
                 case Opaque():
@@ -493,7 +395,7 @@ class _Walk:
         """Chance decides about a route: follow the requests that it leaves as well."""
         other = _Walk(self.dump, self.query, self.live, self.passed_over | {chosen.origin.path}).run()
         rest = 1.0 - share
-        flat = (replace(other, probability=other.probability * rest, alternatives=()),)
+        flat: tuple[Match, ...] = (replace(other, probability=other.probability * rest, alternatives=()),)
         flat += tuple(replace(each, probability=each.probability * rest) for each in other.alternatives)
         self.others = flat
         self.note(probability=share)
@@ -506,7 +408,7 @@ class _Walk:
         host: VirtualHost | None,
         chosen: Route | None,
     ) -> bool:
-        """The HTTP filters in order; whether one answers for sure. The router, which does what a route says, is last."""
+        """The HTTP filters in order, up to the router; whether one answers for sure."""
         return any(self.judge(v) for v in filters.judge(manager, request, config, host, chosen, self.query.at))
 
     def answer(self, status: int, flags: str | None, details: str, answered: bool = False) -> None:
@@ -588,44 +490,6 @@ def _listener(dump: ConfigDump, query: Query) -> tuple[Listener | None, str, Lis
     if not reachable:
         return None, f"{because}, and {entry.name} does not listen on {ip.wildcard(query.address)}", entry
     return entry, f"{because}, so {entry.name} keeps it", entry
-
-
-def _inspected(query: Query, looks: listener.Inspectors) -> tuple[str | None, str, tuple[str, ...] | None, str]:
-    """Transport, server name and application protocols as the inspectors report them; None is not known."""
-    if query.tls != "plaintext":
-        if looks.tls:
-            return "tls", server_name(query), offered_alpn(query), "the TLS inspector reads the ClientHello"
-        if looks.tls is None:
-            return None, server_name(query), None, "whether the TLS inspector runs for this port cannot be told"
-        return "raw_buffer", "", (), "no TLS inspector runs for this port, so TLS is not noticed"
-    if query.protocol == "tcp" or looks.http is False:
-        because = "the bytes are no HTTP" if looks.http else "no inspector recognises an application protocol"
-        return "raw_buffer", "", (), because
-    if looks.http is None:
-        return "raw_buffer", "", None, "whether the HTTP inspector runs for this port cannot be told"
-    protocol = "h2c" if query.protocol == "http2" else "http/1.1"
-    return "raw_buffer", "", (protocol,), "the HTTP inspector recognises the first bytes"
-
-
-def server_name(query: Query) -> str:
-    """The server name that a TLS client sends: its own TLS names the host, unless told otherwise."""
-    if query.sni is not None:
-        return query.sni.lower()
-    if query.tls == "tls" and query.host and ip.parsed(rewrite.without_port(query.host)) is None:
-        return rewrite.without_port(query.host).lower()
-    return ""
-
-
-def offered_alpn(query: Query) -> tuple[str, ...]:
-    """The application protocols that a TLS client offers: as given, else what Istio's proxies offer.
-
-    Source: istio.alpn's overrides (pilot/pkg/xds/filters, 1.12 to 1.30). A client's own TLS offers none by default.
-    """
-    if query.alpn or query.tls != "mtls":
-        return query.alpn
-    return {"http": ("istio-http/1.1", "istio", "http/1.1"), "http2": ("istio-h2", "istio", "h2")}.get(
-        query.protocol, ("istio",)
-    )
 
 
 def _remote(manager: HttpManager, raw: Request) -> str | None:

@@ -83,7 +83,7 @@ def choose(
     endpoints = dump.endpoints(cluster)
     seen = live.get(name) if live is not None else None
     if seen is not None:
-        endpoints = _as_seen(endpoints or (), seen)
+        endpoints = as_seen(endpoints or (), seen)
     elif endpoints is None:
         return Upstream(name=name, cluster=cluster, verdict="undecided", because=_no_endpoints(cluster))
     return _balanced(cluster, endpoints, criteria or {}, seen is not None)
@@ -106,7 +106,7 @@ def _original(cluster: Cluster, destination: Address | None) -> Upstream:
     return Upstream(name=cluster.name, cluster=cluster, verdict="ok", because=because, hosts=(host,))
 
 
-def _as_seen(endpoints: Sequence[Endpoint], seen: ClusterHosts) -> tuple[Endpoint, ...]:
+def as_seen(endpoints: Sequence[Endpoint], seen: ClusterHosts) -> tuple[Endpoint, ...]:
     """Endpoints with the health, weight and place of that moment; what EDS says about metadata stays."""
     known = {str(e.address): e for e in endpoints}
     by_name = {e.address.host: e for e in endpoints}

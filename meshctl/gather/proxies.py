@@ -1,0 +1,78 @@
+"""One proxy's own configuration, of a pod of the world or from a file, with what else it says of itself."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from meshctl.envoy import clusters_json, config_dump, server_info
+from meshctl.envoy.clusters_json import ClusterHosts
+from meshctl.envoy.config_dump import ConfigDump
+from meshctl.envoy.server_info import Certificate, ServerInfo
+from meshctl.errors import BadInput, MeshctlError, NotFound, Unavailable
+from meshctl.gather import pods
+from meshctl.gather.scope import Scope
+from meshctl.sources.world import Part, World
+
+T = TypeVar("T")
+_DUMP, _CLUSTERS = "envoy/config_dump.json", "envoy/clusters.json"
+_SERVER_INFO, _CERTS = "envoy/server_info.json", "envoy/certs.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy's configuration; `live`, `info` and `certificates` are None where they could not be looked at."""
+
+    name: str
+    dump: ConfigDump
+    at: datetime | None = None
+    live: Mapping[str, ClusterHosts] | None = None
+    info: ServerInfo | None = None
+    certificates: tuple[Certificate, ...] | None = None
+    gaps: tuple[str, ...] = ()
+
+
+def from_file(path: str) -> Proxy:
+    """Read a config dump from a file, or from stdin where the path is ``-``."""
+    try:
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
+    source = "stdin" if path == "-" else path
+    return Proxy(source, config_dump.parse(content, source))
+
+
+def of_pod(world: World, text: str | None, scope: Scope) -> Proxy:
+    """Fetch what a pod's proxy says of itself. Raises NotFound where the pod has no proxy that could be asked."""
+    pod = pods.one(world, text, scope)
+    names = (_DUMP, _CLUSTERS, _SERVER_INFO, _CERTS)
+    parts = world.parts(pod.namespace, pod.name, names)
+    dump = parts[_DUMP]
+    if dump.content is None:
+        missing = Unavailable if world.live else NotFound
+        raise missing(f"{pod.namespace}/{pod.name} has no proxy configuration to look at: {dump.gap or 'not recorded'}")
+    gaps = [f"{name}: {parts[name].gap}" for name in names if not parts[name].there and parts[name].gap]
+    return Proxy(
+        f"{pod.namespace}/{pod.name}",
+        config_dump.parse(dump.content, dump.source),
+        at=world.now(),
+        live=_optional(parts[_CLUSTERS], clusters_json.parse, gaps),
+        info=_optional(parts[_SERVER_INFO], server_info.parse, gaps),
+        certificates=_optional(parts[_CERTS], server_info.certificates, gaps),
+        gaps=tuple(gaps),
+    )
+
+
+def _optional(part: Part, parse: Callable[[bytes, str], T], gaps: list[str]) -> T | None:
+    """A part that a command can do without: broken content becomes a gap."""
+    if part.content is None:
+        return None
+    try:
+        return parse(part.content, part.source)
+    except MeshctlError as error:
+        gaps.append(str(error))
+        return None
