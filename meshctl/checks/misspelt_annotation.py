@@ -1,0 +1,16 @@
+"""Annotations and labels of Istio that no release reads."""
+
+from collections.abc import Iterator
+
+from meshctl.checks.evidence import Evidence
+from meshctl.checks.finding import Finding
+from meshctl.injection import annotations
+
+ID = "MC103"
+TITLE = "An annotation that Istio does not know"
+
+
+def check(it: Evidence) -> Iterator[Finding]:
+    """An annotation that Istio does not know."""
+    for slip in annotations.unknown(it.description.annotations):
+        yield it.finding(ID, "warning", slip.text, evidence=f"annotation {slip.key}: {slip.value}", fix=slip.better)

@@ -1,0 +1,51 @@
+"""A port that a Service leads to, but on which nothing listens in the pod."""
+
+from collections.abc import Iterator
+
+from meshctl.checks.evidence import Evidence
+from meshctl.checks.finding import Finding, Severity
+from meshctl.injection.state import Listener, of_application, open_ports
+
+ID = "MC207"
+TITLE = "A service leads to a port on which nothing listens"
+
+
+def check(it: Evidence) -> Iterator[Finding]:
+    """A service leads to a port on which nothing listens."""
+    if it.state is None or it.state.listeners is None:
+        return
+    opened = open_ports(it.state.listeners)
+    for service in it.description.services:
+        for port in service.ports:
+            number = target_number(port.target, it)
+            if port.protocol != "TCP" or number is None:
+                continue
+            where = f"service/{service.namespace}/{service.name} port {port.number}, netns/sockets.txt"
+            if number not in opened:
+                others = ", ".join(str(o.port) for o in _own(it)) or "none"
+                text = f"service {service.name}:{port.number} leads to port {number}, on which nothing listens here"
+                fix = f"let targetPort be a port on which the application listens (it has: {others})"
+                yield it.finding(ID, "error", text, evidence=where, fix=fix)
+            elif opened[number].local_only:
+                text = (
+                    f"service {service.name}:{port.number} leads to port {number}, on which "
+                    f"{opened[number].program or 'the application'} listens on {opened[number].address} only"
+                )
+                yield it.finding(ID, _severity(it), text, evidence=where, fix="let it listen on 0.0.0.0 (or ::)")
+
+
+def _severity(it: Evidence) -> Severity:
+    """Since 1.10 the proxy sends requests to the pod's address, so a localhost-only listener gets none of them."""
+    return "error" if it.description.injection.mode != "none" or it.pod.ip else "warning"
+
+
+def _own(it: Evidence) -> tuple[Listener, ...]:
+    listeners = it.state.listeners if it.state else None
+    return of_application(listeners or (), it.pod, it.description.injection)
+
+
+def target_number(target: str, it: Evidence) -> int | None:
+    """The number of a target port; None for a name that no container declares."""
+    if target.isdigit():
+        return int(target)
+    return next((p.number for c in it.pod.containers for p in c.ports if p.name == target), None)

@@ -1,0 +1,16 @@
+"""A proxy keeps the release with which it was injected until the pod is made again."""
+
+from collections.abc import Iterator
+
+from meshctl.checks.evidence import Evidence
+from meshctl.checks.finding import Finding, Severity
+
+ID = "MC204"
+TITLE = "The pod would be injected differently now"
+
+
+def check(it: Evidence) -> Iterator[Finding]:
+    """The pod would be injected differently now."""
+    for difference in it.description.outdated:
+        severity: Severity = "warning" if difference.what == "release" else "info"
+        yield it.finding(ID, severity, difference.text, evidence=f"now {difference.now}", fix="restart the workload")

@@ -1,0 +1,91 @@
+"""``meshctl describe``: what the mesh did to a pod, a service, a namespace or a manifest, and why."""
+
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from meshctl.cli import options
+from meshctl.cli.options import Invocation
+from meshctl.cli.show import show
+from meshctl.sources.world import World
+
+
+class Describe(TyperGroup):
+    """A group that takes ``describe deploy/x`` for ``describe pod deploy/x`` and ``svc/x`` for ``service x``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Send what is no subcommand to `pod`, or to `service` for ``svc/NAME``."""
+        if args and args[0] not in self.commands:
+            kind, slash, name = args[0].partition("/")
+            if slash and kind in ("svc", "service", "services"):
+                args = ["service", name, *args[1:]]
+            elif slash and kind in ("ns", "namespace"):
+                args = ["namespace", name, *args[1:]]
+            elif slash:
+                args = ["pod", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Describe,
+    help="What the mesh did to a pod, a service, a namespace or a manifest, and why.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Pods = Annotated[list[str] | None, typer.Argument(metavar="[POD]...", help="POD, POD.NAMESPACE, deploy/X, svc/X ...")]
+Manifest = Annotated[
+    str | None, typer.Option("--filename", "-f", metavar="FILE", help="Describe what a manifest asks for; - is stdin.")
+]
+_OUTPUTS = ("text", "wide", "json", "yaml", "html")
+
+
+@options.command(
+    app,
+    "pod",
+    outputs=_OUTPUTS,
+    examples="  meshctl --demo describe pod deploy/productpage-v1\n  meshctl describe pod -f deployment.yaml",
+)
+def pod(call: Invocation, names: Pods = None, filename: Manifest = None) -> None:
+    """Explain pods: what was injected and why, every argument, what is captured, the start order, what is wrong."""
+    from meshctl.gather import evidence
+    from meshctl.views import pods
+
+    root = call.istio_namespace or ""
+    if filename:
+        found = evidence.manifest(_world_if_named(call), filename, call.namespace, root)
+    else:
+        found = evidence.pods(call.world(), names or (), call.scope(), root)
+    show(call, lambda: pods.document_of(found), lambda: pods.page_for(call.output, found))
+
+
+def _world_if_named(call: Invocation) -> World | None:
+    """A manifest needs no cluster; one that is named says what its injector would do."""
+    named = call.snapshot or call.demo or call.context or call.kubeconfig or os.environ.get("MESHCTL_SNAPSHOT")
+    return call.world() if named else None
+
+
+@options.command(app, "service", outputs=("text", "wide", "json", "yaml", "html"))
+def service(call: Invocation, name: Annotated[str, typer.Argument(help="SERVICE or SERVICE.NAMESPACE.")]) -> None:
+    """Explain a service by all of its pods: ports, protocols, what differs between the pods, what is wrong."""
+    from meshctl.gather import evidence
+    from meshctl.views import service as view
+
+    found = evidence.service(call.world(), name, call.scope(), call.istio_namespace or "")
+    show(call, lambda: view.document(found), lambda: view.page(found))
+
+
+@options.command(app, "namespace", outputs=("text", "wide", "json", "yaml", "html"))
+def namespace(
+    call: Invocation, name: Annotated[str | None, typer.Argument(help="NAMESPACE, else that of -n.")] = None
+) -> None:
+    """Say whether pods of a namespace are injected and why, and list its pods."""
+    from meshctl.gather import evidence
+    from meshctl.views import namespace as view
+
+    found = evidence.namespace(call.world(), name, call.scope(), call.istio_namespace or "")
+    show(call, lambda: view.document(found), lambda: view.page(found))

@@ -1,0 +1,121 @@
+"""The evidence that checks judge: a pod's description with what was seen of the running pod."""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from meshctl.checks import registry
+from meshctl.checks.evidence import Evidence
+from meshctl.checks.finding import Finding
+from meshctl.checks.stories import NamespaceStory, ServiceStory
+from meshctl.errors import NotFound
+from meshctl.gather import describe as gathering
+from meshctl.gather.describe import Surroundings
+from meshctl.gather.pods import home, many
+from meshctl.gather.scope import Scope
+from meshctl.injection import decision
+from meshctl.injection import state as states
+from meshctl.injection.description import Description, Subject, describe
+from meshctl.injection.state import State
+from meshctl.kube import pods as kube_pods
+from meshctl.kube import services as kube_services
+from meshctl.kube.pods import Pod
+from meshctl.kube.services import Service
+from meshctl.refs import near_misses
+from meshctl.sources import kinds
+from meshctl.sources.world import World
+
+Judged: TypeAlias = tuple[Description, tuple[Finding, ...]]
+
+_PARTS = ("netns/sockets.txt", "envoy/certs.json", "envoy/config_dump.json", "envoy/server_info.json")
+
+
+def state(world: World, pod: Pod) -> State:
+    """What was seen of a running pod; parts that are missing cost only themselves."""
+    parts = world.parts(pod.namespace, pod.name, _PARTS)
+    return states.parse({name: part.content for name, part in parts.items()})
+
+
+def of_pod(around: Surroundings, pod: Pod) -> tuple[Description, Evidence]:
+    """A pod that exists: its description, and the evidence for its checks."""
+    described = describe(gathering.subject(around, pod))
+    return described, Evidence(description=described, state=state(around.world, pod))
+
+
+def of_plan(subject: Subject) -> tuple[Description, Evidence]:
+    """A pod of a manifest: there is nothing running to look at."""
+    described = describe(subject)
+    return described, Evidence(description=described)
+
+
+def judged(evidence: Iterable[tuple[Description, Evidence]], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
+    """Each description with its findings, worst first."""
+    return tuple((described, registry.run(it, ignore)) for described, it in evidence)
+
+
+def pods(
+    world: World, names: Sequence[str], scope: Scope, root: str = "", ignore: Sequence[str] = ()
+) -> tuple[Judged, ...]:
+    """The pods that names mean (of workloads and services all), or all of the scope; each described and judged."""
+    found = [pod for name in names for pod in many(world, name, scope)] if names else list(many(world, None, scope))
+    around = Surroundings(world, root)
+    unique = {(pod.namespace, pod.name): pod for pod in found}
+    return judged((of_pod(around, pod) for pod in unique.values()), ignore)
+
+
+def manifest(world: World | None, path: str, namespace: str | None, root: str = "") -> tuple[Judged, ...]:
+    """The pods that a manifest asks for; `world` is the cluster that they would run in, None for none."""
+    text = gathering.read_manifest(path)
+    shown = "standard input" if path == "-" else path
+    around = Surroundings(world, root) if world is not None else None
+    return judged(map(of_plan, gathering.manifest(shown, text, namespace, around)))
+
+
+def service(world: World, text: str, scope: Scope, root: str = "") -> ServiceStory:
+    """A service by all the pods that it selects. Raises NotFound with the nearest names."""
+    around = Surroundings(world, root)
+    found = _service(world, text, scope, around)
+    selected = [
+        kube_pods.pod(raw, f"{world.name}/resources/pods.json") for raw in around.listed(kinds.PODS, found.namespace)
+    ]
+    chosen = sorted((p for p in selected if found.selects(p.labels)), key=lambda p: p.name)
+    slices = kube_services.read((), around.listed(kinds.ENDPOINT_SLICES, found.namespace))
+    return ServiceStory(found, judged(of_pod(around, pod) for pod in chosen), slices.endpoints(found))
+
+
+def _service(world: World, text: str, scope: Scope, around: Surroundings) -> Service:
+    name, dot, tail = text.partition(".")
+    place = scope.namespace or (tail.partition(".")[0] if dot else "") or world.default_namespace()
+    candidates = [place] if place else [n for n in world.namespaces() if n != around.root_namespace()] or ["default"]
+    for namespace in candidates:
+        for found in around.services(namespace) or ():
+            if found.name == (name if dot else text) and found.namespace == namespace:
+                return found
+    known = sorted({s.name for n in candidates for s in around.services(n) or ()})
+    close = near_misses(name, tuple(known))
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known[:10]) or 'none'}"
+    raise NotFound(f"there is no service '{text}' in namespace {' or '.join(candidates)}", hint=hint)
+
+
+def namespace(world: World, text: str | None, scope: Scope, root: str = "") -> NamespaceStory:
+    """A namespace: what its labels mean for a pod made now, and the pods that are there."""
+    around = Surroundings(world, root)
+    name = text or home(world, scope)
+    if text is None and not scope.namespace and not world.default_namespace():
+        others = [n for n in world.namespaces() if n != around.root_namespace()]
+        name = others[0] if len(others) == 1 else name
+    found = around.namespace(name)
+    if found is None:
+        known = around.namespace_names()
+        close = near_misses(name, known) or known
+        raise NotFound(f"there is no namespace '{name}' here", hint=f"there are: {', '.join(close)}" if close else None)
+    members = many(world, None, Scope(name))
+    situation = decision.Situation(
+        labels={},
+        namespace=name,
+        namespace_labels=found.labels,
+        webhooks=around.webhooks(),
+        settings=around.settings(""),
+    )
+    return NamespaceStory(
+        found, decision.decide(situation), judged(of_pod(around, pod) for pod in members), around.webhooks()
+    )

@@ -1,0 +1,37 @@
+"""All findings about pods, of every package: injection, rules, proxy and path."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshctl.checks import registry
+from meshctl.checks.finding import Finding
+from meshctl.errors import NotFound
+from meshctl.gather import evidence
+from meshctl.gather.scope import Scope
+from meshctl.sources.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, on which pods, and what could not be looked at."""
+
+    findings: tuple[Finding, ...]
+    looked_at: tuple[str, ...]
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error is among the findings."""
+        return any(f.severity == "error" for f in self.findings)
+
+
+def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: Sequence[str]) -> Checked:
+    """Judge the named pods, or all of the scope. Raises NotFound where there is none."""
+    judged = evidence.pods(world, names, scope, root, ignore)
+    if not judged:
+        where = "in any namespace" if scope.all_namespaces else f"in namespace {scope.namespace or 'default'}"
+        raise NotFound(f"there are no pods {where}", hint="name a namespace with -n, or use -A for all")
+    findings = registry.ordered([f for _, found in judged for f in found])
+    looked_at = tuple(f"{d.pod.namespace}/{d.pod.name}" for d, _ in judged)
+    gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.subject.gaps))
+    return Checked(findings, looked_at, gaps)

@@ -1,0 +1,158 @@
+"""Everything about one pod, put together: what `describe pod` shows and what the checks judge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from meshctl.errors import BadInput
+from meshctl.injection import added, answers, changes, decision, endings, explain, outdated, timeline
+from meshctl.injection.added import Added
+from meshctl.injection.answers import Answer, Step
+from meshctl.injection.changes import Change
+from meshctl.injection.decision import Decision
+from meshctl.injection.endings import Ending
+from meshctl.injection.explain import ContainerStory
+from meshctl.injection.mode import Injection, recognise
+from meshctl.injection.origins import Sources
+from meshctl.injection.outdated import Difference
+from meshctl.injection.settings import NO_SETTINGS, MeshSettings, Overlay, overlay
+from meshctl.injection.timeline import Clues, Timeline
+from meshctl.kube.namespaces import Namespace
+from meshctl.kube.owners import Workload
+from meshctl.kube.pods import Container, Pod
+from meshctl.kube.services import Service
+from meshctl.kube.webhooks import Webhook
+from meshctl.netfilter import capture as captures
+from meshctl.netfilter import release as netfilter_release
+from meshctl.netfilter.capture import Capture
+
+NO_CLUES = Clues()
+NO_WORKLOAD = Workload()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was fetched about a pod. Only `pod` is needed; None means that it could not be looked at.
+
+    `services` are those of the pod's namespace, `mesh_services` those of all (only where they matter),
+    `control_planes` the releases of the istiods that run; `gaps` say what is missing and how to get it.
+    """
+
+    pod: Pod
+    namespace: Namespace | None = None
+    services: tuple[Service, ...] | None = None
+    mesh_services: tuple[Service, ...] | None = None
+    webhooks: tuple[Webhook, ...] | None = None
+    settings: MeshSettings = NO_SETTINGS
+    workload: Workload = NO_WORKLOAD
+    clues: Clues = NO_CLUES
+    control_planes: tuple[str, ...] = ()
+    now: datetime | None = None
+    gaps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One pod, explained."""
+
+    subject: Subject
+    injection: Injection
+    capture: Capture | None
+    capture_problem: str
+    containers: tuple[ContainerStory, ...]
+    added: Added
+    timeline: Timeline
+    steps: tuple[Step, ...]
+    answers: tuple[Answer, ...]
+    endings: tuple[Ending, ...]
+    decision: Decision
+    services: tuple[Service, ...]
+    changes: tuple[Change, ...] | None
+    outdated: tuple[Difference, ...]
+    overlay: Overlay
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pod(self) -> Pod:
+        """The pod itself."""
+        return self.subject.pod
+
+    def story(self, name: str) -> ContainerStory | None:
+        """The explanation of a container."""
+        return next((c for c in self.containers if c.container.name == name), None)
+
+
+def describe(subject: Subject) -> Description:
+    """Explain one pod; pure, and never raises for what the pod holds."""
+    pod = subject.pod
+    namespace_labels = subject.namespace.labels if subject.namespace else None
+    injection = recognise(pod, namespace_labels)
+    template = subject.workload.template
+    own = overlay(pod)
+    theirs = template.annotations if template else (pod.annotations if not injection.cni else None)
+    sources = Sources(pod, injection, subject.settings, own, theirs)
+    line = timeline.of(pod, injection, subject.clues)
+    asked = template if template is not None else pod
+    verdict = decision.decide(
+        decision.situation(_as_asked(asked, pod), subject.namespace, subject.webhooks, subject.settings)
+    )
+    capture, problem = capture_of(injection)
+    asked_answers = (
+        answers.pause_first(pod, line, subject.clues),
+        answers.app_before_proxy(pod, injection, line),
+    )
+    return Description(
+        subject=subject,
+        injection=injection,
+        capture=capture,
+        capture_problem=problem,
+        containers=explain.containers(sources),
+        added=added.of(pod, injection, template),
+        timeline=line,
+        steps=answers.order(pod, injection, line),
+        answers=tuple(a for a in asked_answers if a is not None),
+        endings=endings.of(pod, injection),
+        decision=verdict,
+        services=tuple(s for s in subject.services or () if s.selects(pod.labels)),
+        changes=changes.between(template, pod, injection) if template is not None else None,
+        outdated=outdated.against(injection, subject.settings, subject.control_planes, verdict.revision),
+        overlay=own,
+        annotations=theirs if theirs is not None else pod.annotations,
+    )
+
+
+def _as_asked(asked: Pod, pod: Pod) -> Pod:
+    """The pod as the API server got it: the template's metadata, in the pod's namespace."""
+    if asked is pod or asked.namespace:
+        return asked
+    from dataclasses import replace
+
+    return replace(asked, namespace=pod.namespace)
+
+
+def capture_of(injection: Injection) -> tuple[Capture | None, str]:
+    """What the arguments of istio-init or istio-validation ask for, and what was wrong with them."""
+    init = injection.init
+    if init is None:
+        return None, ""
+    env = {e.name: e.value for e in init.env if e.value is not None}
+    told = netfilter_release.tell(image=init.image, revision=injection.revision)
+    release = told.release
+    if told.evidence == "none" and injection.release.text:
+        release = netfilter_release.Release(*injection.release.high)
+    first = init.args[0] if init.args else ""
+    if not first.startswith("-") and first.rpartition("/")[2] not in ("istio-iptables", "pilot-agent", ""):
+        return None, f"{init.name} runs something of the user ({' '.join(init.args)}): what it captures cannot be told"
+    try:
+        return captures.of_arguments(init.args, env, release), ""
+    except BadInput as error:
+        return _as_far_as_known(init, env, release), str(error)
+
+
+def _as_far_as_known(init: Container, env: Mapping[str, str], release: netfilter_release.Release) -> Capture | None:
+    """The capture by the flags that are known, where an argument would make the real istio-iptables fail."""
+    args = [f"--{a.name}={a.value}" if a.value is not None else f"--{a.name}" for a in explain.parsed(init) if a.name]
+    try:
+        return captures.of_arguments(args, env, release)
+    except BadInput:
+        return None

@@ -1,0 +1,80 @@
+"""A namespace: ``meshctl.describe-namespace/v1`` and its page."""
+
+from typing import Any
+
+from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
+from meshctl.checks.stories import NamespaceStory
+from meshctl.views.pod import tries_table
+
+SCHEMA = "meshctl.describe-namespace/v1"
+_LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "istio.io/use-waypoint")
+
+
+def document(story: NamespaceStory) -> dict[str, Any]:
+    """Its labels, the decision for a pod made now, and each pod in a line."""
+    decision = story.decision
+    return {
+        "schema": SCHEMA,
+        "namespace": {"name": story.namespace.name, "labels": dict(story.namespace.labels)},
+        "decision": {
+            "outcome": decision.outcome,
+            "text": decision.text,
+            "revision": decision.revision or None,
+            "tries": [
+                {
+                    "rule": t.rule,
+                    "question": t.question,
+                    "answer": t.answer,
+                    "text": t.text,
+                    "source": t.source,
+                    "decides": t.decides,
+                }
+                for t in decision.tries
+            ],
+            "remarks": list(decision.remarks),
+        },
+        "pods": [
+            {
+                "name": d.pod.name,
+                "mode": d.injection.mode,
+                "istio_version": d.injection.release.text or None,
+                "revision": d.injection.revision or None,
+                "would_be": d.decision.outcome,
+                "because": d.decision.text,
+                "findings": [f.id for f in findings],
+            }
+            for d, findings in story.pods
+        ],
+    }
+
+
+def page(story: NamespaceStory) -> Page:
+    """Whether its pods are injected and why, then the pods with what is different about them."""
+    namespace, decision = story.namespace, story.decision
+    rows: list[tuple[str, Line]] = [(key, namespace.labels.get(key, "not set")) for key in _LABELS]
+    blocks: list[Block] = [Heading(f"Namespace {namespace.name}", 1), Facts(tuple(rows))]
+    if namespace.labels.get("istio.io/dataplane-mode") == "ambient":
+        blocks.append(
+            Note("ambient: pods without a proxy of their own send their connections through the node's proxy (ztunnel)")
+        )
+    blocks += [Heading("A pod made here now, without labels of its own"), tries_table(decision.tries)]
+    mood: Any = "good" if decision.outcome == "injected" else "info"
+    blocks.append(Note((Span(decision.outcome, "strong"), f": {decision.text}"), mood, tuple(decision.remarks)))
+    blocks += [Heading("Its pods"), _pods(story)] if story.pods else [Text("There are no pods here.")]
+    return Page(f"Namespace {namespace.name}", tuple(blocks))
+
+
+def _pods(story: NamespaceStory) -> Table:
+    rows: list[tuple[Line, ...]] = []
+    for d, findings in story.pods:
+        worst = ", ".join(f.id for f in findings if f.severity != "info") or "-"
+        said = (
+            f"would be {d.decision.outcome} now"
+            if (d.injection.receipt is not None) != (d.decision.outcome == "injected")
+            and d.decision.outcome != "undecided"
+            and d.injection.mode != "gateway"
+            else ""
+        )
+        rows.append((Span(d.pod.name, "name"), d.injection.mode, d.injection.release.text or "-", said, worst))
+    columns = (Column("pod", keep=9), Column("mesh", keep=8), Column("Istio"), Column("remark"), Column("findings"))
+    return Table(columns, tuple(rows))
