@@ -1,7 +1,7 @@
 """A live cluster as a `World`: objects over the API, a pod's parts by whichever way is allowed, and nothing twice."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,6 +61,24 @@ class Cluster:
             with self._lock:
                 self._lists[kind, where, selector] = known
         return known
+
+    def stream(self, kind: Kind, namespace: str | None) -> Iterator[Raw]:
+        """The objects of a kind a page at a time, kept nowhere; raises where they may not be read."""
+        what = f"list {kind.file_stem}"
+        for version in self._served(kind):
+            try:
+                for page in self.api.pages(_path(kind, version, namespace if kind.namespaced else None), (), what):
+                    yield from page
+            except NotFound:
+                self._discover(kind)
+                continue
+            return
+
+    def adopt(self, raw: Raw) -> None:
+        """Take a pod that was read elsewhere as known."""
+        metadata = raw["metadata"]
+        with self._lock:
+            self._single[kinds.PODS, metadata["namespace"], metadata["name"]] = raw
 
     def prefetch(self, wanted: Iterable[tuple[Kind, str | None]]) -> None:
         """Fetch several lists side by side, so that asking for them afterwards costs nothing."""
