@@ -61,7 +61,7 @@ def trace(scene: Scene, question: Question) -> Trace:
     station = question.caller
     name = dns.resolve(question.target.host, zone_of(scene, station))
     aim, request = _aim(question, name)
-    hops = [_app_hop(station, question, aim, request), _dns_hop(station, name)]
+    hops = [_app_hop(station, aim, request), _dns_hop(station, name)]
     sender = _sender(scene, station, question)
     if name.fails:
         return _unknown_name(sender, aim, request, hops, name)
@@ -115,10 +115,10 @@ def _sender(scene: Scene, station: Station, question: Question) -> Sender:
 # --- the first hops --------------------------------------------------------------------------------------------------
 
 
-def _app_hop(station: Station, question: Question, aim: Aim, request: Request) -> Hop:
+def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
     what = f"{request.method} {request.path}" if request.protocol != "tcp" else "a TCP connection"
     owners = {(o.uid, o.gid): o for o in station.owners}
-    facts = [f"caller chosen: {question.chosen}"] if question.chosen else []
+    facts = []
     for owner in owners.values():
         uid = "unknown" if owner.uid is None else owner.uid
         gid = "unknown" if owner.gid is None else owner.gid
@@ -354,10 +354,20 @@ def _joined(
         f"{first.timeout_s:g}s" if first is not None and first.timeout_s else None,
         first.mirrors if first is not None else (),
     )
+    hops = _with_node((*before, *best.hops), answer, station)
     findings = tuple(_findings(together, aim))
-    return Trace(
-        sender, aim, request, (*before, *best.hops), outcome, answer, findings, tuple(_gaps(scene, station, best))
-    )
+    return Trace(sender, aim, request, hops, outcome, answer, findings, tuple(_gaps(scene, station, best)))
+
+
+def _with_node(hops: tuple[Hop, ...], answer: KubeProxy, station: Station) -> tuple[Hop, ...]:
+    """The hops with the node's part said where the connection crosses it without kube-proxy having a say."""
+    at = next((index for index, hop in enumerate(hops) if hop.kind == "wire"), None)
+    if at is None or answer.used is not False or any(hop.kind == "kube-proxy" for hop in hops):
+        return hops
+    said = f"not used: {answer.why}"
+    facts = (answer.choice,) if answer.choice else ()
+    node = Hop("kube-proxy", "node", station.pod.node, "kube-proxy", said, facts, answer.evidence)
+    return (*hops[: at + 1], replace(node, arrow=hops[at].arrow), *hops[at + 1 :])
 
 
 def _route(ways: list[_Way]) -> str | None:
@@ -419,3 +429,8 @@ def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
         for part, gap in place.gaps.items():
             if part in ("netns/iptables-save.txt", "envoy/config_dump.json", "netns/sockets.txt"):
                 yield gap
+
+
+def verdict(found: Trace) -> bool | None:
+    """Whether the likeliest outcome is a success; None where it cannot be told."""
+    return succeeds(found.outcome.end)

@@ -1,0 +1,94 @@
+"""``meshctl trace``: what will happen to a request."""
+
+from typing import Annotated
+
+import typer
+
+from meshctl.cli import options
+from meshctl.cli.options import Invocation
+from meshctl.cli.show import show
+from meshctl.errors import BadInput, ExitCode
+
+app = options.group("What will happen to a request, hop by hop.")
+
+_EXAMPLES = """
+  meshctl --demo trace reviews:9080
+  meshctl trace http://reviews:9080/reviews/0 --from deploy/productpage-v1 --header end-user=jason
+  meshctl trace productpage:9080 --from ingress --host bookinfo.example.com --path /productpage
+  meshctl trace reviews:9080 -n bookinfo --expect 'status=200,cluster=outbound|9080|v1|*,mtls'
+  meshctl trace -A -o json
+"""
+
+To = Annotated[str | None, typer.Argument(metavar="SERVICE[.NS]:PORT|URL", help="What is called.", show_default=False)]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="POD|deploy/x|ingress", help="Who calls; else the pod that is seen to, most often."),
+]
+Path = Annotated[str | None, typer.Option("--path", help="The path of the request; else that of the URL, else /.")]
+Method = Annotated[str | None, typer.Option("--method", "-X", help="The method of the request; else GET.")]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header of the request (repeatable).")
+]
+Host = Annotated[str | None, typer.Option("--host", help="The Host header; else the target as it is written.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Leave with 10 where the outcome cannot be told, too.")]
+Expect = Annotated[
+    str | None, typer.Option("--expect", metavar="EXPR", help="Leave with 10 unless the prediction is this.")
+]
+All = Annotated[str | None, typer.Option("--all", metavar="NS", help="Every caller of a namespace to every service.")]
+
+
+@options.command(app, "trace", outputs=("text", "wide", "json", "yaml", "mermaid", "svg", "html"), examples=_EXAMPLES)
+def trace(
+    call: Invocation,
+    target: To = None,
+    sender: From = None,
+    path: Path = None,
+    method: Method = None,
+    header: Headers = None,
+    host: Host = None,
+    strict: Strict = False,
+    expect: Expect = None,
+    every: All = None,
+) -> None:
+    """Predict the whole path of a request and how it ends, with the evidence for each step."""
+    if target is None:
+        return _matrix(call, every, strict)
+    from meshctl.gather import question
+    from meshctl.gather import trace as gather
+    from meshctl.gather.scope import Scope
+    from meshctl.path import expect as expectations
+    from meshctl.path import trace as path_trace
+    from meshctl.views import trace as view
+
+    world = call.world()
+    scene = gather.scene(world)
+    asked = question.Asked(
+        target=target, sender=sender, path=path, method=method, headers=tuple(header or ()), host=host
+    )
+    found = path_trace.trace(scene, question.question(world, scene, asked, Scope(call.namespace)))
+    met = expectations.judge(expect, found) if expect is not None else None
+    show(
+        call,
+        lambda: view.document(found, met),
+        lambda: view.page(found, met, wide=call.output == "wide"),
+        code=_code(path_trace.verdict(found), strict, met.met if met else None),
+    )
+    return None
+
+
+def _code(succeeds: bool | None, strict: bool, met: bool | None) -> int:
+    if met is not None:
+        return ExitCode.OK if met else ExitCode.FINDINGS
+    if succeeds is None:
+        return ExitCode.FINDINGS if strict else ExitCode.OK
+    return ExitCode.OK if succeeds else ExitCode.FINDINGS
+
+
+def _matrix(call: Invocation, namespace: str | None, strict: bool) -> None:
+    if namespace is None and not call.all_namespaces:
+        raise BadInput("trace what?", hint="name a target (reviews:9080), or use --all NS or -A for every pair")
+    from meshctl.gather import matrix as gather
+    from meshctl.views import matrix as view
+
+    found = gather.matrix(call.world(), namespace)
+    show(call, lambda: view.document(found), lambda: view.page(found), code=_code(found.verdict, strict, None))

@@ -1,0 +1,253 @@
+"""From what the user typed after ``meshctl trace`` to a question that can be answered: who, what, where."""
+
+import re
+from dataclasses import dataclass, replace
+
+from meshctl.errors import BadInput, NotFound
+from meshctl.gather import pods as gather_pods
+from meshctl.gather.scope import Scope
+from meshctl.injection.mode import recognise
+from meshctl.kube.pods import Pod
+from meshctl.kube.services import Service
+from meshctl.path import caller, netns
+from meshctl.path.model import Request
+from meshctl.path.scene import Scene, Station
+from meshctl.path.trace import Question
+from meshctl.refs import Target, parse_target
+from meshctl.sources.world import World
+
+INGRESS = ("ingress", "ingressgateway", "gateway", "outside")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The words of the command line; None and empty mean not given."""
+
+    target: str
+    sender: str | None = None
+    path: str | None = None
+    method: str | None = None
+    headers: tuple[str, ...] = ()
+    host: str | None = None
+
+
+def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question:
+    """Resolve the caller and the request. Raises NotFound for a caller or namespace that is not there."""
+    target = parse_target(asked.target)
+    request = _request(asked)
+    if asked.sender is not None and asked.sender.lower() in INGRESS:
+        return _through_ingress(scene, target, request, scope)
+    if asked.sender is not None:
+        pod = gather_pods.one(world, asked.sender, scope)
+        return Question(caller=scene.station(_of_scene(scene, pod)), target=target, request=request)
+    choice = _chosen(world, scene, target, scope)
+    return Question(
+        caller=scene.station(choice.pod), target=target, request=request, chosen=choice.why, others=choice.others
+    )
+
+
+def _request(asked: Asked) -> Request:
+    headers = []
+    host = asked.host or ""
+    for text in asked.headers:
+        name, equals, value = text.partition("=")
+        if not equals:
+            name, equals, value = text.partition(":")
+        if not equals or not name.strip():
+            raise BadInput(f"'{text}' is no header", hint="write --header name=value")
+        if name.strip().lower() == "host":
+            host = host or value.strip()
+        else:
+            headers.append((name.strip().lower(), value.strip()))
+    path = asked.path or "/"
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return Request(method=(asked.method or "GET").upper(), path=path, host=host, headers=tuple(headers))
+
+
+def _of_scene(scene: Scene, pod: Pod) -> Pod:
+    return scene.pod_named(f"{pod.namespace}/{pod.name}") or pod
+
+
+# --- the caller ------------------------------------------------------------------------------------------------------
+
+
+def _chosen(world: World, scene: Scene, target: Target, scope: Scope) -> caller.Choice:
+    namespace = scope.namespace or _home(world, scene, target)
+    if scope.namespace and scope.namespace not in {*scene.namespaces, *(p.namespace for p in scene.pods)}:
+        known = ", ".join(sorted({p.namespace for p in scene.pods}))
+        raise NotFound(f"there is no namespace '{scope.namespace}' here", hint=f"there are: {known}")
+    service = _service(scene, target, namespace)
+    meshed = [p for p in scene.pods if p.namespace == namespace and _may_send(p)]
+    evidence = (
+        ("access log", lambda pod: _logged(world, pod, service, target)),
+        ("proxy's statistics", lambda pod: _counted(world, pod, service, target)),
+        ("connection tracking", lambda pod: _tracked(world, scene, pod, service, target)),
+    )
+    choice = caller.choose(meshed, service, evidence) if service is not None else caller.choose(meshed, None, ())
+    if choice is None:
+        others = [p for p in scene.pods if p.namespace == namespace and p.phase in ("", "Running")]
+        choice = caller.choose(others, service, ())
+        if choice is not None:
+            choice = replace(choice, why=choice.why.replace("meshed ", ""))
+    if choice is None:
+        raise NotFound(
+            f"no pod runs in namespace {namespace}, so nobody could call", hint="name a caller with --from POD"
+        )
+    return choice
+
+
+def _may_send(pod: Pod) -> bool:
+    mode = recognise(pod).mode
+    return mode in ("sidecar", "native-sidecar", "ambient") and pod.phase in ("", "Running")
+
+
+def _home(world: World, scene: Scene, target: Target) -> str:
+    """The namespace to look for a caller in: the world's own choice, else the only one that has the service."""
+    chosen = world.default_namespace()
+    if chosen:
+        return chosen
+    labels = target.host.split(".")
+    control = scene.mesh.config.root_namespace
+    recorded = [n for n in world.namespaces() if n != control]
+    having = [s.namespace for s in scene.services.services if s.name == labels[0] and s.namespace in recorded]
+    if len(labels) > 1 and labels[1] in recorded:
+        return labels[1]
+    if len(having) == 1:
+        return having[0]
+    return "default" if "default" in recorded or not recorded else recorded[0]
+
+
+def _service(scene: Scene, target: Target, namespace: str) -> Service | None:
+    if target.address:
+        return scene.services.at(target.address)
+    labels = target.host.split(".")
+    return scene.services.named(labels[0], labels[1] if len(labels) > 1 else namespace)
+
+
+def _pattern(service: Service, target: Target, between: str = r"\|") -> re.Pattern[bytes]:
+    port = str(target.port) if target.port is not None else r"\d+"
+    host = re.escape(f"{service.name}.{service.namespace}.svc.")
+    return re.compile(rf"outbound{between}{port}{between}[^|;\s\"]*{between}{host}".encode())
+
+
+def _logged(world: World, pod: Pod, service: Service | None, target: Target) -> int:
+    if service is None:
+        return 0
+    content = world.part(pod.namespace, pod.name, "logs/istio-proxy.txt").content
+    return len(_pattern(service, target).findall(content)) if content else 0
+
+
+def _counted(world: World, pod: Pod, service: Service | None, target: Target) -> int:
+    """Requests and connections that the running proxy counted towards the service's hosts."""
+    if service is None:
+        return 0
+    from meshctl.envoy import clusters_json
+
+    part = world.part(pod.namespace, pod.name, "envoy/clusters.json")
+    if part.content is None:
+        return 0
+    pattern = _pattern(service, target)
+    if not pattern.search(part.content):
+        return 0
+    total = 0
+    for name, cluster in clusters_json.parse(part.content, part.source).items():
+        if pattern.match(name.encode()):
+            total += sum(max(h.counters.get("rq_total", 0), h.counters.get("cx_total", 0)) for h in cluster.hosts)
+    return total
+
+
+def _tracked(world: World, scene: Scene, pod: Pod, service: Service | None, target: Target) -> int:
+    if service is None:
+        return 0
+    content = world.part(pod.namespace, pod.name, "netns/conntrack.txt").content
+    if not content:
+        return 0
+    places = {(address, port.number) for address in service.addresses for port in service.ports}
+    places |= {(e.address, number) for e in scene.services.endpoints(service) for _, number in e.ports}
+    if target.port is not None and service.port(target.port) is None:
+        return 0
+    found = netns.connections(content.decode("utf-8", "replace"))
+    own = {pod.ip, *pod.ips}
+    return sum(c.source in own and (c.destination, c.port) in places for c in found)
+
+
+# --- the ingress gateway ---------------------------------------------------------------------------------------------
+
+
+def _through_ingress(scene: Scene, target: Target, request: Request, scope: Scope) -> Question:
+    gateways = _gateways(scene)
+    if not gateways:
+        raise NotFound("there is no ingress gateway here", hint="name a pod with --from POD")
+    gateway = scene.station(gateways[0])
+    namespace = scope.namespace or ""
+    service = _service(scene, target, namespace) or _any_named(scene, target)
+    own = _service_of(scene, gateway)
+    host = request.host
+    if not host and service is not None and service is not own:
+        host = _public_host(scene, service) or target.host
+    port = _gateway_port(scene, target, service, own)
+    why = f"a client outside of the cluster, through {gateway.key}, port {port}"
+    others = tuple(f"{p.namespace}/{p.name}" for p in gateways[1:])
+    return Question(
+        caller=None,
+        target=target,
+        request=replace(request, host=host or request.host),
+        gateway=gateway,
+        gateway_port=port,
+        chosen=why,
+        others=others,
+    )
+
+
+def _gateways(scene: Scene) -> list[Pod]:
+    found = [
+        pod
+        for pod in scene.pods
+        if (injection := recognise(pod)).mode == "gateway"
+        and injection.agent_mode != "waypoint"
+        and pod.phase in ("", "Running")
+    ]
+    return sorted(found, key=lambda pod: ("ingress" not in pod.name, not pod.ready, pod.namespace, pod.name))
+
+
+def _any_named(scene: Scene, target: Target) -> Service | None:
+    name = target.host.split(".")[0]
+    found = [s for s in scene.services.services if s.name == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _service_of(scene: Scene, gateway: Station) -> Service | None:
+    pod = gateway.pod
+    return next(
+        (s for s in scene.services.services if s.namespace == pod.namespace and s.selects(pod.labels) and s.ports), None
+    )
+
+
+def _public_host(scene: Scene, service: Service) -> str:
+    """The host of a VirtualService that a gateway uses for this service; empty where there is none but ``*``."""
+    for virtual in scene.mesh.virtual_services:
+        if virtual.gateways == ("mesh",):
+            continue
+        to = {d.host for rule in virtual.http for d in rule.destinations}
+        if service.full_name in to or f"{service.name}.{service.namespace}" in to:
+            return next((h for h in virtual.hosts if not h.startswith("*")), "")
+    return ""
+
+
+def _gateway_port(scene: Scene, target: Target, service: Service | None, own: Service | None) -> int:
+    """The port of the gateway's pod: what the Service maps the asked (else the usual) port to."""
+    asked = target.port if target.port is not None and (service is None or service is own) else None
+    usual = 443 if target.scheme == "https" else 80
+    if own is not None:
+        for entry in own.ports:
+            if entry.number == (asked or usual) and entry.target.isdecimal():
+                return int(entry.target)
+        if asked is not None and any(entry.target == str(asked) for entry in own.ports):
+            return asked
+    if asked is None:
+        for one in scene.mesh.gateways:
+            for server in one.servers:
+                if server.protocol in ("HTTP", "HTTP2") and target.scheme != "https":
+                    return server.port
+    return asked or usual
