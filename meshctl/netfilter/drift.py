@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from meshctl.netfilter import drift_effects as effects
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.clauses import key
-from meshctl.netfilter.dead import Dead, dead_rules
+from meshctl.netfilter.dead import Dead, dead_rules, reachable
 from meshctl.netfilter.drift_effects import Effect
 from meshctl.netfilter.expected import ANY_GROUP, Expected
 from meshctl.netfilter.explain import Explanation, explain_rule, surroundings
@@ -35,7 +35,8 @@ _WEIGHTS: dict[Kind, int] = {
 class Item:
     """One difference. `expected` and `found` are rules as text, empty where there is none on that side.
 
-    `number` is the found rule's (for a missing one the expected rule's) 1-based number in the chain.
+    `number` is the found rule's (for a missing one the expected rule's) 1-based number in the chain. `moot`: nothing
+    leads to its chain any more, so another item has already lost its traffic.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Item:
     found: str = ""
     number: int | None = None
     harmless: bool = False
+    moot: bool = False
     where: str = ""
 
 
@@ -110,7 +112,10 @@ def compare(
     for ruleset in found:
         if ruleset.family not in families:
             _only_foreign(work, ruleset)
-    items = sorted(work.items, key=lambda item: (item.harmless, -_WEIGHTS[item.kind]))
+    if not expected.rulesets:
+        # Nothing captures this pod: only what Istio left behind matters, not what other tools do.
+        work.items[:] = [item for item in work.items if item.kind == "extra"]
+    items = sorted(work.items, key=lambda item: (item.harmless, item.moot, -_WEIGHTS[item.kind]))
     return Drift(tuple(items), tuple(work.notes), tuple(compared))
 
 
@@ -285,6 +290,7 @@ def _compare_chain(
     lost = [at for at in range(len(mine)) if at not in {a for a, _ in pairs}]
     added = [at for at in range(len(theirs)) if at not in {b for _, b in pairs}]
     moved = _moved(mine, theirs, lost, added)
+    cut_off = chain.name not in reachable(there) and chain.name in reachable(want)
     for a, b in moved:
         lost.remove(a)
         added.remove(b)
@@ -303,7 +309,9 @@ def _compare_chain(
     for a in lost:
         told = _told(work, want, one, a, dead_wanted)
         effect = effects.of_missing(told, mine[a], tuple(mine[a + 1 :]), want)
-        _report(work, "missing", family, want, chain, effect, mine[a], None, a + 1)
+        if not effect.harmless and cut_off:
+            effect = Effect(f"nothing leads to {chain.name} any more, so this adds nothing to the loss")
+        _report(work, "missing", family, want, chain, effect, mine[a], None, a + 1, moot=cut_off)
     for b in added:
         _added(work, family, there, chain, b + 1, theirs[b], dead_there.get((chain.name, b + 1)))
     for a, b in pairs:
@@ -353,6 +361,7 @@ def _report(
     found: Rule | None,
     number: int,
     fix: str = "",
+    moot: bool = False,
 ) -> None:
     work.items.append(
         Item(
@@ -366,6 +375,7 @@ def _report(
             fix=fix or work.fix,
             number=number,
             harmless=effect.harmless,
+            moot=moot,
             where=str(found.origin) if found else "",
         )
     )

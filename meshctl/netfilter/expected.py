@@ -69,9 +69,12 @@ def usable(address: str) -> str | None:
 
 
 def uses_ipv6(addresses: tuple[str, ...], *, dual_stack: bool) -> bool:
-    """Whether IPv6 rules are written (``getLocalIP``): the first usable address decides, with dual stack any IPv6."""
+    """Whether IPv6 rules are written (``getLocalIP``): the first usable address decides, with dual stack any IPv6.
+
+    The kernel lists all IPv4 addresses before the first IPv6 one (rtnl_dump_all), whatever the interfaces' order.
+    """
     found = [usable(address) for address in addresses]
-    versions = [ip_address(address).version for address in found if address is not None]
+    versions = sorted(ip_address(address).version for address in found if address is not None)
     return 6 in (versions if dual_stack else versions[:1])
 
 

@@ -1,0 +1,160 @@
+"""A pod's rules as they are and as they should be: what `iptables dump`, `expect` and `diff` are about."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshctl.errors import BadInput
+from meshctl.gather import netns
+from meshctl.gather.netns import Netns
+from meshctl.kube.pods import Pod
+from meshctl.netfilter import wanted as wants
+from meshctl.netfilter.capture import Network
+from meshctl.netfilter.drift import Drift, compare
+from meshctl.netfilter.model import Family, Ruleset, address_text
+from meshctl.netfilter.release import LATEST, Release
+from meshctl.netfilter.release import parse as parse_release
+from meshctl.netfilter.wanted import Wanted
+from meshctl.sources.world import Part, World
+
+RESOLV_CONF, SANDBOX = "netns/resolv.conf", "runtime/sandbox.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PodRules:
+    """Found and wanted rules of one pod, or of bare files (`pod` None, `title` names them).
+
+    `recorded` are the families that were looked at; `gaps` what could not be.
+    """
+
+    title: str
+    pod: Pod | None
+    netns: Netns
+    wanted: Wanted | None
+    recorded: frozenset[Family]
+    parts: Mapping[str, Part]
+
+    @property
+    def rulesets(self) -> tuple[Ruleset, ...]:
+        """The found rules."""
+        return self.netns.rulesets
+
+
+def of_pod(world: World, pod: Pod, *, release: str | None = None, groups: Mapping[str, int] | None = None) -> PodRules:
+    """Fetch and parse a pod's rules, and predict what they should be."""
+    names = (*netns.PARTS, RESOLV_CONF, SANDBOX)
+    parts = world.parts(pod.namespace, pod.name, names)
+    found = netns.of_parts(parts, pod.ips or ((pod.ip,) if pod.ip else ()))
+    wanted = wants.of_pod(
+        pod,
+        found.rulesets,
+        addresses=_addresses(found),
+        resolvers=_resolvers(pod, parts),
+        groups=groups,
+        release=parse_release(release) if release else None,
+    )
+    return PodRules(f"{pod.name}.{pod.namespace}", pod, found, wanted, _recorded(parts), parts)
+
+
+def of_process(pid: int) -> PodRules:
+    """The rules of the network namespace that a process on this machine lives in."""
+    from meshctl.sources import netns as namespaces
+
+    parts = namespaces.collect(pid)
+    return PodRules(f"process {pid}", None, netns.of_parts(parts), None, _recorded(parts), parts)
+
+
+def of_files(paths: Sequence[Path], family: Family | None = None) -> PodRules:
+    """The rules of bare files. Raises NotFound and BadInput with the file's name."""
+    found = netns.of_files(paths, family)
+    seen: set[Family] = {ruleset.family for ruleset in found.rulesets}
+    parts = {}
+    for path in paths:
+        content = b"" if str(path) == "-" else path.read_bytes()
+        parts[str(path)] = Part(str(path), content)
+        if content.lstrip().startswith((b"{", b"[")):
+            seen |= {"ipv4", "ipv6", "inet"}
+    return PodRules(", ".join(map(str, paths)), None, found, None, frozenset(seen), parts)
+
+
+def of_arguments(
+    args: Sequence[str],
+    *,
+    release: str | None = None,
+    env: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    resolvers: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    found: Sequence[Ruleset] = (),
+) -> Wanted:
+    """What bare `istio-iptables` arguments ask for."""
+    chosen = _release(release)
+    network = Network(tuple(addresses), tuple(resolvers) or None, tuple(sorted(numbers(groups).items())))
+    return wants.of_arguments(args, pairs(env), chosen, network, found)
+
+
+def _release(text: str | None) -> Release:
+    return parse_release(text) if text else LATEST
+
+
+def drift_of(rules: PodRules) -> Drift | None:
+    """How found and wanted rules differ; None where there is nothing to compare (see `PodRules` and `Wanted`)."""
+    if rules.wanted is None or rules.wanted.expected is None or not rules.recorded:
+        return None
+    return compare(rules.wanted.expected, rules.rulesets, rules.wanted.capture, recorded=rules.recorded)
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """``K=V`` options as a mapping; BadInput for one without an equals sign."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BadInput(f"'{text}' is no NAME=VALUE", hint="write --env ISTIO_META_DNS_CAPTURE=true")
+        found[name] = value
+    return found
+
+
+def numbers(texts: Sequence[str]) -> dict[str, int]:
+    """``NAME=GID`` options as a mapping."""
+    found = {}
+    for name, value in pairs(texts).items():
+        if not value.isdigit():
+            raise BadInput(f"'{name}={value}': the group's number is missing", hint="write --group daemon=1")
+        found[name] = int(value)
+    return found
+
+
+def _addresses(found: Netns) -> tuple[str, ...]:
+    return tuple(address_text(a.version, a.number) for a in found.network.addresses)
+
+
+def _recorded(parts: Mapping[str, Part]) -> frozenset[Family]:
+    seen: set[Family] = {
+        family for name, (family, _) in netns.DUMPS.items() if name in parts and parts[name].content is not None
+    }
+    listing = parts.get(netns.LISTING)
+    if listing is not None and listing.content is not None:
+        seen |= {"ipv4", "ipv6", "inet"}
+    return frozenset(seen)
+
+
+def _resolvers(pod: Pod, parts: Mapping[str, Part]) -> tuple[str, ...] | None:
+    """The nameservers of the pod: its ``/etc/resolv.conf``, else the sandbox's record, else its own ``dnsConfig``."""
+    part = parts.get(RESOLV_CONF)
+    if part is not None and part.content is not None:
+        lines = part.content.decode("utf-8", "replace").splitlines()
+        return tuple(words[1] for words in map(str.split, lines) if len(words) > 1 and words[0] == "nameserver")
+    sandbox = parts.get(SANDBOX)
+    try:
+        config = json.loads((sandbox.content if sandbox else None) or b"{}")["info"]["config"]["dns_config"]
+        if config.get("servers"):
+            return tuple(map(str, config["servers"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    spec = pod.raw.get("spec") or {}
+    own = (spec.get("dnsConfig") or {}).get("nameservers") if isinstance(spec, Mapping) else None
+    if pod.dns_policy == "None" and isinstance(own, list):
+        return tuple(map(str, own))
+    return None

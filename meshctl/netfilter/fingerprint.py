@@ -1,0 +1,77 @@
+"""What found rules tell by themselves: the release that wrote them, the nameservers they are for, the backend."""
+
+from collections.abc import Iterator, Sequence
+
+from meshctl.netfilter.facts import facts
+from meshctl.netfilter.model import Jump, Redirect, Rule, Ruleset, address_text
+from meshctl.netfilter.release import LATEST, NEWEST, Release
+from meshctl.netfilter.roles import istio_table, plain_chain, plain_table
+
+_AGENT_DNS = 15053
+
+
+def _istio_rules(rulesets: Sequence[Ruleset]) -> Iterator[tuple[str, str, Rule]]:
+    for ruleset in rulesets:
+        for table, chain, _, rule in ruleset.rules:
+            yield plain_table(table.name), plain_chain(chain.name), rule
+
+
+def release(rulesets: Sequence[Ruleset]) -> tuple[Release, str] | None:
+    """The newest release that writes rules of this shape, with what gave it away; None where no shape is known."""
+    low, high = 12, NEWEST[1]
+    reasons: list[str] = []
+    chains = {plain_chain(chain.name) for r in rulesets for table in r.tables for chain in table.chains}
+    if not chains & {"ISTIO_OUTPUT", "ISTIO_PRERT"}:
+        return None
+    if "ISTIO_PRERT" in chains:
+        return LATEST, "ambient rules that redirect inbound traffic are of 1.25 or later"
+    if "ISTIO_IN_REDIRECT" not in chains:
+        return None
+    if any(istio_table(table.name) for ruleset in rulesets for table in ruleset.tables):
+        low = 27
+        reasons.append("native nftables since 1.27")
+    if "ISTIO_OUTPUT_DNS" in chains:
+        low = max(low, 25)
+        reasons.append("ISTIO_OUTPUT_DNS since 1.25")
+    for table, chain, rule in _istio_rules(rulesets):
+        asked = facts(rule)
+        if table == "nat" and chain == "OUTPUT" and rule.target == Jump("ISTIO_OUTPUT"):
+            if asked.protocol == "":
+                low = max(low, 25)
+                reasons.append("OUTPUT jumps for every protocol since 1.25")
+            elif asked.only_protocol:
+                high = min(high, 24)
+                reasons.append("OUTPUT jumps for TCP alone up to 1.24")
+        if chain == "ISTIO_INBOUND" and asked.port == "22" and table == "nat" and low < 25:
+            high = min(high, 12)
+            reasons.append("port 22 is exempt up to 1.12")
+        if chain == "ISTIO_OUTPUT" and asked.on_lo and asked.uid and rule.target == Jump("ISTIO_IN_REDIRECT"):
+            if asked.to_ports is not None and "53" not in asked.port:
+                low = max(low, 18)
+                reasons.append("the self-call spares the tunnel port since 1.18")
+            elif asked.to_ports is None:
+                high = min(high, 17)
+                reasons.append("the self-call takes every port up to 1.17")
+    if not reasons or low > high:
+        return None
+    text = ", ".join(dict.fromkeys(reasons))
+    if high == NEWEST[1]:
+        return LATEST, text
+    return (Release(1, 12, 1) if high == 12 else Release(1, high)), text
+
+
+def resolvers(rulesets: Sequence[Ruleset]) -> tuple[str, ...]:
+    """The nameservers whose queries the rules send to the agent, in the order of the rules."""
+    found: list[str] = []
+    for _, _, rule in _istio_rules(rulesets):
+        if not isinstance(rule.target, Redirect) or rule.target.ports is None or rule.target.ports.low != _AGENT_DNS:
+            continue
+        destination = facts(rule).destination
+        if destination is not None and not destination.negated and destination.network.is_host:
+            found.append(address_text(destination.network.version, destination.network.address))
+    return tuple(dict.fromkeys(found))
+
+
+def native(rulesets: Sequence[Ruleset]) -> bool:
+    """Whether Istio's rules are in native nftables tables."""
+    return any(istio_table(table.name) for ruleset in rulesets for table in ruleset.tables)

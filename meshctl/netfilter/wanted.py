@@ -1,0 +1,156 @@
+"""What a pod's rules should be: who wrote them, for which capture, by which release.
+
+Three writers: istio-init (its arguments and environment tell all), the istio-cni plugin (a pod with istio-validation:
+annotations and the proxy's environment tell), and istio-cni's ambient agent (annotations).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from meshctl.errors import BadInput
+from meshctl.injection.mode import Injection, recognise
+from meshctl.kube.pods import Container, Pod
+from meshctl.netfilter import capture as captures
+from meshctl.netfilter import fingerprint
+from meshctl.netfilter.capture import Capture, Network
+from meshctl.netfilter.expected import Expected, predict
+from meshctl.netfilter.model import Ruleset
+from meshctl.netfilter.release import Release, Told, tell
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for. `capture` None: nothing captures this pod's traffic, or (`problem`) it cannot be told.
+
+    `args` and `env` are those that decided, for the reader; `expected` is None where `problem` says why.
+    """
+
+    told: Told
+    capture: Capture | None
+    reason: str
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    expected: Expected | None = None
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def of_pod(
+    pod: Pod,
+    found: Sequence[Ruleset] = (),
+    *,
+    addresses: Sequence[str] = (),
+    resolvers: Sequence[str] | None = None,
+    groups: Mapping[str, int] | None = None,
+    release: Release | None = None,
+) -> Wanted:
+    """The rules that a pod asks for. `addresses` and `resolvers` are those of its namespace, where they are known.
+
+    Without known nameservers those that the found rules name are taken, and that is said.
+    """
+    injection = recognise(pod)
+    told = _told(injection, found, release)
+    network = Network(
+        tuple(addresses) or pod.ips or ((pod.ip,) if pod.ip else ()),
+        None if resolvers is None else tuple(resolvers),
+        tuple(sorted((groups or {}).items())),
+    )
+    try:
+        capture, reason, args, env = _capture(pod, injection, told.release, fingerprint.native(found))
+    except BadInput as error:
+        return Wanted(told, None, f"{_init_name(injection)} itself fails", problem=str(error))
+    if capture is None:
+        return Wanted(told, None, reason, expected=Expected(told.release, (), (), "", verified=True))
+    return predicted(Wanted(told, capture, reason, args, env), network, found)
+
+
+def of_arguments(
+    args: Sequence[str], env: Mapping[str, str], release: Release, network: Network, found: Sequence[Ruleset] = ()
+) -> Wanted:
+    """The rules that given arguments ask for. Raises BadInput where `istio-iptables` itself would fail."""
+    told = Told(release, "option", "as given")
+    capture = captures.of_arguments(args, env, release)
+    return predicted(
+        Wanted(told, capture, "the given arguments", tuple(args), tuple(sorted(env.items()))), network, found
+    )
+
+
+def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wanted:
+    """The same with its prediction; what the network leaves open is taken from the found rules, and said."""
+    capture = wanted.capture
+    if capture is None:
+        return wanted
+    notes: list[str] = []
+    if capture.dns and not capture.capture_all_dns and network.resolvers is None:
+        servers = fingerprint.resolvers(found)
+        if servers:
+            network = replace(network, resolvers=servers)
+            notes.append(f"the nameservers are not known; those of the found rules are taken: {', '.join(servers)}")
+    if capture.writer == "ambient" and capture.dns and "dns" not in capture.settings and found:
+        capture = replace(capture, dns=_has_dns(found))
+    try:
+        expected = predict(capture, wanted.told.release, network)
+    except (BadInput, ValueError) as error:
+        return replace(wanted, problem=str(error), notes=tuple(notes))
+    return replace(wanted, capture=capture, expected=expected, notes=(*notes, *expected.notes))
+
+
+def _has_dns(found: Sequence[Ruleset]) -> bool:
+    """Whether ambient rules capture DNS: a setting of the node's agent, which the pod does not show."""
+    return any(
+        rule.target is not None and "15053" in rule.text for ruleset in found for _, _, _, rule in ruleset.rules
+    ) or not any(True for ruleset in found for _ in ruleset.rules)
+
+
+def _told(injection: Injection, found: Sequence[Ruleset], release: Release | None) -> Told:
+    if release is not None:
+        return Told(release, "option", "as given")
+    container = injection.init or injection.proxy
+    image = container.image if container is not None else ""
+    return tell(image, injection.revision, fingerprint.release(found) if found else None)
+
+
+def _init_name(injection: Injection) -> str:
+    return injection.init.name if injection.init is not None else "the writer of the rules"
+
+
+def _literal(container: Container | None) -> dict[str, str]:
+    if container is None:
+        return {}
+    return {variable.name: variable.value for variable in container.env if variable.value is not None}
+
+
+def _capture(
+    pod: Pod, injection: Injection, release: Release, native: bool
+) -> tuple[Capture | None, str, tuple[str, ...], tuple[tuple[str, str], ...]]:
+    init, proxy = injection.init, injection.proxy
+    if pod.host_network:
+        return None, "hostNetwork: Istio leaves the node's own namespace alone", (), ()
+    if injection.cni and init is not None:
+        env = _literal(proxy)
+        security = proxy.security if proxy is not None else None
+        native = native or "--native-nftables" in init.args
+        capture = captures.of_annotations(
+            pod.annotations,
+            env,
+            release,
+            uid=security.user if security else None,
+            gid=security.group if security else None,
+            native_nftables=native,
+        )
+        shown = tuple((name, env[name]) for name in ("ISTIO_META_DNS_CAPTURE", "INVALID_DROP") if name in env)
+        return capture, "the istio-cni plugin writes this pod's rules, from its annotations", (), shown
+    if init is not None:
+        env = _literal(init)
+        args = (*init.command, *init.args)
+        capture = captures.of_arguments(args, env, release)
+        return capture, f"{init.name} writes this pod's rules", args, tuple(sorted(env.items()))
+    if injection.mode == "ambient":
+        capture = captures.of_ambient(pod.annotations, native_nftables=native)
+        return capture, "istio-cni's agent writes this pod's rules (ambient)", (), ()
+    reasons = {
+        "gateway": "a gateway: its traffic is not captured",
+        "grpc": "a proxyless gRPC pod: its traffic is not captured",
+        "none": "not part of the mesh: nothing captures its traffic",
+    }
+    return None, reasons.get(injection.mode, "no init container: nothing captures its traffic"), (), ()
