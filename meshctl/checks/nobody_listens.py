@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding, Severity
 from meshctl.injection.state import Listener, of_application, open_ports
+from meshctl.kube.pods import Running
 
 ID = "MC207"
 TITLE = "A service leads to a port on which nothing listens"
@@ -14,7 +15,9 @@ def check(it: Evidence) -> Iterator[Finding]:
     """A service leads to a port on which nothing listens."""
     if it.state is None or it.state.listeners is None:
         return
-    opened = open_ports(it.state.listeners)
+    if not _application_runs(it):
+        return
+    opened = open_ports(it.state.listeners if it.description.injection.mode == "gateway" else _own(it))
     for service in it.description.services:
         for port in service.ports:
             number = target_number(port.target, it)
@@ -32,6 +35,12 @@ def check(it: Evidence) -> Iterator[Finding]:
                     f"{opened[number].program or 'the application'} listens on {opened[number].address} only"
                 )
                 yield it.finding(ID, _severity(it), text, evidence=where, fix="let it listen on 0.0.0.0 (or ::)")
+
+
+def _application_runs(it: Evidence) -> bool:
+    """Whether the containers of the application run: before that, nobody can listen."""
+    apps = [c for c in it.pod.app_containers if c.name not in it.description.injection.ours] or it.pod.app_containers
+    return all(c.status is not None and isinstance(c.status.state, Running) for c in apps)
 
 
 def _severity(it: Evidence) -> Severity:

@@ -12,7 +12,9 @@ TITLE = "The application listens on a port that it does not declare"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """The application listens on a port that it does not declare."""
-    if it.state is None or it.state.listeners is None or it.description.injection.mode == "gateway":
+    if it.state is None or it.state.listeners is None or it.pod.host_network:
+        return
+    if it.description.injection.mode == "gateway":
         return
     declared = {p.number for c in it.pod.containers for p in c.ports}
     own = of_application(it.state.listeners, it.pod, it.description.injection)
