@@ -40,8 +40,8 @@ def choose(candidates: Sequence[Pod], service: Service | None, evidence: Iterabl
         if seen:
             seen.sort(key=lambda one: (-one.calls, one.pod.namespace, one.pod.name))
             best = seen[0]
-            calls = f"{best.calls} call{'s' if best.calls > 1 else ''}"
-            why = f"{best.pod.name}, whose {name} shows {calls} to it, most of all"
+            shown = f"{best.calls} call{'s' if best.calls > 1 else ''}"
+            why = f"{best.pod.name}, whose {name} shows {shown} to it, most of all"
             others = tuple(f"{one.pod.name} ({one.calls})" for one in seen[1:])
             return Choice(best.pod, why, others)
     pool = sorted(outside or candidates, key=lambda pod: (pod.namespace, pod.name))

@@ -7,9 +7,10 @@ from typing import Literal
 from meshctl.envoy import upstream
 from meshctl.envoy.match import Query, Step, match
 from meshctl.envoy.model import Cluster
-from meshctl.path import hosts, kube_proxy, resources, rules, server, wire
-from meshctl.path.decision import Decision, Option, evidence, of_match
+from meshctl.path import hosts, kube_proxy, resources, rules, server, wants, wire
+from meshctl.path.decision import NO_LISTENER, Decision, Option, evidence, of_match
 from meshctl.path.model import ClusterShare, End, EndpointSeen, Hop, Request
+from meshctl.path.netns import listens
 from meshctl.path.outcome import Course, through_client_http, through_client_tcp, with_retries
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
@@ -79,6 +80,9 @@ def _decided(
     hops = _decision_hops(station, decision, gateway)
     chance = decision.probability
     by: Literal["gateway", "client-proxy"] = "gateway" if gateway else "client-proxy"
+    if decision.refusal is not None and gateway and decision.refusal.details == NO_LISTENER:
+        end = End("nobody", delivered=False, mtls=None, broken="refused", why=decision.refusal.why)
+        return [Course(chance, end, hops)], []
     if decision.refusal is not None:
         missing = "NC" in decision.refusal.flags
         return [Course(chance, _refused(decision, by), hops, None if missing else option_name(decision))], _named(
@@ -239,6 +243,11 @@ def _to_host(
         opened = resources.opened(scene, station, name, host, request, conn.depth + 1)
         socket, file = "", ""
     over = wire.hop(opened, host.shown, socket, name, file)
+    callee = scene.pod_at(host.address)
+    wanted = [wants.sender(scene, station, name, host)]
+    if callee is not None and scene.station(callee).has_proxy and scene.station(callee).mode != "gateway":
+        wanted.append(wants.callee(scene, callee, host.port))
+    over = replace(over, facts=(*over.facts, *(want for want in wanted if want)))
     ways = onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened)
     return [
         replace(
@@ -397,10 +406,12 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection) -> list[Cour
 
 
 def _is_gateway_port(station: Station, port: int) -> bool:
-    if station.proxy is None:
-        return True
     if port in (15020, 15021, 15090):
         return False
+    if station.sockets is not None and listens(station.sockets, station.pod.ip, port) is None:
+        return False
+    if station.proxy is None:
+        return True
     return any(a.port == port and one.bind for one in station.proxy.listeners() for a in one.addresses)
 
 

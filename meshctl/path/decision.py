@@ -16,6 +16,9 @@ from meshctl.envoy.request import Request as EnvoyRequest
 from meshctl.origin import Origin
 from meshctl.path.model import Evidence, Request
 
+NO_LISTENER = "no_listener"
+"""The detail of a refusal that comes from the kernel: the proxy has no socket on that port."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -115,6 +118,8 @@ def _refusal(match: Match) -> Refusal | None:
         return Refusal(answered.status, flags, answered.details or match.details, why, kind)
     if match.forwards:
         return None
+    if match.error == "no-listener":
+        return Refusal(None, match.flags or "", NO_LISTENER, _because(match), "connection")
     if match.error is not None and match.status is None:
         return Refusal(None, match.flags or "", match.details, _because(match), "connection")
     if match.status is not None:

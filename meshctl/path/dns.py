@@ -5,7 +5,7 @@ With DNS capture the proxy's agent answers for Services and ServiceEntries first
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -41,7 +41,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """All that answers names: Kubernetes, the mesh, and how this caller asks."""
+    """All that answers names: Kubernetes, the mesh, and how this caller asks.
+
+    `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network).
+    """
 
     services: Services
     mesh: Mesh
@@ -49,7 +52,7 @@ class Zone:
     namespace: str
     resolver: Resolver
     captured: bool = False
-    pods: Mapping[str, str] | None = None
+    cluster_dns: bool = True
 
     @property
     def domain(self) -> str:
@@ -81,6 +84,11 @@ def _search(host: str, zone: Zone, absolute: bool) -> Name:
     if host == "localhost" or host.endswith(".localhost"):
         return Name(host, "loopback", ("127.0.0.1",), host)
     tried: list[str] = []
+    if not zone.cluster_dns and not zone.captured:
+        if "." not in host and not zone.resolver.search:
+            return Name(host, "outside", (), host, fails=True, suggestions=suggestions(host, zone))
+        reason = f"{host} is asked of the node's resolver, not of the cluster's: what it answers is not recorded"
+        return Name(host, "outside", (), host, undecided=reason)
     for candidate in _candidates(host, zone.resolver, absolute):
         found = _answer(host, candidate, zone, tuple(tried))
         if found is not None:

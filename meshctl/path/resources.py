@@ -19,7 +19,7 @@ from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, author
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
-from meshctl.path.decision import Decision, Injected, Option, Refusal
+from meshctl.path.decision import NO_LISTENER, Decision, Injected, Option, Refusal
 from meshctl.path.hosts import ANYWHERE, Host, Picked
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene, Station
@@ -321,7 +321,7 @@ def _at_gateway(scene: Scene, station: Station, port: int, request: Request) -> 
     if not named:
         why = f"no Gateway opens port {port} on {station.pod.name}"
         return Decision(
-            refusal=Refusal(None, "", "", why, "connection"), steps=(_step("listener", "", why),), assumed=True
+            refusal=Refusal(None, "", NO_LISTENER, why, "connection"), steps=(_step("listener", "", why),), assumed=True
         )
     keys = tuple(f"{g.meta.namespace}/{g.meta.name}" for g, _ in named)
     services = [s for key in keys for s in virtual_services_for(scene.mesh, host, station.pod.namespace, key)]

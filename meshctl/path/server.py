@@ -5,7 +5,7 @@ from typing import Literal
 
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model import Cluster
-from meshctl.path import resources
+from meshctl.path import resources, wants
 from meshctl.path.decision import Decision, evidence, of_match
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.netns import Socket, is_loopback, listens
@@ -51,6 +51,10 @@ def _through_proxy(
     decisions = _decisions(scene, station, address, port, conn)
     courses: list[Course] = []
     for decision in decisions:
+        if decision.refusal is not None and decision.refusal.status is None and conn.layer != "mtls":
+            why = wants.strict(scene, station.pod, port)
+            if why and "NR" in decision.refusal.flags:
+                decision = replace(decision, refusal=replace(decision.refusal, why=why))
         courses += _decided(station, address, port, conn, decision)
     return courses
 

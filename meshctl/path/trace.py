@@ -78,7 +78,10 @@ def zone_of(scene: Scene, station: Station) -> Zone:
     """How a pod's lookups are answered."""
     resolver = station.resolver or dns.default_resolver(station.pod.namespace)
     captured = bool(resolver.servers) and rules.dns_captured(scene, station, resolver.servers[0])
-    return Zone(scene.services, scene.mesh, scene.namespaces, station.pod.namespace, resolver, captured)
+    pod = station.pod
+    policy = pod.dns_policy or "ClusterFirst"
+    cluster_dns = policy != "Default" and not (pod.host_network and policy == "ClusterFirst")
+    return Zone(scene.services, scene.mesh, scene.namespaces, pod.namespace, resolver, captured, cluster_dns)
 
 
 def _aim(question: Question, name: Name) -> tuple[Aim, Request]:

@@ -1,0 +1,48 @@
+"""What each side wants of the transport, by which resource: DestinationRule and auto mTLS, PeerAuthentication."""
+
+from meshctl.istio.destination_rule import rule_for
+from meshctl.istio.security import peer_mode
+from meshctl.kube.pods import Pod
+from meshctl.path.hosts import Host
+from meshctl.path.scene import Scene, Station
+
+
+def sender(scene: Scene, station: Station, cluster: str, host: Host) -> str:
+    """Why the sending proxy chose its transport: a DestinationRule, else auto mTLS by the endpoint's label."""
+    if cluster.count("|") != 3 or not cluster.startswith("outbound|"):
+        return ""
+    _, number, subset, name = cluster.split("|")
+    parts = name.split(".")
+    home = parts[1] if len(parts) > 2 and parts[2] == "svc" else station.pod.namespace
+    mesh = scene.mesh
+    rule = rule_for(mesh.destination_rules, name, station.pod.namespace, home, mesh.config.root_namespace)
+    if rule is not None:
+        part = rule.subset(subset) if subset else None
+        asked = (part.policy.tls_on(int(number)) if part and part.policy else "") or rule.policy.tls_on(int(number))
+        if asked:
+            return f"the sender's side wants {asked}: {rule.meta}"
+    if not mesh.config.auto_mtls:
+        return "the sender's side wants plain text: auto mTLS is off, and no DestinationRule says otherwise"
+    metadata = host.endpoint.socket_match if host.endpoint is not None else {}
+    if metadata.get("tlsMode") == "istio":
+        return "the sender's side wants mutual TLS: auto mTLS, and the endpoint is labelled tlsMode=istio"
+    return "the sender's side wants plain text: auto mTLS, and the endpoint is not labelled tlsMode=istio"
+
+
+def callee(scene: Scene, pod: Pod, port: int) -> str:
+    """What the callee's proxy demands on a port, and the PeerAuthentication that says so."""
+    mode = peer_mode(scene.mesh.peer_authentications, pod.namespace, pod.labels, port, scene.mesh.config.root_namespace)
+    words = {
+        "STRICT": "only mutual TLS",
+        "PERMISSIVE": "mutual TLS and plain text",
+        "DISABLE": "plain text",
+    }[mode.mode]
+    return f"the callee accepts {words} ({mode.mode}, {mode.decided_by or 'the default'})"
+
+
+def strict(scene: Scene, pod: Pod, port: int) -> str:
+    """Why plain text is refused, where a STRICT mode is in force; empty otherwise."""
+    mode = peer_mode(scene.mesh.peer_authentications, pod.namespace, pod.labels, port, scene.mesh.config.root_namespace)
+    if mode.mode != "STRICT":
+        return ""
+    return f"the callee accepts only mutual TLS (STRICT, {mode.decided_by or 'the default'}), and this is plain text"
