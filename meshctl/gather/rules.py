@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshctl.errors import BadInput
@@ -12,6 +12,7 @@ from meshctl.kube.pods import Pod
 from meshctl.netfilter import wanted as wants
 from meshctl.netfilter.capture import Network
 from meshctl.netfilter.drift import Drift, compare
+from meshctl.netfilter.expected import predict
 from meshctl.netfilter.model import Family, Ruleset, address_text
 from meshctl.netfilter.release import LATEST, Release
 from meshctl.netfilter.release import parse as parse_release
@@ -41,18 +42,31 @@ class PodRules:
         return self.netns.rulesets
 
 
-def of_pod(world: World, pod: Pod, *, release: str | None = None, groups: Mapping[str, int] | None = None) -> PodRules:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user says about the prediction; empty where nothing is said. `env` is added to the pod's own."""
+
+    release: str | None = None
+    env: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+def of_pod(world: World, pod: Pod, given: Given | None = None) -> PodRules:
     """Fetch and parse a pod's rules, and predict what they should be."""
+    said = given or Given()
     names = (*netns.PARTS, RESOLV_CONF, SANDBOX)
     parts = world.parts(pod.namespace, pod.name, names)
     found = netns.of_parts(parts, pod.ips or ((pod.ip,) if pod.ip else ()))
     wanted = wants.of_pod(
         pod,
         found.rulesets,
-        addresses=_addresses(found),
-        resolvers=_resolvers(pod, parts),
-        groups=groups,
-        release=parse_release(release) if release else None,
+        addresses=said.addresses or _addresses(found),
+        resolvers=said.resolvers or _resolvers(pod, parts),
+        groups=numbers(said.groups),
+        release=parse_release(said.release) if said.release else None,
+        env=pairs(said.env),
     )
     return PodRules(f"{pod.name}.{pod.namespace}", pod, found, wanted, _recorded(parts), parts)
 
@@ -78,20 +92,16 @@ def of_files(paths: Sequence[Path], family: Family | None = None) -> PodRules:
     return PodRules(", ".join(map(str, paths)), None, found, None, frozenset(seen), parts)
 
 
-def of_arguments(
-    args: Sequence[str],
-    *,
-    release: str | None = None,
-    env: Sequence[str] = (),
-    addresses: Sequence[str] = (),
-    resolvers: Sequence[str] = (),
-    groups: Sequence[str] = (),
-    found: Sequence[Ruleset] = (),
-) -> Wanted:
-    """What bare `istio-iptables` arguments ask for."""
-    chosen = _release(release)
-    network = Network(tuple(addresses), tuple(resolvers) or None, tuple(sorted(numbers(groups).items())))
-    return wants.of_arguments(args, pairs(env), chosen, network, found)
+def of_files_against(paths: Sequence[Path], family: Family | None, args: Sequence[str], given: Given) -> PodRules:
+    """The rules of bare files, and what bare `istio-iptables` arguments ask for."""
+    found = of_files(paths, family)
+    return replace(found, wanted=of_arguments(args, given, found.rulesets))
+
+
+def of_arguments(args: Sequence[str], given: Given, found: Sequence[Ruleset] = ()) -> Wanted:
+    """What bare `istio-iptables` arguments ask for. Raises BadInput where the real tool would end with an error."""
+    network = Network(given.addresses, given.resolvers or None, tuple(sorted(numbers(given.groups).items())))
+    return wants.of_arguments(args, pairs(given.env), _release(given.release), network, found)
 
 
 def _release(text: str | None) -> Release:
@@ -103,6 +113,51 @@ def drift_of(rules: PodRules) -> Drift | None:
     if rules.wanted is None or rules.wanted.expected is None or not rules.recorded:
         return None
     return compare(rules.wanted.expected, rules.rulesets, rules.wanted.capture, recorded=rules.recorded)
+
+
+def raw_dumps(rules: PodRules, family: Family | None = None) -> list[bytes]:
+    """The dumps as they were read, those with rules; all of them where none has any.
+
+    The nft listing is left out where iptables-save shows the same rules.
+    """
+    dumps: list[tuple[bytes, bool]] = []
+    for name, part in rules.parts.items():
+        if part.content is None or (name in netns.PARTS and name not in (*netns.DUMPS, netns.LISTING)):
+            continue
+        if name in (RESOLV_CONF, SANDBOX):
+            continue
+        said = netns.DUMPS.get(name)
+        if family is not None and said is not None and said[0] != family:
+            continue
+        if name == netns.LISTING:
+            shown = any(r.family == "inet" for r in rules.rulesets) or any(r.through_nft for r in rules.rulesets)
+            if family in (None, "inet") or shown:
+                dumps.append((part.content, shown and any(not r.empty for r in rules.rulesets)))
+        else:
+            dumps.append((part.content, b"-A " in part.content or name not in netns.PARTS))
+    with_rules = [content for content, holds in dumps if holds]
+    return with_rules or [content for content, _ in dumps if content.strip()]
+
+
+def spelled(wanted: Wanted, form: str, family: Family | None = None) -> str:
+    """Predicted rules as text: `form` is ``text`` (the capture's own backend), ``iptables`` or ``nft``."""
+    capture, expected = wanted.capture, wanted.expected
+    if capture is None or expected is None:
+        return ""
+    native = capture.native_nftables if form == "text" else form == "nft"
+    if native != capture.native_nftables:
+        if native and not wanted.told.release.since(27):
+            raise BadInput(f"Istio {wanted.told.release} writes no native nftables rules: they came with 1.27")
+        expected = predict(replace(capture, native_nftables=native), wanted.told.release, wanted.network)
+    if native:
+        return expected.text("nft.txt")
+    chosen = {"ipv4": ("iptables-save.txt",), "ipv6": ("ip6tables-save.txt",)}.get(
+        family or "", ("iptables-save.txt", "ip6tables-save.txt")
+    )
+    found = [(name, expected.text(name)) for name in chosen if expected.text(name)]
+    if len(found) < 2:
+        return "".join(text for _, text in found)
+    return "".join(f"# {name.removesuffix('.txt')}\n{text}" for name, text in found)
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:

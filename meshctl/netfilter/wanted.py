@@ -17,6 +17,8 @@ from meshctl.netfilter.expected import Expected, predict
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.release import Release, Told, tell
 
+_UNKNOWN = Network()
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -33,6 +35,7 @@ class Wanted:
     expected: Expected | None = None
     problem: str = ""
     notes: tuple[str, ...] = ()
+    network: Network = _UNKNOWN
 
 
 def of_pod(
@@ -43,6 +46,7 @@ def of_pod(
     resolvers: Sequence[str] | None = None,
     groups: Mapping[str, int] | None = None,
     release: Release | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Wanted:
     """The rules that a pod asks for. `addresses` and `resolvers` are those of its namespace, where they are known.
 
@@ -56,12 +60,14 @@ def of_pod(
         tuple(sorted((groups or {}).items())),
     )
     try:
-        capture, reason, args, env = _capture(pod, injection, told.release, fingerprint.native(found))
+        capture, reason, args, variables = _capture(
+            pod, injection, told.release, native=fingerprint.native(found), more=env or {}
+        )
     except BadInput as error:
         return Wanted(told, None, f"{_init_name(injection)} itself fails", problem=str(error))
     if capture is None:
         return Wanted(told, None, reason, expected=Expected(told.release, (), (), "", verified=True))
-    return predicted(Wanted(told, capture, reason, args, env), network, found)
+    return predicted(Wanted(told, capture, reason, args, variables), network, found)
 
 
 def of_arguments(
@@ -92,7 +98,7 @@ def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wan
         expected = predict(capture, wanted.told.release, network)
     except (BadInput, ValueError) as error:
         return replace(wanted, problem=str(error), notes=tuple(notes))
-    return replace(wanted, capture=capture, expected=expected, notes=(*notes, *expected.notes))
+    return replace(wanted, capture=capture, expected=expected, notes=(*notes, *expected.notes), network=network)
 
 
 def _has_dns(found: Sequence[Ruleset]) -> bool:
@@ -121,13 +127,13 @@ def _literal(container: Container | None) -> dict[str, str]:
 
 
 def _capture(
-    pod: Pod, injection: Injection, release: Release, native: bool
+    pod: Pod, injection: Injection, release: Release, *, native: bool, more: Mapping[str, str]
 ) -> tuple[Capture | None, str, tuple[str, ...], tuple[tuple[str, str], ...]]:
     init, proxy = injection.init, injection.proxy
     if pod.host_network:
         return None, "hostNetwork: Istio leaves the node's own namespace alone", (), ()
     if injection.cni and init is not None:
-        env = _literal(proxy)
+        env = {**_literal(proxy), **more}
         security = proxy.security if proxy is not None else None
         native = native or "--native-nftables" in init.args
         capture = captures.of_annotations(
@@ -141,7 +147,7 @@ def _capture(
         shown = tuple((name, env[name]) for name in ("ISTIO_META_DNS_CAPTURE", "INVALID_DROP") if name in env)
         return capture, "the istio-cni plugin writes this pod's rules, from its annotations", (), shown
     if init is not None:
-        env = _literal(init)
+        env = {**_literal(init), **more}
         args = (*init.command, *init.args)
         capture = captures.of_arguments(args, env, release)
         return capture, f"{init.name} writes this pod's rules", args, tuple(sorted(env.items()))

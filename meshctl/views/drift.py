@@ -1,0 +1,167 @@
+"""``meshctl.drift/v1`` and the pages of one or many comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
+from meshctl.netfilter.drift import Drift, Item
+from meshctl.netfilter.wanted import Wanted
+
+SCHEMA = "meshctl.drift/v1"
+MANY = "meshctl.drifts/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One pod's comparison; `drift` None where there was nothing to compare, and `gap` says why."""
+
+    title: str
+    pod: tuple[str, str] | None
+    wanted: Wanted | None
+    drift: Drift | None
+    gap: str = ""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it is known to differ."""
+        return self.drift is not None and not self.drift.in_sync
+
+
+def document(compared: Compared) -> dict[str, Any]:
+    """The contract's document; `in_sync` is null where nothing could be compared."""
+    wanted, drift = compared.wanted, compared.drift
+    return {
+        "schema": SCHEMA,
+        "pod": None if compared.pod is None else {"namespace": compared.pod[0], "name": compared.pod[1]},
+        "expected_from": _expected_from(wanted),
+        "in_sync": None if drift is None else drift.in_sync,
+        "items": [_item(item) for item in (drift.items if drift else ())],
+        "notes": [*(wanted.notes if wanted else ()), *(drift.notes if drift else ())],
+        "gap": compared.gap or None,
+    }
+
+
+def _expected_from(wanted: Wanted | None) -> dict[str, Any]:
+    if wanted is None:
+        return {"args": [], "env": {}, "istio_version": None}
+    writer = wanted.capture.writer if wanted.capture is not None else None
+    return {
+        "args": list(wanted.args),
+        "env": dict(wanted.env),
+        "istio_version": str(wanted.told.release),
+        "istio_version_source": wanted.told.text,
+        "verified": wanted.told.verified,
+        "writer": writer,
+        "reason": wanted.reason,
+    }
+
+
+def _item(item: Item) -> dict[str, Any]:
+    return {
+        "kind": item.kind,
+        "chain": item.chain or None,
+        "table": item.table or None,
+        "family": item.family,
+        "expected": item.expected or None,
+        "found": item.found or None,
+        "effect": item.effect,
+        "fix": item.fix,
+        "harmless": item.harmless,
+        "rule": item.number,
+        "line": item.where or None,
+    }
+
+
+def page(compared: Compared) -> Page:
+    """One comparison: the verdict, then each difference with its effect and what to do."""
+    title = f"Rules of {compared.title} against what they should be"
+    blocks: list[Block] = [Heading(("Rules of ", Span(compared.title, "name"), " against what they should be"), 1)]
+    wanted, drift = compared.wanted, compared.drift
+    if wanted is not None:
+        blocks.append(Text(Span(f"{wanted.reason}; {wanted.told.sentence}", "dim")))
+    if drift is None:
+        blocks.append(Note(compared.gap or "there is nothing to compare", "warn"))
+    else:
+        blocks.append(Note(verdict(compared), "good" if drift.in_sync else "bad"))
+        blocks += _items(drift.items)
+    blocks += [Note(note) for note in (*(wanted.notes if wanted else ()), *(drift.notes if drift else ()))]
+    return Page(title, tuple(blocks))
+
+
+def verdict(compared: Compared) -> str:
+    """One line: in sync, or how much differs and the worst effect."""
+    drift = compared.drift
+    if drift is None:
+        return compared.gap or "nothing to compare"
+    if drift.in_sync:
+        if compared.wanted is not None and compared.wanted.capture is None:
+            return f"in sync: no rules of Istio's, as it should be ({compared.wanted.reason})"
+        return "in sync: every rule is there, in its place"
+    bad = [item for item in drift.items if not item.harmless]
+    if not bad:
+        return f"{_many(len(drift.items), 'difference')}, none of which changes traffic"
+    return f"{_many(len(drift.items), 'difference')}; worst: {bad[0].effect}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+_SHOWN = 40
+
+
+def _items(items: Sequence[Item]) -> list[Block]:
+    blocks: list[Block] = []
+    last_fix = ""
+    for item in items[:_SHOWN]:
+        style: Style = "warn" if item.harmless or item.moot else "bad"
+        place = " ".join(word for word in (item.family, item.table, item.chain) if word)
+        number = f" rule {item.number}" if item.number else ""
+        head: Line = (Span(item.kind, style), f"  {place}{number}")
+        blocks.append(Heading(head, 3))
+        if item.expected:
+            blocks.append(Text((Span("- ", "bad"), Span(item.expected, "code")), indent=2))
+        if item.found:
+            blocks.append(Text((Span("+ ", "good"), Span(item.found, "code")), indent=2))
+        blocks.append(Text(item.effect, indent=2))
+        if item.fix != last_fix and not item.harmless:
+            blocks.append(Text(Span(f"→ {item.fix}", "dim"), indent=2))
+            last_fix = item.fix
+    if len(items) > _SHOWN:
+        blocks.append(Note(f"{len(items) - _SHOWN} more differences: -o json lists all"))
+    return blocks
+
+
+# --- many --------------------------------------------------------------------------------------------------------
+
+
+def worst_first(results: Sequence[Compared]) -> tuple[Compared, ...]:
+    """By how bad the drift is; pods that could not be compared after the drifted ones."""
+
+    def rank(one: Compared) -> tuple[int, str]:
+        weight = -1 - one.drift.weight if one.drifted and one.drift is not None else 0 if one.drift is None else 1
+        return weight, one.title
+
+    return tuple(sorted(results, key=rank))
+
+
+def documents(results: Sequence[Compared]) -> dict[str, Any]:
+    """Every comparison, worst first."""
+    return {"schema": MANY, "items": [document(one) for one in worst_first(results)]}
+
+
+def pages(results: Sequence[Compared]) -> Page:
+    """One line a pod, worst first."""
+    drifted = sum(one.drifted for one in results)
+    unknown = sum(one.drift is None for one in results)
+    head = f"{len(results)} pods: {drifted} differ" + (f", {unknown} not comparable" if unknown else "")
+    rows = tuple((_state(one), Span(one.title, "name"), verdict(one)) for one in worst_first(results))
+    columns = (Column("", keep=9, wrap=False), Column("pod", keep=8), Column("rules", keep=7))
+    return Page(head, (Heading(head, 1), Table(columns, rows)))
+
+
+def _state(one: Compared) -> Line:
+    if one.drift is None:
+        return Span("?", "warn")
+    return Span("✗", "bad") if one.drifted else Span("✓", "good")
