@@ -1,5 +1,7 @@
 """``meshctl trace``: what will happen to a request."""
 
+import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,7 +11,7 @@ from meshctl.cli.options import Invocation
 from meshctl.cli.show import show
 from meshctl.errors import BadInput, ExitCode
 
-app = options.group("What will happen to a request, hop by hop.")
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _EXAMPLES = """
   meshctl --demo trace reviews:9080
@@ -84,11 +86,25 @@ def _code(succeeds: bool | None, strict: bool, met: bool | None) -> int:
     return ExitCode.OK if succeeds else ExitCode.FINDINGS
 
 
+def _progress() -> Callable[[int, int], None] | None:
+    """A line on stderr that says how far it is; nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tick(done: int, total: int) -> None:
+        if done == total or done % 50 == 0:
+            bar = "#" * (done * 30 // max(total, 1))
+            sys.stderr.write(f"\r{bar:<30} {done}/{total}" if done < total else "\r" + " " * 60 + "\r")
+            sys.stderr.flush()
+
+    return tick
+
+
 def _matrix(call: Invocation, namespace: str | None, strict: bool) -> None:
     if namespace is None and not call.all_namespaces:
         raise BadInput("trace what?", hint="name a target (reviews:9080), or use --all NS or -A for every pair")
     from meshctl.gather import matrix as gather
     from meshctl.views import matrix as view
 
-    found = gather.matrix(call.world(), namespace)
+    found = gather.matrix(call.world(), namespace, _progress())
     show(call, lambda: view.document(found), lambda: view.page(found), code=_code(found.verdict, strict, None))

@@ -130,6 +130,13 @@ def _refusal(match: Match) -> Refusal | None:
 
 
 def _because(match: Match) -> str:
+    if match.route is not None and match.route.name == "block_all":
+        return "the mesh does not know this host, and outboundTrafficPolicy is REGISTRY_ONLY"
+    if match.clusters and match.clusters[0].name == "BlackHoleCluster":
+        return "the mesh does not know this destination, and outboundTrafficPolicy is REGISTRY_ONLY (BlackHoleCluster)"
+    if match.action in ("redirect", "direct_response") and match.route is not None:
+        where = f" to {match.location}" if match.location else ""
+        return f"route {match.route.name or '(unnamed)'} is a {match.action.replace('_', ' ')}{where}"
     return match.steps[-1].because if match.steps else (match.error or "")
 
 

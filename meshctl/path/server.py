@@ -51,12 +51,23 @@ def _through_proxy(
     decisions = _decisions(scene, station, address, port, conn)
     courses: list[Course] = []
     for decision in decisions:
-        if decision.refusal is not None and decision.refusal.status is None and conn.layer != "mtls":
-            why = wants.strict(scene, station.pod, port)
-            if why and "NR" in decision.refusal.flags:
-                decision = replace(decision, refusal=replace(decision.refusal, why=why))
+        decision = _named(scene, station, port, conn, decision)
         courses += _decided(station, address, port, conn, decision)
     return courses
+
+
+def _named(scene: Scene, station: Station, port: int, conn: Connection, decision: Decision) -> Decision:
+    """The decision with the resource behind a refusal, where the proxy's configuration does not name it."""
+    refusal = decision.refusal
+    if refusal is None:
+        return decision
+    why = ""
+    if refusal.status is None and conn.layer != "mtls" and "NR" in refusal.flags:
+        why = wants.strict(scene, station.pod, port)
+    elif "policy[none]" in refusal.details or "no ALLOW policy" in refusal.why:
+        names = wants.allowing(scene, station.pod)
+        why = f"no rule of {names} allows it" if names else ""
+    return replace(decision, refusal=replace(refusal, why=why)) if why else decision
 
 
 def _own(station: Station) -> str:

@@ -1,7 +1,7 @@
 """What each side wants of the transport, by which resource: DestinationRule and auto mTLS, PeerAuthentication."""
 
 from meshctl.istio.destination_rule import rule_for
-from meshctl.istio.security import peer_mode
+from meshctl.istio.security import authorization_for, peer_mode
 from meshctl.kube.pods import Pod
 from meshctl.path.hosts import Host
 from meshctl.path.scene import Scene, Station
@@ -46,3 +46,10 @@ def strict(scene: Scene, pod: Pod, port: int) -> str:
     if mode.mode != "STRICT":
         return ""
     return f"the callee accepts only mutual TLS (STRICT, {mode.decided_by or 'the default'}), and this is plain text"
+
+
+def allowing(scene: Scene, pod: Pod) -> str:
+    """The AuthorizationPolicies of a workload with action ALLOW: with any of them, what none allows is denied."""
+    root = scene.mesh.config.root_namespace
+    found = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
+    return ", ".join(str(policy.meta) for policy in found if policy.action == "ALLOW")

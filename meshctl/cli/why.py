@@ -1,0 +1,62 @@
+"""``meshctl why``: what a status, a flag or an access-log line means."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from meshctl.cli import options
+from meshctl.cli.options import Invocation
+from meshctl.cli.show import show
+from meshctl.errors import BadInput
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_EXAMPLES = """
+  meshctl why 503 UF,URX
+  meshctl why UH --snapshot broken.tar.gz
+  meshctl why '[2026-01-01T00:00:00.000Z] "GET / HTTP/1.1" 503 UC ...' --pod deploy/productpage-v1
+  kubectl logs deploy/productpage-v1 -c istio-proxy | tail -1 | meshctl why -
+"""
+
+Words = Annotated[
+    list[str], typer.Argument(metavar="STATUS|FLAGS|LINE...", help="What was seen; - reads it from stdin.")
+]
+PodOption = Annotated[str | None, typer.Option("--pod", metavar="POD", help="Say which cause it is for this pod.")]
+
+
+@options.command(app, "why", outputs=("text", "json", "yaml"), examples=_EXAMPLES)
+def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
+    """Put a status, response flags or an access-log line into plain words, with the usual causes in order."""
+    from meshctl.path import why as meanings
+    from meshctl.views import why as view
+
+    reading = meanings.read(tuple(_given(words)))
+    if not reading.meanings and not reading.unknown and reading.log is None:
+        raise BadInput(
+            f"'{' '.join(words)}' is no status, flag or access-log line", hint="for example: meshctl why 503 UF,URX"
+        )
+    if not reading.meanings and reading.log is None:
+        raise BadInput(
+            f"'{' '.join(reading.unknown)}' is not known", hint=f"flags are: {', '.join(sorted(meanings.FLAGS))}"
+        )
+    here = _here(call, reading, pod)
+    show(call, lambda: view.document(reading, here), lambda: view.page(reading, here))
+
+
+def _given(words: list[str]) -> list[str]:
+    if words != ["-"]:
+        return words
+    import sys
+
+    return [sys.stdin.read().strip()]
+
+
+def _here(call: Invocation, reading: object, pod: str | None) -> tuple[object, ...]:
+    """What a named world says; the words alone need none."""
+    if not (pod or call.snapshot or call.demo or call.context or os.environ.get("MESHCTL_SNAPSHOT")):
+        return ()
+    from meshctl.gather import why as gather
+    from meshctl.gather.scope import Scope
+
+    return gather.here(call.world(), reading, pod, Scope(call.namespace))  # type: ignore[arg-type]
