@@ -59,16 +59,16 @@ def new_name(stem: str) -> str:
     return f"{stem}-{secrets.token_hex(4)}"
 
 
-def consent(text: str, assume_yes: bool) -> None:
-    """Say on stderr what will be created and have it confirmed. Raises BadInput where nobody can be asked."""
+def consent(text: str, assume_yes: bool, question: str = "Create it?") -> None:
+    """Say on stderr what will be done and have it confirmed. Raises BadInput where nobody can be asked."""
     print(text, file=sys.stderr)
     if assume_yes:
         return
     if not sys.stdin.isatty():
-        raise BadInput("nothing was created: there is no terminal to ask on", hint="add --yes to agree beforehand")
-    print("Create it? [y/N] ", end="", file=sys.stderr, flush=True)
+        raise BadInput("nothing was done: there is no terminal to ask on", hint="add --yes to agree beforehand")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise BadInput("nothing was created", hint="--via auto adds nothing to the cluster")
+        raise BadInput("nothing was done, as you said")
 
 
 def keep(what: str, remove: Callable[[], None]) -> None:

@@ -252,7 +252,7 @@ class _Work:
         return {
             "schema": SCHEMA,
             "name": self.plan.name,
-            "captured_at": self.partial.started_at,
+            "captured_at": self.partial.started_at if self.world.live else self.world.now().isoformat(),
             "namespaces": list(dict.fromkeys([*namespaces, self.plan.root_namespace])),
             "versions": self.versions,
             "redactions": {
@@ -323,7 +323,7 @@ def _summed(left_out: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """One entry a reason, with what it kept out; a thousand pods with the same reason make one entry."""
     reasons: dict[str, list[str]] = {}
     for what, why in left_out:
-        reasons.setdefault(why, []).append(what)
+        reasons.setdefault(why.replace(what, "it"), []).append(what)
     return [{"why": why, "count": len(what), "parts": sorted(what)[:20]} for why, what in reasons.items()]
 
 

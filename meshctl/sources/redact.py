@@ -128,9 +128,11 @@ class Redactor:
         if text.startswith("{") and '"' in text:
             # An annotation such as last-applied-configuration holds a whole object once more.
             try:
-                return json.dumps(self.value(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+                document = json.loads(text)
             except ValueError:
-                pass
+                return self.text(text)
+            redacted = self.value(document)
+            return text if redacted == document else json.dumps(redacted, ensure_ascii=False, separators=(",", ":"))
         return self.text(text)
 
     def _mapping(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,9 +142,9 @@ class Redactor:
             if key == "value" and isinstance(name, str) and isinstance(value, str) and self._hides(name, value):
                 self.counts["value of a credential's name"] += 1
                 found[key] = REDACTED
-            elif self._is_key_material(key, value, mapping):
+            elif self._is_key_material(key, value, mapping) and (blanked := self._blanked(value)) != value:
                 self.counts["key material"] += 1
-                found[key] = self._blanked(value)
+                found[key] = blanked
             else:
                 found[self.text(key) if self.addresses else key] = self.value(value)
         return found
@@ -165,9 +167,12 @@ class Redactor:
         return key in ("d", "k", "p", "q", "dp", "dq", "qi") and "kty" in mapping and isinstance(value, str)
 
     def _blanked(self, value: Any) -> Any:
+        """The same shape without its texts; what Envoy blanked itself ("[redacted]", also in base64) stays."""
         if isinstance(value, Mapping):
-            return {key: REDACTED if isinstance(inner, str) else self._blanked(inner) for key, inner in value.items()}
-        return [self._blanked(inner) for inner in value] if isinstance(value, list) else REDACTED
+            return {key: self._blanked(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._blanked(inner) for inner in value]
+        return value if value in ("[redacted]", "W3JlZGFjdGVkXQ==") else REDACTED
 
     def _list(self, values: Sequence[Any]) -> list[Any]:
         found: list[Any] = []
