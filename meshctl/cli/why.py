@@ -1,7 +1,7 @@
 """``meshctl why``: what a status, a flag or an access-log line means."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from meshctl.cli import options
 from meshctl.cli.options import Invocation
 from meshctl.cli.show import show
 from meshctl.errors import BadInput
+
+if TYPE_CHECKING:
+    from meshctl.path.why import Reading
+    from meshctl.path.why_here import Here
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -52,11 +56,11 @@ def _given(words: list[str]) -> list[str]:
     return [sys.stdin.read().strip()]
 
 
-def _here(call: Invocation, reading: object, pod: str | None) -> tuple[object, ...]:
+def _here(call: Invocation, reading: "Reading", pod: str | None) -> "tuple[Here, ...]":
     """What a named world says; the words alone need none."""
     if not (pod or call.snapshot or call.demo or call.context or os.environ.get("MESHCTL_SNAPSHOT")):
         return ()
     from meshctl.gather import why as gather
     from meshctl.gather.scope import Scope
 
-    return gather.here(call.world(), reading, pod, Scope(call.namespace))  # type: ignore[arg-type]
+    return gather.here(call.world(), reading, pod, Scope(call.namespace))

@@ -85,6 +85,7 @@ def _decided(
         return [Course(chance, end, hops)], []
     if decision.refusal is not None:
         missing = "NC" in decision.refusal.flags
+        decision = _with_reason(scene, decision)
         return [Course(chance, _refused(decision, by), hops, None if missing else option_name(decision))], _named(
             decision
         )
@@ -105,6 +106,16 @@ def _decided(
         end = End(None, through_client=True, through_server=None, mtls=None, why=why_none, undecided=(why_none,))
         return [Course(chance, end, hops)], shares
     return _with_faults(courses, decision, hops, by), shares
+
+
+def _with_reason(scene: Scene, decision: Decision) -> Decision:
+    """A refusal for want of a cluster or of endpoints, with the reason that the mesh's resources show."""
+    refusal = decision.refusal
+    name = option_name(decision)
+    if refusal is None or name is None or not {"UH", "NC"} & set(refusal.flags.split(",")):
+        return decision
+    why = hosts.lacking(scene, name, cluster="NC" in refusal.flags) or refusal.why
+    return replace(decision, refusal=replace(refusal, why=why))
 
 
 def _named(decision: Decision) -> list[ClusterShare]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from meshctl.envoy import upstream
 from meshctl.envoy.model import Address, Cluster, Endpoint
+from meshctl.kube.services import Service
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.scene import Scene, Station
 
@@ -94,23 +95,38 @@ def _none(scene: Scene, name: str, cluster: Cluster | None, count: int, because:
         return f"{name}: {because}"
     if cluster.type in ("STRICT_DNS", "LOGICAL_DNS"):
         return f"{name}: the proxy's own lookup of the name gave no address"
-    parts = cluster.parts
-    if parts is None:
-        return f"{name} has no endpoints"
-    _, _, subset, host = parts
-    if subset:
-        labels = [
-            ", ".join(f"{key}={value}" for key, value in found.labels)
-            for rule in scene.mesh.destination_rules
-            if rule.host == host and (found := rule.subset(subset)) is not None
-        ]
-        asked = f" ({labels[0]})" if labels else ""
-        return f"no pod of {host} has the labels of subset {subset}{asked}"
+    return lacking(scene, name, cluster=False) or f"{name} has no endpoints"
+
+
+def lacking(scene: Scene, name: str, *, cluster: bool) -> str:
+    """Why a cluster of Istio's naming is not there (`cluster`), or has no endpoints; empty where nothing shows it."""
+    if name == "BlackHoleCluster":
+        return "the mesh does not know this destination, and outboundTrafficPolicy is REGISTRY_ONLY (BlackHoleCluster)"
+    if name.count("|") != 3:
+        return ""
+    _, port, subset, host = name.split("|")
+    rules = [rule for rule in scene.mesh.destination_rules if rule.host == host]
     short, _, rest = host.partition(".")
     service = scene.services.named(short, rest.partition(".")[0])
+    defined = [found for rule in rules if (found := rule.subset(subset)) is not None]
+    if cluster:
+        return _no_cluster(name, subset, bool(defined), service, int(port) if port.isdecimal() else 0)
     if service is not None and not scene.services.endpoints(service):
         return f"Service {short} has no endpoints: no running pod has the labels of its selector"
-    return f"{name} has no endpoints"
+    if subset:
+        labels = ", ".join(f"{key}={value}" for key, value in defined[0].labels) if defined else ""
+        return f"no ready pod of {host} has the labels of subset {subset}{f' ({labels})' if labels else ''}"
+    if service is not None and not any(e.ready for e in scene.services.endpoints(service)):
+        return f"no pod behind Service {short} is ready"
+    return ""
+
+
+def _no_cluster(name: str, subset: str, defined: bool, service: Service | None, port: int) -> str:
+    if subset and not defined:
+        return f"no DestinationRule defines subset {subset}, so the proxy has no cluster {name}"
+    if service is not None and service.port(port) is None:
+        return f"Service {service.name} has no port {port}, so the proxy has no cluster {name}"
+    return f"the proxy has no cluster {name}"
 
 
 def hop(station: Station, name: str, picked: Picked) -> Hop:

@@ -186,7 +186,7 @@ def _upstream(
             "app", None, "", "", True, False, True, conn.mtls, why=f"{found.program or 'the application'} answers"
         )
         return Course(1.0, end, (hop,))
-    why = _nobody_listens(station, host, number)
+    why = nobody_listens(station, host, number)
     if decision.tcp:
         return Course(1.0, End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why), (hop,))
     flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
@@ -218,7 +218,7 @@ def _to_app(station: Station, address: str, port: int, conn: Connection) -> Cour
     found = listens(station.sockets, address, port) if station.sockets is not None else None
     hop = _socket_hop(station, address, port, found, False, known=station.sockets is not None)
     if station.sockets is not None and found is None:
-        why = _nobody_listens(station, address, port)
+        why = nobody_listens(station, address, port)
         return Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why), (hop,))
     if station.mode == "grpc":
         why = f"{station.pod.name} speaks to istiod itself (proxyless gRPC): what it accepts is not recorded"
@@ -233,7 +233,8 @@ def _to_app(station: Station, address: str, port: int, conn: Connection) -> Cour
     return Course(1.0, end, (hop,))
 
 
-def _nobody_listens(station: Station, address: str, port: int) -> str:
+def nobody_listens(station: Station, address: str, port: int) -> str:
+    """Why a connection to an address and port of the pod is refused, and where the application listens instead."""
     others = sorted({s.port for s in station.sockets or () if s.proto == "tcp" and _is_app(station, s)})
     elsewhere = [s for s in station.sockets or () if s.proto == "tcp" and s.port == port]
     if elsewhere:
@@ -267,4 +268,4 @@ def _socket_hop(
             "socket", "callee", at, f"port {port}", "cannot be told whether anything listens", (gap,), (), "warn"
         )
     proof = (Evidence(station.sockets_source, "", ""),)
-    return Hop("socket", "callee", at, f"port {port}", _nobody_listens(station, address, port), (), proof, "bad")
+    return Hop("socket", "callee", at, f"port {port}", nobody_listens(station, address, port), (), proof, "bad")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from meshctl.envoy.access_log import LogLine
 from meshctl.errors import MeshctlError
 from meshctl.path.model import Request
+from meshctl.path.netns import listens
 from meshctl.path.scene import Scene, Station
+from meshctl.path.server import nobody_listens
 from meshctl.path.trace import Question, trace
 from meshctl.path.why import Reading
 from meshctl.refs import parse_target
@@ -41,10 +43,20 @@ def explain(scene: Scene, station: Station, reading: Reading, lines: Iterable[Lo
         yield _one(scene, station, line)
 
 
+def _inbound(station: Station, line: LogLine) -> str:
+    """What is known of a request that came in: whether something listens where its proxy wanted to go."""
+    said = (line.failure or line.termination or line.details or "no detail logged").replace("_", " ")
+    _, _, port = line.upstream_host.rpartition(":")
+    if station.sockets is not None and port.isdecimal() and "refused" in said:
+        address = line.upstream_host.rpartition(":")[0]
+        if listens(station.sockets, address, int(port)) is None:
+            return nobody_listens(station, address, int(port))
+    return f"inbound to {station.key}: {said}"
+
+
 def _one(scene: Scene, station: Station, line: LogLine) -> Here:
     if line.cluster.startswith("inbound|") or not (line.authority or line.local):
-        said = line.failure or line.termination or line.details or "no detail logged"
-        return Here(f"inbound to {station.key}: {said.replace('_', ' ')}", station.key, line.text)
+        return Here(_inbound(station, line), station.key, line.text)
     target = f"http://{line.authority}{line.path}" if line.method else f"tcp://{line.local}"
     command = f"meshctl trace '{target}' --from {station.pod.name} -n {station.pod.namespace}"
     try:
