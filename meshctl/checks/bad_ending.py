@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
-from meshctl.checks.finding import Finding
+from meshctl.checks.finding import Finding, Severity
 
 ID = "MC202"
 TITLE = "A container ended with an error"
@@ -18,7 +18,17 @@ def check(it: Evidence) -> Iterator[Finding]:
         times = f" ({ending.restarts} restarts)" if ending.restarts else ""
         text = f"{ending.container} {ending.text}{times}"
         fix = "raise its memory limit" if ending.reason == "OOMKilled" else ""
-        yield it.finding(ID, "error" if severe else "warning", text, evidence=ending.message, fix=fix)
+        severity: Severity = "error" if severe else "warning"
+        if _is_over(it, ending.container):
+            severity = "info"
+        yield it.finding(ID, severity, text, evidence=ending.message, fix=fix)
+
+
+def _is_over(it: Evidence, name: str) -> bool:
+    """Whether the container runs well again, and did not fail often."""
+    container = it.pod.container(name)
+    status = container.status if container else None
+    return status is not None and status.ready and status.restarts < 3
 
 
 _SEVERE = (

@@ -4,16 +4,22 @@ from dataclasses import dataclass
 
 from meshctl.checks.finding import Finding, Severity
 from meshctl.injection.description import Description
+from meshctl.injection.standing import Standing
 from meshctl.injection.state import State
 from meshctl.kube.pods import Pod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One pod's evidence; `state` holds what was seen of the running pod, `foreign` findings of other packages."""
+    """One pod's evidence.
+
+    `state` is what was seen of the running pod, `standing` its place among the mesh's resources; None where they were
+    not looked at. `foreign` are findings that other packages made.
+    """
 
     description: Description
     state: State | None = None
+    standing: Standing | None = None
     foreign: tuple[Finding, ...] = ()
 
     @property

@@ -28,6 +28,10 @@ def check(it: Evidence) -> Iterator[Finding]:
                 others = ", ".join(str(o.port) for o in _own(it)) or "none"
                 text = f"service {service.name}:{port.number} leads to port {number}, on which nothing listens here"
                 fix = f"let targetPort be a port on which the application listens (it has: {others})"
+                if it.description.injection.mode == "gateway":
+                    text += ": a gateway opens a port when a Gateway resource has a server for it"
+                    yield it.finding(ID, "info", text, evidence=where, fix="add the server, or remove the port")
+                    continue
                 yield it.finding(ID, "error", text, evidence=where, fix=fix)
             elif opened[number].local_only:
                 text = (

@@ -38,6 +38,8 @@ from meshctl.checks import (
     undeclared_port,
     unknown_parts,
     unknown_revision,
+    unknown_subset,
+    unmatched_subset,
     unnamed_port,
     unreadable_receipt,
     unresolved_target,
@@ -97,6 +99,8 @@ CHECKS: tuple[Check, ...] = (
     undeclared_port,
     unresolved_target,
     failed_events,
+    unmatched_subset,
+    unknown_subset,
 )
 
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.decision import Decision
-from meshctl.injection.description import Description
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.services import Endpoint, Service
 from meshctl.kube.webhooks import Webhook
 
-Judged: TypeAlias = tuple[Description, tuple[Finding, ...]]
+Judged: TypeAlias = tuple[Evidence, tuple[Finding, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ def check(it: Evidence) -> Iterator[Finding]:
         return
     declared = {p.number for c in it.pod.containers for p in c.ports}
     own = of_application(it.state.listeners, it.pod, it.description.injection)
-    extra = sorted({o.port for o in own if not o.local_only} - declared)
+    ztunnel = {15001, 15006, 15008, 15053} if it.description.injection.mode == "ambient" else set()
+    extra = sorted({o.port for o in own if not o.local_only} - declared - ztunnel)
     if extra and declared:
         text = f"the application also listens on port {', '.join(map(str, extra))}, which no container declares"
         yield it.finding(ID, "info", text, evidence="netns/sockets.txt", fix="declare it as containerPort, or close it")

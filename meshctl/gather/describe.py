@@ -12,6 +12,10 @@ from meshctl.injection import settings as mesh_settings
 from meshctl.injection.description import Subject
 from meshctl.injection.settings import MeshSettings
 from meshctl.injection.timeline import Clues
+from meshctl.istio import mesh as istio_mesh
+from meshctl.istio import mesh_config
+from meshctl.istio.mesh import Mesh
+from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import events, namespaces, owners, pods, runtime, webhooks
 from meshctl.kube import services as kube_services
 from meshctl.kube.namespaces import Namespace
@@ -33,6 +37,17 @@ _OWNERS = {
     "CronJob": kinds.CRON_JOBS,
 }
 
+_MESH_KINDS = (
+    kinds.VIRTUAL_SERVICES,
+    kinds.DESTINATION_RULES,
+    kinds.PEER_AUTHENTICATIONS,
+    kinds.AUTHORIZATION_POLICIES,
+    kinds.REQUEST_AUTHENTICATIONS,
+    kinds.SIDECARS,
+    kinds.SERVICE_ENTRIES,
+    kinds.GATEWAYS,
+)
+
 
 @dataclass(slots=True)
 class Surroundings:
@@ -47,6 +62,8 @@ class Surroundings:
     _namespaces: dict[str, Namespace] | None = None
     _services: dict[str, tuple[Service, ...]] = field(default_factory=dict)
     _control_planes: tuple[str, ...] | None = None
+    _mesh: Mesh | None = None
+    _neighbours: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
 
     def root_namespace(self) -> str:
         """The control plane's namespace."""
@@ -133,6 +150,24 @@ class Surroundings:
             images = (c.image for raw in found.items for c in pods.pod(raw).app_containers if c.name == "discovery")
             self._control_planes = tuple(sorted({text for image in images if (text := releases.of_image(image))}))
         return self._control_planes
+
+    def mesh(self) -> Mesh | None:
+        """The mesh's resources; None where none of their kinds could be looked at."""
+        if self._mesh is None:
+            kinds_read = {k.plural: self.world.objects(k) for k in _MESH_KINDS}
+            raw = {plural: (found.source, found.items) for plural, found in kinds_read.items() if found.recorded}
+            try:
+                config = mesh_config.parse(self._config("istio", ""), "ConfigMap istio")
+            except BadInput:
+                config = MeshConfig()  # said already among the settings' problems
+            self._mesh = istio_mesh.read(raw, config)
+        return self._mesh
+
+    def neighbours(self, namespace: str) -> tuple[Pod, ...]:
+        """The pods of a namespace."""
+        if namespace not in self._neighbours:
+            self._neighbours[namespace] = tuple(map(pods.pod, self.listed(kinds.PODS, namespace)))
+        return self._neighbours[namespace]
 
     def events(self, pod: Pod) -> tuple[events.Event, ...]:
         """The events about a pod."""

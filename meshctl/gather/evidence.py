@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from meshctl.checks import registry
+from meshctl.checks import drifted, registry
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.checks.stories import NamespaceStory, ServiceStory
-from meshctl.errors import NotFound
+from meshctl.errors import MeshctlError, NotFound
 from meshctl.gather import describe as gathering
+from meshctl.gather import rules
 from meshctl.gather.describe import Surroundings
 from meshctl.gather.pods import home, many
 from meshctl.gather.scope import Scope
-from meshctl.injection import decision
+from meshctl.injection import decision, standing
 from meshctl.injection import state as states
 from meshctl.injection.description import Description, Subject, describe
 from meshctl.injection.state import State
@@ -24,7 +25,7 @@ from meshctl.refs import near_misses
 from meshctl.sources import kinds
 from meshctl.sources.world import World
 
-Judged: TypeAlias = tuple[Description, tuple[Finding, ...]]
+Judged: TypeAlias = tuple[Evidence, tuple[Finding, ...]]
 
 _PARTS = ("netns/sockets.txt", "envoy/certs.json", "envoy/config_dump.json", "envoy/server_info.json")
 
@@ -35,21 +36,41 @@ def state(world: World, pod: Pod) -> State:
     return states.parse({name: part.content for name, part in parts.items()})
 
 
-def of_pod(around: Surroundings, pod: Pod) -> tuple[Description, Evidence]:
+def of_pod(around: Surroundings, pod: Pod) -> Evidence:
     """A pod that exists: its description, and the evidence for its checks."""
     described = describe(gathering.subject(around, pod))
-    return described, Evidence(description=described, state=state(around.world, pod))
+    mesh = around.mesh()
+    place = None
+    if mesh is not None:
+        neighbours = around.neighbours(pod.namespace)
+        place = standing.of(pod, described.injection, described.services, mesh, neighbours)
+    seen = state(around.world, pod)
+    drift = _drift(around.world, described)
+    return Evidence(description=described, state=seen, standing=place, foreign=drift)
 
 
-def of_plan(subject: Subject) -> tuple[Description, Evidence]:
+def _drift(world: World, described: Description) -> tuple[Finding, ...]:
+    """What differs between the rules that the pod has and those that its arguments ask for."""
+    if described.injection.init is None and described.injection.mode != "ambient":
+        return ()
+    try:
+        found = rules.drift_of(rules.of_pod(world, described.pod))
+    except MeshctlError:
+        return ()  # the rules could not be read; `iptables dump` says why
+    if found is None or found.in_sync:
+        return ()
+    subject = f"pod/{described.pod.namespace}/{described.pod.name}"
+    return tuple(drifted.finding(item, subject) for item in found.items if not item.moot)
+
+
+def of_plan(subject: Subject) -> Evidence:
     """A pod of a manifest: there is nothing running to look at."""
-    described = describe(subject)
-    return described, Evidence(description=described)
+    return Evidence(description=describe(subject))
 
 
-def judged(evidence: Iterable[tuple[Description, Evidence]], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
-    """Each description with its findings, worst first."""
-    return tuple((described, registry.run(it, ignore)) for described, it in evidence)
+def judged(evidence: Iterable[Evidence], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
+    """Each pod's evidence with its findings, worst first."""
+    return tuple((it, registry.run(it, ignore)) for it in evidence)
 
 
 def pods(

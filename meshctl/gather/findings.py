@@ -33,5 +33,5 @@ def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: S
         raise NotFound(f"there are no pods {where}", hint="name a namespace with -n, or use -A for all")
     findings = registry.ordered([f for _, found in judged for f in found])
     looked_at = tuple(f"{d.pod.namespace}/{d.pod.name}" for d, _ in judged)
-    gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.subject.gaps))
+    gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.description.subject.gaps))
     return Checked(findings, looked_at, gaps)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from meshctl.blocks import Page
+from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
-from meshctl.injection.description import Description
 from meshctl.views import pod as pod_view
 
 
-def page(result: Description, findings: Sequence[Finding]) -> Page:
+def page(it: Evidence, findings: Sequence[Finding]) -> Page:
     """The whole story with this pod's own values."""
-    return pod_view.page(result, findings, wide=True)
+    return pod_view.page(it, findings, wide=True)

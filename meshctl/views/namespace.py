@@ -36,11 +36,11 @@ def document(story: NamespaceStory) -> dict[str, Any]:
         "pods": [
             {
                 "name": d.pod.name,
-                "mode": d.injection.mode,
-                "istio_version": d.injection.release.text or None,
-                "revision": d.injection.revision or None,
-                "would_be": d.decision.outcome,
-                "because": d.decision.text,
+                "mode": d.description.injection.mode,
+                "istio_version": d.description.injection.release.text or None,
+                "revision": d.description.injection.revision or None,
+                "would_be": d.description.decision.outcome,
+                "because": d.description.decision.text,
                 "findings": [f.id for f in findings],
             }
             for d, findings in story.pods
@@ -69,12 +69,20 @@ def _pods(story: NamespaceStory) -> Table:
     for d, findings in story.pods:
         worst = ", ".join(f.id for f in findings if f.severity != "info") or "-"
         said = (
-            f"would be {d.decision.outcome} now"
-            if (d.injection.receipt is not None) != (d.decision.outcome == "injected")
-            and d.decision.outcome != "undecided"
-            and d.injection.mode != "gateway"
+            f"would be {d.description.decision.outcome} now"
+            if (d.description.injection.receipt is not None) != (d.description.decision.outcome == "injected")
+            and d.description.decision.outcome != "undecided"
+            and d.description.injection.mode != "gateway"
             else ""
         )
-        rows.append((Span(d.pod.name, "name"), d.injection.mode, d.injection.release.text or "-", said, worst))
+        rows.append(
+            (
+                Span(d.pod.name, "name"),
+                d.description.injection.mode,
+                d.description.injection.release.text or "-",
+                said,
+                worst,
+            )
+        )
     columns = (Column("pod", keep=9), Column("mesh", keep=8), Column("Istio"), Column("remark"), Column("findings"))
     return Table(columns, tuple(rows))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from meshctl.blocks import Bar, Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text, Timeline
+from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.answers import Answer
 from meshctl.injection.decision import Try
@@ -13,6 +14,7 @@ from meshctl.injection.explain import ContainerStory
 from meshctl.kube.pods import Running, Terminated, Waiting
 from meshctl.kube.services import Service
 from meshctl.netfilter.capture import Capture
+from meshctl.views import standing as standing_view
 
 SCHEMA = "meshctl.describe-pod/v1"
 MODES = {
@@ -25,8 +27,9 @@ MODES = {
 }
 
 
-def document(result: Description, findings: Sequence[Finding]) -> dict[str, Any]:
+def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
     """The whole description as a JSON document."""
+    result = it.description
     pod, injection = result.pod, result.injection
     return {
         "schema": SCHEMA,
@@ -89,6 +92,7 @@ def document(result: Description, findings: Sequence[Finding]) -> dict[str, Any]
         "changes": None
         if result.changes is None
         else [{"path": c.path, "before": c.before, "after": c.after, "by": c.by, "why": c.why} for c in result.changes],
+        "state": standing_view.document(it),
         "unknown": [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown],
         "gaps": list(result.subject.gaps),
         "findings": [finding_document(f) for f in findings],
@@ -251,8 +255,9 @@ def state_words(story: ContainerStory) -> str:
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 
-def page(result: Description, findings: Sequence[Finding], *, wide: bool = False) -> Page:
+def page(it: Evidence, findings: Sequence[Finding], *, wide: bool = False) -> Page:
     """Everything a colleague would tell about the pod, the most important first."""
+    result = it.description
     blocks: list[Block] = [*_head(result), *_findings(findings), *_added(result), *_containers(result, wide)]
     blocks += [
         *_capture_block(result),
@@ -261,6 +266,7 @@ def page(result: Description, findings: Sequence[Finding], *, wide: bool = False
         *_changes(result, wide),
         *_services(result),
     ]
+    blocks += standing_view.blocks(it)
     blocks += _rest(result)
     what = result.pod.template_of or f"Pod {result.pod.name}"
     return Page(what, tuple(blocks))

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Table, Text
+from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.description import Description
 from meshctl.views import pod as pod_view
 
 SCHEMA = "meshctl.describe-pods/v1"
-Described: TypeAlias = tuple[Description, Sequence[Finding]]
+Described: TypeAlias = tuple[Evidence, Sequence[Finding]]
 
 
 def document(results: Sequence[Described]) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def document(results: Sequence[Described]) -> dict[str, Any]:
         "items": [pod_view.document(*result) for result in results],
         "differences": [
             {"what": what, "values": [{"value": v, "pods": list(pods)} for v, pods in values]}
-            for what, values in differences([r for r, _ in results])
+            for what, values in differences([r.description for r, _ in results])
         ],
     }
 
@@ -47,7 +48,7 @@ def page(results: Sequence[Described], *, wide: bool = False, title: str = "") -
     if len(results) == 1:
         return pod_view.page(*results[0], wide=wide)
     blocks: list[Block] = [Heading(title or f"{len(results)} pods", 1), _table(results)]
-    blocks += _differences([r for r, _ in results])
+    blocks += _differences([r.description for r, _ in results])
     for result, findings in results:
         if wide:
             blocks += pod_view.page(result, findings, wide=True).blocks
@@ -68,7 +69,7 @@ def page_for(output: str | None, results: Sequence[Described]) -> Page:
     return page(results, wide=output in ("wide", "html"))
 
 
-def _note(result: Description, finding: Finding) -> Note:
+def _note(result: Evidence, finding: Finding) -> Note:
     mood: Any = {"error": "bad", "warning": "warn", "info": "info"}[finding.severity]
     more: tuple[Line, ...] = (("fix: ", finding.fix),) if finding.fix else ()
     return Note((Span(result.pod.name, "name"), ": ", Span(f"{finding.id} ", "dim"), finding.text), mood, more)
@@ -85,8 +86,8 @@ def _table(results: Sequence[Described]) -> Table:
             (
                 Span(name, "name"),
                 result.pod.namespace,
-                result.injection.mode,
-                result.injection.release.text or "-",
+                result.description.injection.mode,
+                result.description.injection.release.text or "-",
                 ready,
                 said,
             )

@@ -39,7 +39,7 @@ def document(story: ServiceStory) -> dict[str, Any]:
             {"address": e.address, "pod": e.pod or None, "ready": e.ready, "ports": [n for _, n in e.ports]}
             for e in story.endpoints
         ],
-        "in_mesh": sum(1 for d, _ in story.pods if d.injection.mode != "none"),
+        "in_mesh": sum(1 for d, _ in story.pods if d.description.injection.mode != "none"),
         **{k: v for k, v in pods_view.document(story.pods).items() if k != "schema"},
     }
 
@@ -63,7 +63,7 @@ def page(story: ServiceStory) -> Page:
     service = story.service
     blocks: list[Block] = [Heading((f"Service {service.name}", Span(f" in namespace {service.namespace}", "dim")), 1)]
     selector = ", ".join(f"{k}={v}" for k, v in service.selector) or "none: its endpoints are written by somebody else"
-    inside = sum(1 for d, _ in story.pods if d.injection.mode != "none")
+    inside = sum(1 for d, _ in story.pods if d.description.injection.mode != "none")
     ready = sum(1 for e in story.endpoints if e.ready)
     rows: list[tuple[str, Line]] = [
         (
@@ -91,7 +91,7 @@ def page(story: ServiceStory) -> Page:
     if not story.pods and service.selector:
         blocks.append(Note("no pod has these labels: every request ends with 'no healthy upstream' (503)", "bad"))
     if story.pods and inside < len(story.pods) and inside:
-        out = ", ".join(d.pod.name for d, _ in story.pods if d.injection.mode == "none")
+        out = ", ".join(d.pod.name for d, _ in story.pods if d.description.injection.mode == "none")
         blocks.append(Note(f"only a part of the pods is in the mesh; without a proxy: {out}", "warn"))
     if story.pods:
         several = pods_view.page(story.pods, title="Its pods") if len(story.pods) > 1 else pods_view.page(story.pods)

@@ -1,0 +1,207 @@
+"""The running pod and its place in the mesh: sockets, certificates, refusals, policies, routes, gateways."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Span, Table, Text
+from meshctl.checks.evidence import Evidence
+from meshctl.injection.catalog_pod import PORTS
+from meshctl.injection.standing import RouteHere, Standing
+from meshctl.injection.state import Certificate, Listener, State
+
+
+def document(it: Evidence) -> dict[str, Any] | None:
+    """What was seen and judged; None for a pod that does not run."""
+    if it.state is None and it.standing is None:
+        return None
+    found: dict[str, Any] = {}
+    if it.state is not None:
+        found |= _state(it.state)
+    if it.standing is not None:
+        found |= _standing(it.standing)
+    return found
+
+
+def _state(state: State) -> dict[str, Any]:
+    return {
+        "proxy_state": state.server_state,
+        "listeners": None
+        if state.listeners is None
+        else [
+            {"address": o.address, "port": o.port, "program": o.program or None, "user": o.user}
+            for o in state.listeners
+        ],
+        "certificates": None
+        if state.certificates is None
+        else [
+            {
+                "name": c.name,
+                "identity": c.identity or None,
+                "not_after": c.not_after.isoformat().replace("+00:00", "Z") if c.not_after else None,
+            }
+            for c in state.certificates
+        ],
+        "refused": None
+        if state.refused is None
+        else [{"kind": r.kind, "name": r.name, "reason": r.reason} for r in state.refused],
+    }
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "mtls": [
+            {"port": s.port, "mode": s.mode, "decided_by": str(s.decided_by) if s.decided_by else None}
+            for s in standing.security
+        ],
+        "policies": [{"policy": str(p.meta), "effect": p.words} for p in standing.policies],
+        "routes": [
+            {
+                "virtual_service": str(r.meta),
+                "route": r.name,
+                "host": r.host,
+                "subset": r.subset or None,
+                "weight": r.weight,
+                "when": r.when,
+                "leads_here": r.leads_here,
+            }
+            for r in standing.routes
+        ],
+        "subsets": [
+            {"destination_rule": str(s.meta), "subset": s.subset.name, "labels": dict(s.subset.labels), "here": s.here}
+            for s in standing.subsets
+        ],
+        "exposed": [
+            {
+                "gateway": str(e.gateway),
+                "port": e.server.port,
+                "protocol": e.server.protocol,
+                "hosts": list(e.hosts),
+                "by": str(e.by),
+            }
+            for e in standing.exposures
+        ],
+    }
+
+
+def blocks(it: Evidence) -> Iterator[Block]:
+    """The sections on the running pod; one without a source is left out."""
+    if it.state is not None:
+        yield from _proxy(it, it.state)
+        yield from _sockets(it, it.state)
+    if it.standing is not None:
+        yield from _security(it.standing)
+        yield from _routes(it.standing)
+
+
+def _proxy(it: Evidence, state: State) -> Iterator[Block]:
+    rows: list[tuple[str, Line]] = []
+    if state.server_state:
+        live = state.server_state == "LIVE"
+        words = "it has its configuration and works" if live else "it waits for its first configuration or is stopping"
+        rows.append(("Envoy", (Span(state.server_state, "good" if live else "warn"), f": {words}")))
+    own = [c for c in state.certificates or () if c.name == "default"]
+    rows += [("certificate", _certificate(c, it.description.subject.now)) for c in own]
+    if state.refused:
+        rows.append(("refused", Span(f"{len(state.refused)} pieces of configuration", "bad")))
+    elif state.refused is not None:
+        rows.append(("refused", "nothing of what istiod sent"))
+    if rows:
+        yield Heading("The proxy now")
+        yield Facts(tuple(rows))
+
+
+def _certificate(certificate: Certificate, now: datetime | None) -> Line:
+    name = certificate.identity or "no name in it"
+    if certificate.not_after is None or now is None:
+        return name
+    hours = (certificate.not_after - now).total_seconds() / 3600
+    if hours <= 0:
+        return (name, Span(f", expired {-hours:.1f} hours before this was recorded", "bad"))
+    return f"{name}, valid for {hours:.1f} more hours"
+
+
+def _sockets(it: Evidence, state: State) -> Iterator[Block]:
+    if state.listeners is None or it.pod.host_network:
+        return
+    declared = {p.number: c.name for c in it.pod.containers for p in c.ports}
+    yield Heading("Who listens")
+    listening = {o.port for o in state.listeners}
+    unheard = sorted(set(declared) - listening)
+    rows: list[tuple[Line, ...]] = [_socket_row(it, group, declared) for group in _by_port(state.listeners)]
+    rows += [(str(p), "-", Span("nobody", "warn"), f"declared by {declared[p]}") for p in unheard]
+    yield Table((Column("port", right=True), Column("program"), Column("on"), Column("what for")), tuple(rows))
+
+
+def _socket_row(it: Evidence, group: Sequence[Listener], declared: dict[int, str]) -> tuple[Line, ...]:
+    first = group[0]
+    addresses = ", ".join(dict.fromkeys(_address(o) for o in group))
+    where: Line = addresses
+    if all(o.local_only for o in group):
+        where = (addresses, Span(" (this pod only)", "dim"))
+    ours = first.program in ("envoy", "pilot-agent") or (
+        first.user == 1337 and it.description.injection.proxy is not None
+    )
+    meaning = PORTS[str(first.port)].meaning if ours and str(first.port) in PORTS else ""
+    said = meaning or (f"declared by {declared[first.port]}" if first.port in declared else "not declared")
+    return (str(first.port), first.program or f"user {first.user}", where, said)
+
+
+def _address(listener: Listener) -> str:
+    return "all addresses" if listener.address in ("0.0.0.0", "::", "*") else listener.address
+
+
+def _by_port(listeners: Sequence[Listener]) -> list[list[Listener]]:
+    found: dict[int, list[Listener]] = {}
+    for listener in listeners:
+        found.setdefault(listener.port, []).append(listener)
+    return list(found.values())
+
+
+def _security(standing: Standing) -> Iterator[Block]:
+    if standing.security:
+        yield Heading("What callers must bring")
+        yield Text("Mutual TLS means that both proxies show certificates, so each knows who the other is.")
+        rows = tuple(
+            (str(s.port), Span(s.mode, "strong"), s.words, str(s.decided_by) if s.decided_by else "the mesh's default")
+            for s in standing.security
+        )
+        yield Table((Column("port", right=True), Column("mode"), Column("meaning"), Column("decided by", keep=3)), rows)
+    if standing.policies:
+        yield Heading("Policies that apply")
+        yield Facts(tuple((str(p.meta), p.words) for p in standing.policies))
+
+
+def _routes(standing: Standing) -> Iterator[Block]:
+    if standing.routes:
+        yield Heading("Routes to its services")
+        rows = tuple(map(_route_row, standing.routes))
+        columns = (Column("from", keep=6), Column("route"), Column("when"), Column("to"), Column("share", right=True))
+        yield Table((*columns, Column("to this pod")), rows)
+    if standing.subsets:
+        yield Heading("Subsets of its services")
+        subset_rows = tuple(
+            (
+                str(s.meta),
+                Span(s.subset.name, "name"),
+                ", ".join(f"{k}={v}" for k, v in s.subset.labels) or "all",
+                "yes" if s.here else "no",
+                str(s.pods),
+            )
+            for s in standing.subsets
+        )
+        titles = (Column("from", keep=3), Column("subset", keep=8), Column("labels"), Column("this pod"))
+        yield Table((*titles, Column("pods", right=True)), subset_rows)
+    for e in standing.exposures:
+        text = f"{', '.join(e.hosts)} through {e.gateway}, port {e.server.port} ({e.server.protocol}), by {e.by}"
+        yield Note(("Reachable from outside: ", text), "info")
+
+
+def _route_row(route: RouteHere) -> tuple[Line, ...]:
+    words: dict[bool | None, Line] = {
+        True: Span("yes", "good"),
+        False: "no, to other pods",
+        None: Span("unknown subset", "warn"),
+    }
+    to = f"{route.host} subset {route.subset}" if route.subset else route.host
+    return (str(route.meta), route.name, route.when, to, f"{route.weight or 100}%", words[route.leads_here])
