@@ -1,6 +1,8 @@
 """``meshctl iptables``: a pod's packet rules as they are, as they should be, and what differs."""
 
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 app = group("Show, explain, predict, compare and walk a pod's packet rules.")
 iptables_walk.register(app)
+if find_spec("meshctl.cli.iptables_watch") is not None:
+    import_module("meshctl.cli.iptables_watch").register(app)
 
 PodArg = Annotated[
     str | None, typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="[POD]", autocompletion=complete.pods)

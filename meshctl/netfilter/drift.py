@@ -453,7 +453,9 @@ def _changed(
 
 
 def _alike(expected: Rule, found: Rule, table: str, chain: str) -> bool:
-    if not istio_chain(chain) and role_of(found, table, chain) is None and found.target != expected.target:
-        return False
     mine, theirs = key(expected), key(found)
-    return mine[0] == theirs[0] or (mine[1] == theirs[1] and (istio_chain(chain) or bool(mine[0] & theirs[0])))
+    if mine[1] == theirs[1]:
+        wanted, there = role_of(expected, table, chain), role_of(found, table, chain)
+        same_role = wanted is not None and there is not None and wanted[0] == there[0]
+        return istio_chain(chain) or same_role or bool(mine[0] & theirs[0])
+    return mine[0] == theirs[0] and (istio_chain(chain) or bool(mine[0]))

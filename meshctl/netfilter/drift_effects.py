@@ -157,7 +157,22 @@ def of_change(
         return gained
     if gained.harmless:
         return lost
+    if expected.targets == found.targets:
+        return _of_new_conditions(expected, found, lost, base=place[1].hook is not None)
     return Effect(f"{lost.text}; instead: {gained.text}")
+
+
+def _of_new_conditions(expected: Rule, found: Rule, lost: Effect, *, base: bool) -> Effect:
+    """The rule does the same, but to other packets."""
+    asked, there = tuple(essential(expected.matches)), tuple(essential(found.matches))
+    should, does = wording.traffic(asked), wording.traffic(there)
+    done = wording.consequence(found, base=base)
+    comma = "," if "," in does else ""
+    if all(implied(clause, asked) for clause in there):
+        return Effect(f"{does}{comma} {done}, where only this should: {should}")
+    if all(implied(clause, there) for clause in asked):
+        return Effect(f"only {does}{comma} still {done}; for the rest: {lost.text}")
+    return Effect(f"{lost.text}; instead {does}{comma} {done}")
 
 
 def of_exchange(rule: Rule, passed: list[tuple[Rule, bool]], table: Table, told: Explanation) -> Effect:

@@ -190,7 +190,9 @@ def _default_setting(role: str, value: str) -> Setting | None:
         return Setting("", value, "always written for ambient pods") if role.startswith("ambient") else None
     if role in ("self-call", "local-return", "loop-guard", "tproxy-self-mark") and value.startswith("gid"):
         field = "proxy_gids"
-    return Setting(_FLAG_OF[field], value, "as the rule itself tells")
+    if field in ("proxy_uids", "proxy_gids"):
+        value = value.rpartition(" ")[2]
+    return Setting(_FLAG_OF[field], value, "as the rule itself tells" if value else "")
 
 
 def _setting(role: str, value: str, capture: Capture | None) -> Setting | None:

@@ -234,11 +234,11 @@ def _why(entry: Explained) -> Iterator[str | Span]:
 
 def _setting_words(flag: str, value: str, source: str) -> str:
     """``-d 15090,15021, argument -d``; a long value is cut."""
+    if not source or not flag:
+        return flag or source
     shown = value if len(value) <= 40 else f"{value[:37]}..."
-    head = " ".join(word for word in (flag, shown or ('""' if flag else "")) if word)
-    if source == f"argument {flag}":
-        source = "argument"
-    return f"{head}: {source}" if head and flag else source
+    where = "argument" if source == f"argument {flag}" else source
+    return f"{flag} {shown}: {where}" if shown else f'{flag} "": {where}'
 
 
 def _wide(entries: Sequence[Explained]) -> Table:

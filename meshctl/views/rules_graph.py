@@ -7,6 +7,7 @@ from meshctl.blocks import Edge, Graph, Vertex
 from meshctl.netfilter import wording
 from meshctl.netfilter.dump import Dump, chains_in_order, explained, tables_in_order
 from meshctl.netfilter.explain import Explained
+from meshctl.netfilter.facts import Facts, facts
 from meshctl.netfilter.model import Accept, Drop, Goto, Jump, Redirect, Reject, Return, Ruleset, Tproxy
 
 _MOST = 4
@@ -69,8 +70,12 @@ def _end(entry: Explained) -> tuple[str, Mood]:
 
 
 def _label(group: Sequence[Explained]) -> str:
+    asked = [facts(entry.rule) for entry in group]
+    ports = [one.port for one in asked if one == Facts(protocol="tcp", to_ports=one.to_ports) and one.port]
     what = [wording.traffic(entry.rule.matches) for entry in group]
+    if len(ports) == len(group) and not any(one.to_ports and one.to_ports.negated for one in asked):
+        what = [f"TCP to port {', '.join(ports)}"]
     shown = what[:_MOST] + ([f"{len(what) - _MOST} more"] if len(what) > _MOST else [])
     counted = [entry.rule.packets for entry in group if entry.rule.packets is not None]
-    label = "; ".join(shown)
+    label = " / ".join(shown)
     return f"{label} ({sum(counted)} packets)" if counted else label
