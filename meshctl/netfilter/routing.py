@@ -296,7 +296,10 @@ def _rule_prefix(item: dict[str, Any], key: str) -> Prefix | None:
 
 
 def given_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
-    """Addresses as a user gives them: ``172.17.0.7``, ``172.17.0.7/24``, ``eth1=10.0.0.1``; eth0 if none is named."""
+    """Addresses as a user gives them: ``172.17.0.7``, ``172.17.0.7/24``, ``eth1=10.0.0.1``.
+
+    Where no interface is named, loopback addresses are lo's and all others eth0's.
+    """
     found: list[Address] = []
     for text in texts:
         interface, equals, rest = text.rpartition("=")
@@ -306,8 +309,14 @@ def given_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
         except ValueError:
             raise BadInput(f"{text!r} is not an address", hint="as in --address 172.17.0.7 or eth1=10.0.0.1") from None
         length = network.mask.bit_count() if "/" in rest else 32 if version == 4 else 128
-        found.append(Address(interface if equals else "eth0", version, number, length))
+        if not equals:
+            interface = "lo" if _is_loopback(version, number) else "eth0"
+        found.append(Address(interface, version, number, length))
     return tuple(found)
+
+
+def _is_loopback(version: int, number: int) -> bool:
+    return number >> 24 == 127 if version == 4 else number == 1
 
 
 _LOOPBACK = (Address("lo", 4, 0x7F000001, 8), Address("lo", 6, 1, 128))
