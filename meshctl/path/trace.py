@@ -192,7 +192,7 @@ def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], n
     end = End("nobody", delivered=False, through_client=False, through_server=False, mtls=None, broken="dns", why=why)
     outcome = Outcome(end, None, (), branches([Course(1.0, end)]))
     fix = f"did you mean {' or '.join(name.suggestions)}?" if name.suggestions else ""
-    finding = Finding("trace.unknown-name", "error", why, fix)
+    finding = Finding("MT101", "error", why, fix)
     kube = KubeProxy(False, "no connection is made: the name does not resolve")
     return Trace(sender, aim, request, tuple(hops), outcome, kube, (finding,))
 
@@ -387,9 +387,9 @@ def _retries(decision: Decision | None) -> Retries | None:
 
 
 _IDS = (
-    ("UH", "trace.no-endpoints", "meshctl proxy endpoints shows what the proxy knows"),
-    ("NC", "trace.no-cluster", "name a host and subset that exist in the VirtualService"),
-    ("NR", "trace.no-route", ""),
+    ("UH", "MT102", "meshctl proxy endpoints shows what the proxy knows"),
+    ("NC", "MT103", "name a host and subset that exist in the VirtualService"),
+    ("NR", "MT104", ""),
 )
 
 
@@ -409,17 +409,17 @@ def _findings(courses: list[Course], aim: Aim) -> Iterator[Finding]:
 
 def _by_end(end: End) -> tuple[str, str]:
     if end.status in (401, 403):
-        return "trace.denied", "change the policy, or call with what it asks for"
+        return "MT105", "change the policy, or call with what it asks for"
     if "FI" in end.flags:
-        return "trace.injected-fault", "remove fault.abort from the VirtualService"
+        return "MT106", "remove fault.abort from the VirtualService"
     if "mutual TLS" in end.why:
         return (
-            "trace.tls-mismatch",
+            "MT107",
             "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
         )
     if "listens" in end.why or "open on" in end.why:
-        return "trace.not-listening", "let targetPort name the port that the application listens on, on all addresses"
-    return "trace.fails", ""
+        return "MT108", "let targetPort name the port that the application listens on, on all addresses"
+    return "MT199", ""
 
 
 def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:

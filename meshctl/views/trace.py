@@ -143,7 +143,7 @@ def _finding(finding: Finding, subject: str) -> dict[str, object]:
         "severity": finding.severity,
         "subject": subject,
         "text": finding.text,
-        "evidence": [],
+        "evidence": "",
         "fix": finding.fix,
         "docs": "",
     }

@@ -1,0 +1,53 @@
+"""Real requests: what is predicted is what was recorded, or is undecided for a reason that no recording removes."""
+
+import pytest
+
+from tests.path.recordings import Case, client_line, contradictions, none_if_dash, of_case, truths
+
+UNDECIDED = {
+    ("bookinfo", 6): "outside of the cluster",
+    ("classic", 4): "was not recorded",
+    ("policies", 6): "resolver forwards the name",
+    ("policies", 7): "outside of the cluster",
+    ("cnimode", 2): "outside of the cluster",
+    ("nftmode", 2): "outside of the cluster",
+}
+"""The only requests whose end a recording cannot tell, with the reason."""
+
+CASES = truths()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_no_prediction_contradicts_what_was_recorded(case: Case) -> None:
+    found = of_case(case)
+    problems = [contradictions(case.raw, branch) for branch in found.outcome.branches]
+    assert [] in problems, problems
+    first = client_line(case.raw)
+    if first is not None:
+        assert (found.outcome.route or "") == none_if_dash(first["route"])
+    if first is not None and first["upstream"] != "-":
+        hosts = [endpoint.address for share in found.outcome.clusters for endpoint in share.endpoints]
+        assert first["upstream"] in hosts
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_only_what_a_recording_cannot_tell_is_undecided(case: Case) -> None:
+    found = of_case(case)
+    reasons = [reason for branch in found.outcome.branches for reason in branch.end.undecided]
+    expected = UNDECIDED.get((case.name, case.number))
+    if expected is None:
+        assert not reasons
+    else:
+        assert any(expected in reason for reason in reasons), reasons
+
+
+def test_every_recorded_request_is_tried() -> None:
+    assert len(CASES) == 41
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_branches_sum_to_one_and_every_hop_says_what_was_decided(case: Case) -> None:
+    found = of_case(case)
+    assert sum(branch.probability for branch in found.outcome.branches) == pytest.approx(1.0)
+    assert all(hop.title and hop.decision for hop in found.hops)
+    assert found.outcome.branches[0].end == found.outcome.end
