@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from meshctl.errors import BadInput, NotFound
+from meshctl.errors import BadInput, NoAccess, NotFound
 from meshctl.gather.scope import Scope
 from meshctl.kube import pods as kube_pods
 from meshctl.kube.pods import Pod
@@ -145,7 +145,7 @@ def _listed(world: World, namespace: str | None) -> Sequence[Raw]:
 def _missing(world: World, ref: PodRef, scope: Scope) -> NotFound:
     name, tail = ref.readings()[-1]
     place = scope.namespace or tail or world.default_namespace()
-    everywhere = _listed(world, None)
+    everywhere = _listed_as_far_as_allowed(world, place)
     spaces = sorted({_namespace(raw) for raw in everywhere} | set(world.namespaces()))
     if scope.namespace and scope.namespace not in spaces:
         close = near_misses(scope.namespace, tuple(spaces)) or tuple(spaces)
@@ -153,6 +153,16 @@ def _missing(world: World, ref: PodRef, scope: Scope) -> NotFound:
     where = f"in namespace {place}" if place else f"in {', '.join(_candidates(world)) or 'any namespace'}"
     what = "pod" if ref.kind in (None, "pod") else f"pod of {ref.kind}"
     return NotFound(f"there is no {what} '{ref.name}' {where}", hint=_suggestion(ref.name, everywhere, name, place))
+
+
+def _listed_as_far_as_allowed(world: World, place: str | None) -> Sequence[Raw]:
+    """Every pod, or those of one namespace for a user who may not look further: a missing pod stays a missing pod."""
+    try:
+        return _listed(world, None)
+    except NoAccess:
+        if not place:
+            raise
+        return _listed(world, place)
 
 
 def _suggestion(literal: str, everywhere: Sequence[Raw], name: str, place: str | None) -> str:

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -69,7 +70,11 @@ def _exit(stdout: bytes, stderr: bytes, status: bytes, what: str) -> Exit:
     codes = [cause.get("message", "") for cause in causes if cause.get("reason") == "ExitCode"]
     if codes and codes[0].lstrip("-").isdigit():
         return Exit(stdout, stderr, int(codes[0]))
-    return Exit(stdout, stderr, -1, str(document.get("message") or "it could not be started"))
+    message = str(document.get("message") or "it could not be started")
+    missing = re.search(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)', message)
+    return Exit(
+        stdout, stderr, -1, f"the image has no {missing[1]} (executable file not found)" if missing else message
+    )
 
 
 def get(endpoint: Endpoint, path: str, port: int, request: str, what: str, timeout_s: float) -> bytes:
@@ -90,12 +95,19 @@ def get(endpoint: Endpoint, path: str, port: int, request: str, what: str, timeo
                 greeted.add(channel)
                 data = data[2:]
             if channel == 1 and data:
-                raise Unavailable(f"cannot {what}, port {port}: {data.decode(errors='replace').strip()}")
+                raise Unavailable(f"cannot {what}: {_plainly(data.decode(errors='replace'), port)}")
             if channel == 0:
                 received += data
     finally:
         stream.close()
     return _body(bytes(received), f"port {port} of {what.removeprefix('port-forward to ')}")
+
+
+def _plainly(said: str, port: int) -> str:
+    """The runtime's words are a paragraph of ids; what matters is at their end."""
+    if "connection refused" in said:
+        return f"nothing listens on port {port}"
+    return " ".join(said.split())[-200:]
 
 
 def _complete(received: bytearray) -> bool:
@@ -133,7 +145,7 @@ def _body(answer: bytes, whom: str) -> bytes:
     except http.client.HTTPException as error:
         raise Unavailable(f"{whom} does not answer in HTTP, or the answer was cut: {error!r}") from error
     if response.status != 200:
-        raise Unavailable(f"{whom} answered {response.status}: {content[:120].decode(errors='replace').strip()}")
+        raise Unavailable(f"{whom} answered {response.status}")
     return content
 
 

@@ -179,7 +179,7 @@ class Cluster:
                 self._discover(kind)
                 continue
             except NoAccess as error:
-                if kind in _NEEDED:
+                if kind in _NEEDED and not selector:
                     raise
                 return Objects(f"{self.name}{path}", (), False, str(error))
             return Objects(f"{self.name}{path}", items)

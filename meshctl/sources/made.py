@@ -25,7 +25,7 @@ SELECTOR = f"{MANAGED_BY}=meshctl"
 
 _things: dict[str, Callable[[], None]] = {}
 _lock = threading.Lock()
-_armed = False
+_registered = False
 
 
 def owner() -> str:
@@ -73,8 +73,13 @@ def consent(text: str, assume_yes: bool, question: str = "Create it?") -> None:
 
 def keep(what: str, remove: Callable[[], None]) -> None:
     """Remember how to take away something that is about to be created."""
+    global _registered
     with _lock:
         _things[what] = remove
+        if not _registered:
+            # Not before: `kubernetes` deletes the certificates that it unpacked at exit too, and exit runs backwards.
+            _registered = True
+            atexit.register(take_away)
     arm()
 
 
@@ -106,11 +111,7 @@ def take_away() -> None:
 
 
 def arm() -> None:
-    """Have `take_away` run at the end of the process, also at SIGTERM and SIGHUP (main thread only)."""
-    global _armed
-    if not _armed:
-        _armed = True
-        atexit.register(take_away)
+    """Let SIGTERM and SIGHUP end the process as an exit does (main thread only)."""
     if _in_main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) == signal.SIG_DFL:
