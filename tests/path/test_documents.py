@@ -1,0 +1,112 @@
+"""What ``meshctl trace`` and ``why`` print: the contracts validate, the exit codes are those promised."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from meshctl.cli.app import app
+from meshctl.views import trace as view
+from tests.path.recordings import FOLDER, Case, of_case, truths
+
+SCHEMAS = Path(__file__).parent.parent.parent / "meshctl" / "schemas"
+CASES = truths()
+
+
+def schema(name: str) -> Any:
+    return json.loads((SCHEMAS / f"{name}.json").read_text())
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), prog_name="meshctl")
+
+
+def recorded(name: str) -> tuple[str, str]:
+    return "--snapshot", str(FOLDER / f"{name}.tar.gz")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_every_trace_keeps_the_contract(case: Case) -> None:
+    document = json.loads(json.dumps(view.document(of_case(case))))
+    jsonschema.validate(document, schema("trace"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_every_trace_can_be_drawn(case: Case) -> None:
+    from meshctl.render import terminal
+
+    for width in (60, 100, 200):
+        text = terminal.draw(view.page(of_case(case)), width=width)
+        assert "Outcome" in text
+        assert "kube-proxy" in text
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words", "code"),
+    [
+        ("classic", ["reviews:9080"], 0),
+        ("classic", ["reviews:9080", "--strict"], 0),
+        ("classic", ["review:9080"], 10),
+        ("classic", ["reviews.default:9080"], 0),
+        ("classic", ["reviews.default:9080", "--strict"], 10),
+        ("classic", ["reviews:9080", "--from", "nobody"], 3),
+        ("classic", ["reviews:9080", "-n", "nowhere"], 3),
+        ("classic", ["reviews:port"], 2),
+        ("classic", ["reviews:9080", "--expect", "status=200,mtls,cluster=outbound|9080|v1|*"], 0),
+        ("classic", ["reviews:9080", "--expect", "status=503"], 10),
+        ("classic", ["reviews:9080", "--expect", "colour=blue"], 2),
+        ("policies", ["backend:9080", "-n", "policies", "--from", "deploy/intruder-v1"], 10),
+        ("policies", ["backend:9080", "-n", "policies", "--from", "deploy/intruder-v1", "--expect", "status=403"], 0),
+        ("policies", ["backend.policies:9080", "-n", "outside", "--from", "plainclient"], 10),
+        ("broken", ["wrongport:8080"], 10),
+        ("bookinfo", ["productpage:9080", "--from", "ingress", "--path", "/productpage"], 0),
+        ("bookinfo", ["productpage:9080", "--from", "ingress", "--path", "/nowhere"], 10),
+        ("broken", ["--all", "broken"], 10),
+        ("classic", ["-A"], 0),
+        ("classic", [], 2),
+    ],
+)
+def test_exit_codes(snapshot: str, words: list[str], code: int) -> None:
+    result = run("trace", *recorded(snapshot), *words, "-o", "json")
+    assert result.exit_code == code, result.output
+    if code in (0, 10):
+        name = "trace-matrix" if words[0] in ("--all", "-A") else "trace"
+        jsonschema.validate(json.loads(result.stdout), schema(name))
+
+
+def test_a_near_miss_is_suggested() -> None:
+    result = run("trace", *recorded("classic"), "review:9080", "-o", "json")
+    assert "reviews" in json.loads(result.stdout)["findings"][0]["fix"]
+
+
+def test_the_caller_is_the_one_that_calls_most_and_the_evidence_is_named() -> None:
+    document = json.loads(run("trace", *recorded("classic"), "reviews:9080", "-o", "json").stdout)
+    assert document["from"]["pod"].startswith("productpage-v1-")
+    assert "access log" in document["from"]["chosen_because"]
+
+
+def test_an_intruder_is_denied_by_a_policy_that_is_named() -> None:
+    words = ("backend:9080", "-n", "policies", "--from", "deploy/intruder-v1", "--path", "/api/list", "-o", "json")
+    outcome = json.loads(run("trace", *recorded("policies"), *words).stdout)["outcome"]
+    assert outcome["status"] == 403
+    assert outcome["answered_by"] == "server-proxy"
+    assert "backend-allow-client" in outcome["reason"]
+
+
+@pytest.mark.parametrize("words", [["503", "UF,URX"], ["UH"], ["404", "NR"], ["0", "-"]])
+def test_why_keeps_the_contract(words: list[str]) -> None:
+    result = run("why", *words, "-o", "json")
+    assert result.exit_code == 0
+    jsonschema.validate(json.loads(result.stdout), schema("why"))
+
+
+def test_why_says_which_cause_it_is_here() -> None:
+    document = json.loads(run("why", *recorded("broken"), "UH", "-o", "json").stdout)
+    assert any("subset v9" in here["says"] for here in document["here"])
+
+
+def test_why_refuses_what_it_does_not_know() -> None:
+    assert run("why", "purple").exit_code == 2
