@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from meshctl.errors import BadInput
-from meshctl.injection import added, answers, changes, decision, endings, explain, outdated, timeline
+from meshctl.injection import added, answers, changes, decision, endings, explain, origins, outdated, timeline
 from meshctl.injection.added import Added
 from meshctl.injection.answers import Answer, Step
 from meshctl.injection.changes import Change
@@ -90,7 +90,7 @@ def describe(subject: Subject) -> Description:
     template = subject.workload.template
     own = overlay(pod)
     theirs = template.annotations if template else (pod.annotations if not injection.cni else None)
-    sources = Sources(pod, injection, subject.settings, own, theirs)
+    sources = Sources(pod, injection, subject.settings, own, theirs, origins.of_metadata(subject.settings, own))
     line = timeline.of(pod, injection, subject.clues)
     asked = template if template is not None else pod
     verdict = decision.decide(

@@ -1,6 +1,6 @@
 """What an argument of istio-init changes for this pod, in one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from meshctl.injection.catalog_pod import PORTS
@@ -32,11 +32,25 @@ def app_ports(pod: Pod, injection: Injection) -> tuple[AppPort, ...]:
     return tuple(sorted(found.values(), key=lambda p: p.number))
 
 
-def of(argument: Argument, arguments: Iterable[Argument], pod: Pod, injection: Injection) -> str:
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an argument's effect depends on: the other arguments by long name, and the application's ports."""
+
+    given: Mapping[str, str]
+    ports: tuple[AppPort, ...]
+    injection: Injection
+
+
+def context(arguments: Iterable[Argument], pod: Pod, injection: Injection) -> Context:
+    """The context of all arguments of a container."""
+    given = {a.name: (a.value or "").strip() for a in arguments if a.name}
+    return Context(given, app_ports(pod, injection), injection)
+
+
+def of(argument: Argument, around: Context) -> str:
     """One sentence on what the argument does here; empty where its meaning says it all."""
     value = (argument.value or "").strip()
-    given = {a.name: (a.value or "").strip() for a in arguments if a.name}
-    ports = app_ports(pod, injection)
+    given, ports, injection = around.given, around.ports, around.injection
     if argument.swallowed:
         return (
             f"its value is missing, so the next word '{argument.value}' was taken as the value and is no flag any more"

@@ -193,13 +193,12 @@ def _arguments(container: Container, sources: Sources) -> tuple[ArgumentStory, .
     arguments = parsed(container)
     catalog = IPTABLES if _is_iptables(container) else AGENT
     ours = container.args[:1] in (("proxy",), ("istio-iptables",)) or not container.args
+    around = effects.context(arguments, sources.pod, sources.injection) if catalog is IPTABLES else None
     found = []
     for argument in arguments:
         known = catalog.get(argument.name) if argument.name else AGENT_COMMANDS.get(argument.flag)
         known = known if ours else None
-        effect = (
-            effects.of(argument, arguments, sources.pod, sources.injection) if known and catalog is IPTABLES else ""
-        )
+        effect = effects.of(argument, around) if known and around else ""
         found.append(_argument(argument, known, effect, sources))
     return tuple(found)
 
@@ -232,7 +231,7 @@ def _env(variable: EnvVar, sources: Sources, ours: bool) -> EnvStory:
     value, taken_from = variable.value, variable.source
     if value is None:
         value = _resolved(variable, sources.pod)
-    source = origins.of_metadata(variable.name, sources) if ours else ""
+    source = sources.metadata.get(variable.name, "") if ours else ""
     decoded = decode(variable.name, value) if value and (known or ours) else ()
     if known is not None:
         return EnvStory(variable.name, value, known.meaning, taken_from, decoded, source)

@@ -5,7 +5,7 @@ helm value; what has none of these stands in the template.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshctl.injection.catalog_metadata import SETTINGS
 from meshctl.injection.flags import Argument
@@ -23,6 +23,7 @@ class Sources:
     settings: MeshSettings
     overlay: Overlay
     theirs: Mapping[str, str] | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 _HELM = {
@@ -117,11 +118,13 @@ def _same(known: object, value: str | None) -> bool:
     return str(known) == (value or "")
 
 
-def of_metadata(name: str, sources: Sources) -> str:
-    """Where an environment variable that came from ``proxyMetadata`` was written; empty where it did not."""
-    if look(sources.overlay.tree, "proxyMetadata") and name in sources.overlay.tree["proxyMetadata"]:
-        return f"annotation {OVERLAY_KEY} (proxyMetadata)"
-    metadata = look(sources.settings.mesh, "defaultConfig.proxyMetadata")
-    if isinstance(metadata, Mapping) and name in metadata:
-        return "mesh config defaultConfig.proxyMetadata"
-    return ""
+def of_metadata(settings: MeshSettings, own: Overlay) -> Mapping[str, str]:
+    """Where each environment variable of ``proxyMetadata`` was written."""
+    found = {}
+    for tree, source in (
+        (look(settings.mesh, "defaultConfig.proxyMetadata"), "mesh config defaultConfig.proxyMetadata"),
+        (look(own.tree, "proxyMetadata"), f"annotation {OVERLAY_KEY} (proxyMetadata)"),
+    ):
+        if isinstance(tree, Mapping):
+            found.update(dict.fromkeys(map(str, tree), source))
+    return found

@@ -45,7 +45,7 @@ def look(tree: Tree | None, path: str) -> Any:
     """The value at a dotted path of nested mappings; None where a step is missing."""
     found: Any = tree
     for step in path.split("."):
-        if not isinstance(found, Mapping):
+        if not (type(found) is dict or isinstance(found, Mapping)):
             return None
         found = found.get(step)
     return found

@@ -31,7 +31,7 @@ class Fields:
         self.path = path
         self.flaws = flaws
         self.raw: Mapping[str, Any] = {}
-        if isinstance(raw, Mapping):
+        if type(raw) is dict or isinstance(raw, Mapping):  # the first test is the fast one
             self.raw = raw
         elif raw is not None:
             self.wrong(path, "a mapping", raw)
@@ -92,7 +92,7 @@ class Fields:
         """The mappings in the list under a key; an entry that is no mapping becomes a Flaw."""
         for index, value in enumerate(self.values(key)):
             path = f"{self.at(key)}[{index}]"
-            if isinstance(value, Mapping):
+            if type(value) is dict or isinstance(value, Mapping):
                 yield Fields(value, path, self.flaws)
             else:
                 self.wrong(path, "a mapping", value)
@@ -123,7 +123,7 @@ class Fields:
         raw = self.raw.get(key)
         if raw is None:
             return {}
-        if not isinstance(raw, Mapping):
+        if not (type(raw) is dict or isinstance(raw, Mapping)):
             self.wrong(self.at(key), "a mapping", raw)
             return {}
         found = {}
