@@ -9,7 +9,31 @@ sorted among themselves (nf_nat_core.c, nf_nat_register_fn). Of equal priorities
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshctl.netfilter.model import Chain, Ruleset, Table
+from meshctl.netfilter.model import (
+    Chain,
+    Connmark,
+    CtField,
+    CtState,
+    CtZone,
+    Dnat,
+    External,
+    Lookup,
+    Masquerade,
+    Match,
+    Netmap,
+    Notrack,
+    Opaque,
+    Passive,
+    Redirect,
+    RestoreMark,
+    Ruleset,
+    SaveMark,
+    SetConnmark,
+    Snat,
+    Table,
+    Target,
+    VerdictMap,
+)
 
 CONNTRACK = -200
 _NAT_PLACES = {"PREROUTING": -100, "OUTPUT": -100, "INPUT": 100, "POSTROUTING": 100}
@@ -45,10 +69,14 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The stations of each hook for one IP version; `nat`: whether any nat chain is there at all."""
+    """The stations of each hook for one IP version.
+
+    `tracked`: whether some rule needs connection tracking, which turns it on for the namespace; without it no packet
+    has a connection, and nat chains are never asked (nf_ct_netns_get).
+    """
 
     stations: dict[str, tuple[Station, ...]]
-    nat: bool
+    tracked: bool
 
 
 def plan(rulesets: Sequence[Ruleset], version: int) -> Plan:
@@ -68,7 +96,33 @@ def plan(rulesets: Sequence[Ruleset], version: int) -> Plan:
         hook: _stations(hook, based.get(hook, []), nat)
         for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
     }
-    return Plan(stations, nat)
+    return Plan(stations, any(_tracks(ruleset) for ruleset in rulesets if ruleset.family in families))
+
+
+_TRACKING = (
+    *(Connmark, CtField, CtState, SetConnmark, SaveMark, RestoreMark, CtZone, Notrack),
+    *(Redirect, Dnat, Snat, Masquerade, Netmap, Opaque),
+)
+_TRACKING_MODULES = frozenset(("connbytes", "connlimit", "connlabel", "helper", "cluster"))
+
+
+def _tracks(ruleset: Ruleset) -> bool:
+    """Whether a rule, wherever it stands, asks for connection tracking; what is not understood may."""
+    return any(_asks(part) for _, _, _, rule in ruleset.rules for part in (*rule.matches, *rule.targets))
+
+
+def _asks(part: Match | Target) -> bool:
+    match part:
+        case External(module):
+            return module in _TRACKING_MODULES
+        case Lookup(fields) | VerdictMap(fields):
+            return any(field.startswith("ct ") for field in fields)
+        case Notrack(spelling):
+            return spelling != "notrack"
+        case Passive(name):
+            return name.startswith(("CT", "ct "))
+        case _:
+            return isinstance(part, _TRACKING)
 
 
 def _stations(hook: str, chains: list[BaseChain], nat: bool) -> tuple[Station, ...]:

@@ -229,8 +229,9 @@ def _target(tokens: list[str], at: int, core: str) -> tuple[Target, int]:
 class _OpenTable:
     """A table while its lines are read."""
 
-    def __init__(self, name: str, origin: Origin) -> None:
+    def __init__(self, name: str, origin: Origin, backend: Backend) -> None:
         self.name = name
+        self.backend = backend
         self.origin = origin
         self.heads: dict[str, Chain] = {}
         self.rules: dict[str, list[Rule]] = {}
@@ -244,7 +245,7 @@ class _OpenTable:
             type=("nat" if self.name == "nat" else "route" if (self.name, name) == ("mangle", "OUTPUT") else "filter")
             if based
             else None,
-            priority=hook_priority(self.name, name) if based else None,
+            priority=hook_priority(self.name, name, self.backend) if based else None,
             policy=policy if based and policy != "-" else None,
             packets=packets if based else None,
             bytes=count if based else None,
@@ -313,6 +314,7 @@ def parse(
         noise = min(at for at in (text.find("\0"), text.find("\ufffd")) if at >= 0)
         raise BadInput(f"{source}:{text.count(chr(10), 0, noise) + 1}: binary noise, not the output of iptables-save")
     said_family, said_backend = header(text)
+    settled: Backend = backend or said_backend or "nft"
     tables: list[Table] = []
     remarks: list[str] = []
     open_table: _OpenTable | None = None
@@ -333,7 +335,7 @@ def parse(
             if open_table is not None:
                 _unfinished(open_table, source, number, remarks, strict)
                 tables.append(open_table.close())
-            open_table = _OpenTable(line[1:].strip(), Origin(source, number))
+            open_table = _OpenTable(line[1:].strip(), Origin(source, number), settled)
         elif line == "COMMIT" and open_table is not None:
             tables.append(open_table.close())
             open_table = None
@@ -345,9 +347,7 @@ def parse(
     if open_table is not None:
         _unfinished(open_table, source, number, remarks, strict)
         tables.append(open_table.close())
-    return Ruleset(
-        family or said_family or "ipv4", backend or said_backend or "nft", tuple(tables), source, remarks=tuple(remarks)
-    )
+    return Ruleset(family or said_family or "ipv4", settled, tuple(tables), source, remarks=tuple(remarks))
 
 
 def _unfinished(table: _OpenTable, source: str, number: int, remarks: list[str], strict: bool) -> None:

@@ -741,7 +741,10 @@ class Ruleset:
 HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 TABLE_PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
-"""Hook priorities of iptables' tables (linux/netfilter_ipv4.h); nat's in INPUT and POSTROUTING is 100."""
+"""Hook priorities of iptables' tables (linux/netfilter_ipv4.h); nat's in INPUT and POSTROUTING is 100.
+
+iptables-nft registers security at 150 (iptables/nft.c), so that it comes after nat INPUT instead of before.
+"""
 
 BUILT_IN = {
     "raw": ("PREROUTING", "OUTPUT"),
@@ -753,8 +756,10 @@ BUILT_IN = {
 """The base chains of iptables' tables."""
 
 
-def hook_priority(table: str, hook: str) -> int | None:
+def hook_priority(table: str, hook: str, backend: Backend = "nft") -> int | None:
     """The priority of an iptables base chain, None for a table that iptables does not know."""
     if table == "nat" and hook in ("INPUT", "POSTROUTING"):
         return 100
+    if table == "security" and backend != "legacy":
+        return 150
     return TABLE_PRIORITIES.get(table)

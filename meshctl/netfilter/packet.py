@@ -61,7 +61,7 @@ def document(packet: Packet) -> dict[str, object]:
         "uid": packet.uid,
         "gid": packet.gid,
         "mark": packet.mark,
-        "flags": ",".join(packet.flags) if packet.flags is not None else None,
+        "flags": (",".join(packet.flags) or "none") if packet.flags is not None else None,
         "ctstate": packet.ctstate,
     }
 

@@ -370,6 +370,11 @@ class _Course:
         if way.kind == "none":
             own = flight.dst is not None and self._is_known_local(flight.dst)
             device = "lo" if own else flight.sent_on if flight.sent_on != "lo" else "eth0"
+        loopback = flight.version == 4 and flight.src is not None and flight.src >> 24 == 127
+        if loopback and device != "lo":
+            self.run.dropped_by = f"routing after {place}: a source in 127.0.0.0/8 does not leave the machine"
+            self.run.notes.append("net.ipv4.conf.*.route_localnet is taken to be 0")
+            return "drop"
         if device != flight.sent_on:
             self.run.notes.append(f"routed anew after {place}: leaves by {device} instead of {flight.sent_on}")
             flight.sent_on = device
@@ -382,7 +387,7 @@ class _Course:
 
     def _track(self) -> None:
         flight = self.flight
-        if flight.connection is not None or flight.untracked:
+        if flight.connection is not None or flight.untracked or not self.plan.tracked:
             return
         state = tracking_state(flight.packet)
         if state == "UNTRACKED":
@@ -429,7 +434,8 @@ class _Course:
         if flight.untracked:
             return "the packet is not tracked"
         if connection is None:
-            return "conntrack calls the packet INVALID"
+            off = "no rule needs connection tracking, so it is off, and nat with it"
+            return "conntrack calls the packet INVALID" if self.plan.tracked else off
         if connection.state == "ESTABLISHED":
             return "the connection's first packet settled its translation"
         if connection.state == "RELATED" and flight.proto in ("icmp", "ipv6-icmp"):

@@ -1,0 +1,130 @@
+"""The walk against a real kernel: rules hit (by their counters) and fate of hand-made packets.
+
+``--kernel-cases N`` (or MESHCTL_KERNEL_CASES) sets how many rulesets of each kind are made; five packets each.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, event, given, settings
+from hypothesis import strategies as st
+
+from meshctl.netfilter import iptables_save, iptables_text
+from meshctl.netfilter import packet as packets
+from meshctl.netfilter import walk as engine
+from meshctl.netfilter.model import Ruleset, address_text
+from meshctl.netfilter.routing import lookup
+from meshctl.netfilter.walk import Walk
+from tests.kernel import rulesets as made
+from tests.kernel.lab import Lab, Place, Snapshot
+
+TOOLS = ("ip", "nft", "iptables-nft-restore", "ip6tables-nft-restore", "conntrack")
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
+    pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason="needs iproute2, nft, iptables"),
+]
+CASES = int(os.environ.get("MESHCTL_KERNEL_CASES", "40"))
+searching = settings(
+    max_examples=CASES,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate, Phase.shrink) if CASES <= 100 else (Phase.generate,),
+)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    built = Lab()
+    try:
+        yield built
+    finally:
+        built.close()
+
+
+def complete(lab: Lab, packet: dict[str, Any]) -> dict[str, Any]:
+    """The packet with a source port of its own and the interface that routing chooses."""
+    whole = {**packet, "sport": lab.next_port() if "dport" in packet else None}
+    if packet["direction"] == "outbound":
+        read = packets.read(whole)
+        way = lookup(lab.network, read.version, read.dst, source=read.src, mark=read.mark)
+        whole["out"] = "lo" if way.kind == "local" else way.device
+    return whole
+
+
+def predicted(result: Walk) -> Counter[Place]:
+    return Counter(
+        (step.family, step.table, step.chain, step.rule)
+        for step in result.steps
+        if step.matched and step.rule is not None
+    )
+
+
+def difference(lab: Lab, walker: engine.Walker, packet: dict[str, Any], before: Snapshot) -> tuple[str, Snapshot]:
+    """In what the kernel and the walk differ on one packet; empty where they agree."""
+    whole = complete(lab, packet)
+    result = walker.walk(packets.read(whole))
+    event(f"verdict {result.verdict}")
+    seen, after = lab.send(whole, before)
+    if result.verdict == "undecided":
+        return f"undecided: {result.undecided_because}", after
+    if seen.hits != predicted(result):
+        return (
+            f"rules hit: kernel {dict(seen.hits - predicted(result))}, walk {dict(predicted(result) - seen.hits)}",
+            after,
+        )
+    arrival = result.arrival
+    assert arrival is not None
+    end = "gone" if result.verdict == "dropped" else arrival.hook
+    if end != seen.end:
+        return f"end: kernel {seen.end}, walk {end} ({result.verdict}, {result.dropped_by})", after
+    if seen.where is not None and arrival.dst is not None:
+        interface = arrival.in_interface if end == "INPUT" else arrival.out_interface
+        address = address_text(result.packet.version, arrival.dst)
+        if (interface, address, arrival.dport, arrival.mark) != seen.where:
+            return f"arrived: kernel {seen.where}, walk {(interface, address, arrival.dport, arrival.mark)}", after
+    return "", after
+
+
+def check(lab: Lab, sent: list[dict[str, Any]], text: str) -> None:
+    walker = engine.walker(lab.rulesets(), lab.network)
+    before = lab.snapshot()
+    for packet in sent:
+        problem, before = difference(lab, walker, packet, before)
+        if problem:
+            again, before = difference(lab, walker, packet, before)
+            assert not again, f"{again}\n{packet}\n{text}"
+
+
+PACKETS = st.lists(made.packets(), min_size=5, max_size=5)
+
+
+@given(four=made.iptables_ruleset(4), six=made.iptables_ruleset(6), sent=PACKETS)
+@searching
+def test_iptables_rules_do_as_the_walk_says(lab: Lab, four: Ruleset, six: Ruleset, sent: list[dict[str, Any]]) -> None:
+    lab.clear()
+    text4, text6 = iptables_text.emit(four, counters=True), iptables_text.emit(six, counters=True)
+    complaint = lab.restore(text4, text6)
+    assume(not complaint)
+    check(lab, sent, text4 + text6)
+
+
+@given(script=made.nft_tables(), sent=PACKETS)
+@searching
+def test_nft_rules_do_as_the_walk_says(lab: Lab, script: str, sent: list[dict[str, Any]]) -> None:
+    lab.clear()
+    complaint = lab.load(script)
+    assume(not complaint)
+    check(lab, sent, script)
+
+
+def test_what_is_emitted_is_what_iptables_restore_takes(lab: Lab) -> None:
+    lab.clear()
+    rule = '-A OUTPUT -p tcp -m comment --comment "it\'s" -j REDIRECT --to-ports 15001'
+    text = f"*nat\n:OUTPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n"
+    assert lab.restore(iptables_text.emit(iptables_save.parse(text))) == ""
