@@ -10,6 +10,8 @@ from meshctl.render import terminal
 
 GAP = 2
 LEAST = 8
+WORD = 40
+"""A longer word may be broken."""
 
 
 def table(block: Table, width: int) -> Iterator[RichText]:
@@ -19,7 +21,7 @@ def table(block: Table, width: int) -> Iterator[RichText]:
     kept = [i for i, column in enumerate(block.columns) if column.keep or any(row[i].plain for row in cells)]
     columns = tuple(block.columns[i] for i in kept)
     cells = [[row[i] for i in kept] for row in cells]
-    widths = fitted(_natural(columns, cells), columns, room)
+    widths = fitted(_natural(columns, cells), _words(columns, cells), columns, room)
     if widths is None:
         yield from _cards(columns, cells, width, block.indent)
         return
@@ -31,29 +33,33 @@ def table(block: Table, width: int) -> Iterator[RichText]:
         yield from _row(row, widths, columns, pad)
 
 
-def fitted(natural: list[int], columns: tuple[Column, ...], room: int) -> list[int] | None:
+def fitted(natural: list[int], words: list[int], columns: tuple[Column, ...], room: int) -> list[int] | None:
     """Shrink columns from the least worth keeping on until they fit; None where even that does not do.
 
-    A first round leaves each column a fair share of the room, so that one does not starve for the others.
+    `words` are the columns' longest words. The first round leaves each column a fair share of the room, so that one
+    does not starve for the others; the second keeps words whole; the last breaks them.
     """
     widths = list(natural)
     excess = sum(widths) + GAP * (len(widths) - 1) - room
-    for least in (room // max(len(widths), 3), LEAST):
+    whole = [min(max(word, LEAST), WORD) for word in words]
+    fair = [max(word, room // max(len(widths), 3)) for word in whole]
+    for floors in (fair, whole, [LEAST] * len(widths)):
         for keep in sorted({column.keep for column in columns}):
             group = [i for i, column in enumerate(columns) if column.keep == keep and column.wrap]
-            excess = _shrink(widths, group, excess, max(least, LEAST))
+            excess = _shrink(widths, group, excess, floors)
     starved = any(w < n and w < min(n, 14) for w, n in zip(widths, natural, strict=True))
     return None if excess > 0 or starved else widths
 
 
-def _shrink(widths: list[int], group: list[int], excess: int, least: int) -> int:
-    """Take from the widest of a group first, so that none falls below `least`; the excess that is left."""
+def _shrink(widths: list[int], group: list[int], excess: int, floors: list[int]) -> int:
+    """Take from the widest of a group first, so that none falls below its floor; the excess that is left."""
     while excess > 0:
-        widest = max(group, key=lambda i: widths[i], default=None)
-        if widest is None or widths[widest] <= least:
+        able = [i for i in group if widths[i] > floors[i]]
+        if not able:
             break
-        second = max((widths[i] for i in group if i != widest and widths[i] < widths[widest]), default=least)
-        step = max(min(widths[widest] - max(second, least), excess), 1)
+        widest = max(able, key=lambda i: widths[i])
+        second = max((widths[i] for i in able if widths[i] < widths[widest]), default=0)
+        step = max(min(widths[widest] - max(second, floors[widest]), excess), 1)
         widths[widest] -= step
         excess -= step
     return excess
@@ -63,6 +69,12 @@ def _natural(columns: tuple[Column, ...], cells: list[list[RichText]]) -> list[i
     return [
         max([cell_len(column.title), *(cell_len(line) for row in cells for line in row[i].plain.split("\n"))])
         for i, column in enumerate(columns)
+    ]
+
+
+def _words(columns: tuple[Column, ...], cells: list[list[RichText]]) -> list[int]:
+    return [
+        max((cell_len(word) for row in cells for word in row[i].plain.split()), default=0) for i in range(len(columns))
     ]
 
 
