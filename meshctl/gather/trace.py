@@ -74,6 +74,7 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
         nodes=names,
         now=world.now(),
         ztunnel=lambda node: _ztunnel(world, found, node),
+        answered=lambda pod, port: _answered(world, pod, port),
     )
 
 
@@ -356,3 +357,13 @@ def _ztunnel(world: World, pods: Sequence[Pod], node: str) -> ambient.Ztunnel | 
             if part.content is not None:
                 return ambient.read(part.content, part.source)
     return None
+
+
+def _answered(world: World, pod: Pod, port: int) -> str:
+    """A line of the pod's proxy that shows the application answering on a port; empty where there is none."""
+    content = world.part(pod.namespace, pod.name, "logs/istio-proxy.txt").content or b""
+    marks = (f"inbound|{port}||".encode(), b" via_upstream ")
+    for line in reversed(content.splitlines()):
+        if all(mark in line for mark in marks):
+            return line.decode("utf-8", "replace")
+    return ""

@@ -359,7 +359,7 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
     _, number, subset, host = cluster.split("|", 3)
     rule = _destination_rule(scene, station, host)
     if subset and (rule is None or rule.subset(subset) is None):
-        return Picked(why=f"no DestinationRule defines subset {subset} of {host}")
+        return Picked(why=f"no DestinationRule defines subset {subset} of {host}", flag="NC")
     labels = found.labels if rule and subset and (found := rule.subset(subset)) else ()
     parts = host.split(".")
     service = scene.services.named(parts[0], parts[1] if len(parts) > 1 else station.pod.namespace)

@@ -97,6 +97,7 @@ class Scene:
     nodes: tuple[str, ...] = ()
     now: datetime | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
+    answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)

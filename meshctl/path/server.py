@@ -52,7 +52,7 @@ def _through_proxy(
     courses: list[Course] = []
     for decision in decisions:
         decision = _named(scene, station, port, conn, decision)
-        courses += _decided(station, address, port, conn, decision)
+        courses += _decided(scene, station, address, port, conn, decision)
     return courses
 
 
@@ -98,7 +98,9 @@ def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Co
     return of_match(match(station.proxy, query), request)
 
 
-def _decided(station: Station, address: str, port: int, conn: Connection, decision: Decision) -> list[Course]:
+def _decided(
+    scene: Scene, station: Station, address: str, port: int, conn: Connection, decision: Decision
+) -> list[Course]:
     hops = (_inbound_hop(station, decision),)
     ends: list[Course] = []
     if decision.undecided:
@@ -122,7 +124,7 @@ def _decided(station: Station, address: str, port: int, conn: Connection, decisi
             ends.append(Course(left * injected.share, end, hops))
             left *= 1 - injected.share
     for option in decision.options:
-        course = _upstream(station, option.cluster, address, port, conn, decision)
+        course = _upstream(scene, station, option.cluster, address, port, conn, decision)
         ends.append(replace(course, probability=left * option.probability, hops=(*hops, *course.hops)))
     return ends
 
@@ -163,7 +165,7 @@ def _inbound_hop(station: Station, decision: Decision) -> Hop:
 
 
 def _upstream(
-    station: Station, cluster_name: str, address: str, port: int, conn: Connection, decision: Decision
+    scene: Scene, station: Station, cluster_name: str, address: str, port: int, conn: Connection, decision: Decision
 ) -> Course:
     """The proxy's own connection to the application."""
     places = _places(station, cluster_name, address, port, decision)
@@ -177,8 +179,7 @@ def _upstream(
         return Course(1.0, _unknown(conn, why, through=True))
     host, number = places[0]
     if station.sockets is None:
-        why = f"whether something listens on {host}:{number} in {station.pod.name} was not recorded"
-        return Course(1.0, _unknown(conn, why, through=True), (_socket_hop(station, host, number, None, True),))
+        return _by_log(scene, station, host, number, conn)
     found = listens(station.sockets, host, number)
     hop = _socket_hop(station, host, number, found, True)
     if found is not None:
@@ -191,6 +192,21 @@ def _upstream(
         return Course(1.0, End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why), (hop,))
     flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
     return Course(1.0, End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why), (hop,))
+
+
+def _by_log(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> Course:
+    """Without the sockets: an application that answered requests before is taken to be there still."""
+    line = scene.answered(station.pod, number)
+    if line:
+        fact = "the listening sockets were not recorded: assumed from an earlier request that it answered"
+        at, proof = station.key, (Evidence("logs/istio-proxy.txt", "", line),)
+        hop = Hop(
+            "socket", "callee", at, f"port {number}", "the application answered here before", (fact,), proof, "good"
+        )
+        end = End("app", None, "", "", True, False, True, conn.mtls, why="the application answers, as it did before")
+        return Course(1.0, end, (hop,))
+    why = f"whether something listens on {host}:{number} in {station.pod.name} was not recorded"
+    return Course(1.0, _unknown(conn, why, through=True), (_socket_hop(station, host, number, None, True),))
 
 
 def _places(

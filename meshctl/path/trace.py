@@ -217,8 +217,13 @@ def _from_pod(scene: Scene, station: Station, address: str, port: int, request: 
         sni=host if request.tls else "",
     )
     passage, doubt = _leaving(scene, station, address, port)
-    if doubt is not None:
-        return _Way((passage.hop,), (Course(1.0, doubt),))
+    way = _onwards(scene, station, address, port, conn, passage)
+    if doubt:
+        return replace(way, courses=tuple(replace(c, end=_unsure(c.end, doubt)) for c in way.courses))
+    return way
+
+
+def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:
     own = address in (*station.pod.ips, station.pod.ip) or rules.is_loopback(address)
     match passage.kind:
         case "proxy":
@@ -243,17 +248,41 @@ def _from_pod(scene: Scene, station: Station, address: str, port: int, request: 
             return _Way((passage.hop,), tuple(client.beyond(scene, station, address, port, conn)))
 
 
-def _leaving(scene: Scene, station: Station, address: str, port: int) -> tuple[Passage, End | None]:
-    """The passage through the caller's rules; an End where it depends on an owner that is not known."""
+NOBODY = 65534
+"""Stands for an owner that is nobody of the mesh, where the true one is not known (nobody's uid and gid)."""
+
+
+def _leaving(scene: Scene, station: Station, address: str, port: int) -> tuple[Passage, str]:
+    """The passage through the caller's rules, and why it is in doubt (empty: it is not).
+
+    An application whose user is known is taken not to be in the proxy's group, where its group is not known.
+    """
     owners = station.owners or (Owner(None, None, "the sending process is not known"),)
-    found = [rules.outbound(scene, station, owner, address, port) for owner in owners]
-    kinds = {(p.kind, p.port) for p in found}
-    if len(kinds) == 1:
-        return found[0], None
-    words = "; ".join(f"uid {o.uid}: {p.why}" for o, p in zip(owners, found, strict=True))
-    why = f"it depends on which process sends it: {words}"
-    end = End(None, through_client=None, through_server=None, mtls=None, why=why, undecided=(why,))
-    return found[0], end
+    found = [_of_owner(scene, station, owner, address, port) for owner in owners]
+    doubts = [doubt for _, doubt in found if doubt]
+    if len({(passage.kind, passage.port) for passage, _ in found}) == 1:
+        return found[0][0], doubts[0] if doubts else ""
+    words = "; ".join(f"uid {o.uid}: {p.why}" for o, (p, _) in zip(owners, found, strict=True))
+    return found[0][0], f"it depends on which process sends it: {words}"
+
+
+def _of_owner(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> tuple[Passage, str]:
+    passage = rules.outbound(scene, station, owner, address, port)
+    if passage.kind != "undecided" or (owner.uid is not None and owner.gid is not None):
+        return passage, ""
+    likely = replace(
+        owner, uid=NOBODY if owner.uid is None else owner.uid, gid=NOBODY if owner.gid is None else owner.gid
+    )
+    supposed = rules.outbound(scene, station, likely, address, port)
+    if supposed.kind == "undecided":
+        return passage, ""
+    who = "its user and group are" if owner.uid is None else "its group is"
+    fact = f"{who} not recorded: assumed not to be the proxy's"
+    facts = (*(f for f in supposed.hop.facts if not f.startswith("the sender is")), fact)
+    supposed = replace(supposed, hop=replace(supposed.hop, facts=facts))
+    if owner.uid is not None:
+        return supposed, ""
+    return supposed, f"as whom the application runs is not recorded, and the rules depend on it ({passage.why})"
 
 
 def _captured(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:
