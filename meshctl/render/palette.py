@@ -44,19 +44,23 @@ DARK = {
     "added": "#74dd90",
     "accent": "#84bdff",
 }
+FONTS = {
+    "mono": 'ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,"Liberation Mono",monospace',
+    "sans": 'system-ui,-apple-system,"Segoe UI","DejaVu Sans",Roboto,"Liberation Sans",sans-serif',
+}
 GROUNDS = (*(key for key in LIGHT if key.endswith("ground")), "panel")
 INKS = ("ink", "dim", "name", "code", "good", "bad", "warn", "added", "accent")
 MARKS = {"good": "✓", "bad": "✗", "warn": "!", "info": "·", "plain": "", "dim": ""}
 """What stands before coloured words, so that no meaning is in colour alone."""
 
 
-def variables(colors: dict[str, str]) -> str:
-    """The colours as CSS custom properties."""
-    return "".join(f"--{name}:{value};" for name, value in colors.items())
+def variables(values: dict[str, str]) -> str:
+    """Colours or fonts as CSS custom properties."""
+    return "".join(f"--{name}:{value};" for name, value in values.items())
 
 
-def painted(css: str, colors: dict[str, str]) -> str:
+def painted(css: str, values: dict[str, str]) -> str:
     """CSS with each ``var(--name)`` replaced: for viewers of pictures, many of which know no custom properties."""
-    for name, value in colors.items():
+    for name, value in (values | FONTS).items():
         css = css.replace(f"var(--{name})", value)
     return css
