@@ -36,7 +36,7 @@ def _shown(char: str) -> str:
 def folded(text: str, columns: int, *, hang: str = "") -> list[str]:
     """Fold text to so many columns, at spaces where there are any; a row's later lines start with `hang`."""
     lines: list[str] = []
-    columns = max(columns, len(hang) + 2)
+    columns = max(columns, 2 * len(hang) + 2)
     for row in text.split("\n"):
         while cells(row) > columns:
             cut = _fitting(row, columns, len(hang) + 1)

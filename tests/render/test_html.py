@@ -35,8 +35,8 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 ALLOWED = frozenset(
     re.findall(
         r"\w+",
-        """html head meta link title style body a header h1 h2 h3 h4 h5 h6 nav ol ul li main section p span strong code pre
-        br dl dt dd div table thead tbody tr th td i figure figcaption svg desc g rect path polygon text details summary
+        """html head meta link title style body a header h1 h2 h3 h4 h5 h6 nav ol ul li main section p span strong code
+        pre br dl dt dd div table thead tbody tr th td i figure figcaption svg desc g rect path polygon text details summary
         footer""",
     )
 )
