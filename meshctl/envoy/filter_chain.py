@@ -145,7 +145,10 @@ def _longest(
 ) -> _Outcome:
     lengths = [(ip.longest(address, prefixes(c)), c) for c in chains]
     best = max((length for length, _ in lengths if length is not None), default=None)
-    return [c for length, c in lengths if length is not None and length == best], what
+    kept = [c for length, c in lengths if length is not None and length == best]
+    if best == 0 and len({bool(prefixes(c)) for c in kept}) > 1:
+        return "some chains name the prefix 0.0.0.0/0 and others none: Envoy keeps one kind, and which is not defined"
+    return kept, what
 
 
 def _by_server_name(chains: Sequence[FilterChain], connection: Connection) -> _Outcome:
@@ -215,10 +218,11 @@ def _by_source_type(chains: Sequence[FilterChain], connection: Connection) -> _O
 
 
 def _is_local(connection: Connection) -> bool | None:
+    """Whether the client is this host: Envoy knows one loopback address of each family (``isLoopbackAddress``)."""
     source = ip.parsed(connection.source) if connection.source else None
     if source is None:
         return None
-    return source.is_loopback or source == ip.parsed(connection.address)
+    return source in (ip.parsed("127.0.0.1"), ip.parsed("::1"), ip.parsed(connection.address))
 
 
 def _by_source_port(chains: Sequence[FilterChain], connection: Connection) -> _Outcome:

@@ -224,15 +224,25 @@ def _tokens(provider: JwtProvider, request: Request) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_ALGORITHMS = {f"{kind}{size}" for kind in ("RS", "PS", "ES", "HS") for size in (256, 384, 512)} | {"EdDSA"}
+
+
 def _token(token: str, provider: JwtProvider, audiences: tuple[str, ...], at: datetime | None) -> Judgement:
     parts = token.split(".")
     if len(parts) != 3:
         return Judgement(False, "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections")
-    head, claims = _object(parts[0]), _object(parts[1])
-    if head is None:
-        return Judgement(False, "Jwt header is an invalid Base64url encoded or an invalid JSON")
-    if claims is None:
-        return Judgement(False, "Jwt payload is an invalid Base64url encoded or an invalid JSON")
+    head = _object("header", parts[0])
+    if isinstance(head, str):
+        return Judgement(False, head)
+    if not isinstance(head.get("alg"), str):
+        return Judgement(False, "Jwt header [alg] field is required and must be a string")
+    if head["alg"] not in _ALGORITHMS:
+        return Judgement(False, "Jwt header [alg] is not supported")
+    claims = _object("payload", parts[1])
+    if isinstance(claims, str):
+        return Judgement(False, claims)
+    if _decode(parts[2]) is None:
+        return Judgement(False, "Jwt signature is an invalid Base64url encoded")
     if provider.issuer and claims.get("iss") != provider.issuer:
         return Judgement(False, "Jwt issuer is not configured")
     timely = _timely(claims, provider.clock_skew_s, at)
@@ -322,12 +332,26 @@ def _bytes(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _object(part: str) -> Claims | None:
-    try:
-        found = json.loads(_bytes(part))
-    except (ValueError, RecursionError):
+def _decode(part: str) -> bytes | None:
+    """A part of a token, None where it is no base64url (which Python itself reads leniently)."""
+    if not part or not all(c.isascii() and (c.isalnum() or c in "-_") for c in part):
         return None
-    return found if isinstance(found, dict) else None
+    try:
+        return _bytes(part)
+    except ValueError:
+        return None
+
+
+def _object(what: str, part: str) -> Claims | str:
+    """A token's header or payload, or what is wrong with it in Envoy's words (jwt_verify_lib, ``getStatusString``)."""
+    decoded = _decode(part)
+    if decoded is None:
+        return f"Jwt {what} is an invalid Base64url encoded"
+    try:
+        found = json.loads(decoded)
+    except (ValueError, RecursionError):
+        return f"Jwt {what} is an invalid JSON"
+    return found if isinstance(found, dict) else f"Jwt {what} is an invalid JSON"
 
 
 def normalised(provider: JwtProvider, claims: Claims) -> Claims:

@@ -34,6 +34,10 @@ from meshctl.origin import Origin
 __all__ = ["Error", "Match", "Query", "Share", "Step", "match"]
 
 
+# Envoy, Grpc::Utility::httpToGrpcStatus; every other status is UNKNOWN.
+_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+
+
 class _Stop(Exception):
     """Nothing after this decision is reached."""
 
@@ -53,6 +57,7 @@ class _Walk:
         self.steps: list[Step] = []
         self.open: list[str] = []
         self.verdicts: list[Verdict] = []
+        self.is_grpc = False
 
     # --- recording
 
@@ -233,7 +238,14 @@ class _Walk:
             host=query.host or "",
             path=query.path,
             headers=headers,
+            each_value=self.since((1, 39), (1, 39)),
+            each_value_in_policies=self.since((1, 38), (1, 35)),
         )
+
+    def since(self, surely: tuple[int, int], maybe: tuple[int, int]) -> bool | None:
+        """Whether this Envoy has what came with a release; None where it may be a fix in an older one."""
+        release = self.dump.bootstrap().release
+        return None if release is None or maybe <= release < surely else release >= surely
 
     def judge(self, verdict: Verdict) -> bool:
         """Record a filter's verdict; whether it ends the request for sure."""
@@ -249,7 +261,10 @@ class _Walk:
         if self.found.forwards is not False or self.found.status is None:
             self.step("filter", verdict.filter, verdict.because, verdict.origin)
         if sure and not self.answered():
-            self.note(status=verdict.status, flags=verdict.flags, details=verdict.details)
+            if verdict.status is not None:
+                self.replies(verdict.status, verdict.flags, verdict.details)
+            else:
+                self.note(flags=verdict.flags, details=verdict.details)
         self.note(forwards=False)
         return True
 
@@ -310,6 +325,7 @@ class _Walk:
             headers.pop("x-forwarded-proto", None)
         host = rewrite.host_seen(manager, raw.host, raw.port)
         remote = _remote(manager, raw)
+        self.is_grpc = replace(raw, http=True).is_grpc
         return replace(raw, http=True, host=host, path=path, headers=headers, remote=remote)
 
     def routes(self, manager: HttpManager) -> RouteConfig:
@@ -414,8 +430,15 @@ class _Walk:
     def answer(self, status: int, flags: str | None, details: str, answered: bool = False) -> None:
         """The proxy answers by itself, unless a filter before has, or may have."""
         if not self.open and not answered:
-            self.note(status=status, flags=flags, details=details)
+            self.replies(status, flags, details)
         self.note(forwards=False)
+
+    def replies(self, status: int, flags: str | None, details: str) -> None:
+        """Record an answer; a gRPC client gets 200 and the status in a header (Envoy, ``sendLocalReply``)."""
+        if self.is_grpc:
+            self.note(status=200, grpc_status=_GRPC.get(status, 2), flags=flags, details=details)
+        else:
+            self.note(status=status, flags=flags, details=details)
 
     def act(self, chosen: Route, request: Request, answered: bool) -> None:
         """Do what the route says; where a filter has answered already, only say what it would have been."""
@@ -454,8 +477,10 @@ class _Walk:
         dead = [end for end in ends if end.flags is not None]
         if len(dead) == len(ends):
             status = (missing if dead[0].verdict == "no-cluster" else 503) if http else None
-            if not self.open:
-                self.note(status=status, flags=dead[0].flags, details=dead[0].details if http else "")
+            if not self.open and status is not None:
+                self.replies(status, dead[0].flags, dead[0].details)
+            elif not self.open:
+                self.note(flags=dead[0].flags)
             self.note(forwards=False)
         elif any(end.verdict == "undecided" for end in ends):
             self.note(forwards=None)

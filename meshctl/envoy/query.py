@@ -72,9 +72,10 @@ class Match:
     """What the proxy decides; a field that was not reached is None.
 
     `error` is where matching fails, `status` what the proxy answers by itself (filters, redirects, direct responses,
-    no route, no cluster, no host), with `flags` and `details` as its access log shows them. `forwards` is true where
-    the request goes upstream, false where it does not, None where that is undecided. `alternatives` are the other
-    ways that chance may take (runtime fractions of routes), each with its own `probability`.
+    no route, no cluster, no host; a gRPC client gets 200 and `grpc_status`), with `flags` and `details` as its access
+    log shows them. `forwards` is true where the request goes upstream, false where it does not, None where that is
+    undecided. `alternatives` are the other ways that chance may take (runtime fractions of routes), each with its own
+    `probability`.
     """
 
     query: Query
@@ -90,6 +91,7 @@ class Match:
     clusters: tuple[Share, ...] = ()
     action: Literal["http", "tcp", "redirect", "direct_response"] | None = None
     status: int | None = None
+    grpc_status: int | None = None
     location: str | None = None
     flags: str | None = None
     details: str = ""

@@ -13,6 +13,7 @@ class Request:
 
     `terminated` is whether this proxy ended the client's TLS: only then does it know the peer. `principal` is the
     peer's verified identity: empty for none, None where it is not known. `http` False is a raw connection.
+    `each_value` is how this Envoy matches a header that came twice (see `strings.named_holds`).
     """
 
     address: str
@@ -28,6 +29,8 @@ class Request:
     host: str = ""
     path: str = "/"
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    each_value: bool | None = None
+    each_value_in_policies: bool | None = None
 
     @property
     def scheme(self) -> str:

@@ -47,7 +47,7 @@ def holds(match: RouteMatch, request: Request) -> bool | None:
     verdicts = [path_holds(match.path, request)]
     if verdicts[0] is False:
         return False
-    verdicts += [strings.named_holds(h, request.values(h.name)) for h in match.headers]
+    verdicts += [strings.named_holds(h, request.values(h.name), each=request.each_value) for h in match.headers]
     verdicts += [None for h in match.headers if request.unknown(h.name)]
     verdicts += [strings.named_holds(q, request.query(q.name)) for q in match.query]
     verdicts += [strings.named_holds(c, request.cookie(c.name)) for c in match.cookies]

@@ -143,11 +143,12 @@ def holds(match: StringMatch, text: str) -> bool | None:
             return None
 
 
-def named_holds(match: NamedMatch, values: Iterable[str]) -> bool | None:
-    """Whether a header, parameter or cookie with these values matches; several are joined by a comma.
+def named_holds(match: NamedMatch, values: Iterable[str], *, each: bool | None = None) -> bool | None:
+    """Whether a header, parameter or cookie with these values matches.
 
-    Source: Envoy, ``HeaderUtility::HeaderDataBaseImpl::matchesHeaders``: a value matcher never holds for a header that
-    is missing, inverted or not, unless missing counts as empty.
+    Several values of a header are matched one by one (`each`, Envoy from 1.39), or joined by a comma (before); None is
+    not known, and then both must agree. Source: Envoy, ``HeaderUtility::HeaderDataBaseImpl::matchesHeaders``: a value
+    matcher never holds for a header that is missing, inverted or not, unless missing counts as empty.
     """
     found = list(values)
     if isinstance(match.match, PresentMatch):
@@ -155,9 +156,18 @@ def named_holds(match: NamedMatch, values: Iterable[str]) -> bool | None:
         return (there == match.match.present) != match.invert
     if not found and not match.missing_is_empty:
         return False
-    text = ",".join(found)
-    within = _in_range(match.match, text) if isinstance(match.match, RangeMatch) else holds(match.match, text)
+    verdicts = set()
+    if each is not True or len(found) < 2:
+        verdicts.add(_value_holds(match.match, ",".join(found)))
+    if each is not False and len(found) > 1:
+        single = [_value_holds(match.match, value) for value in found]
+        verdicts.add(True if True in single else None if None in single else False)
+    within = verdicts.pop() if len(verdicts) == 1 else None
     return None if within is None else within != match.invert
+
+
+def _value_holds(match: StringMatch | RangeMatch, text: str) -> bool | None:
+    return _in_range(match, text) if isinstance(match, RangeMatch) else holds(match, text)
 
 
 def _in_range(span: RangeMatch, text: str) -> bool:
