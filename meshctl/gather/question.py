@@ -125,17 +125,19 @@ def _service(scene: Scene, target: Target, namespace: str) -> Service | None:
     return scene.services.named(labels[0], labels[1] if len(labels) > 1 else namespace)
 
 
-def _pattern(service: Service, target: Target, between: str = r"\|") -> re.Pattern[bytes]:
+def _pattern(service: Service, target: Target) -> re.Pattern[bytes]:
     port = str(target.port) if target.port is not None else r"\d+"
     host = re.escape(f"{service.name}.{service.namespace}.svc.")
-    return re.compile(rf"outbound{between}{port}{between}[^|;\s\"]*{between}{host}".encode())
+    return re.compile(rf"outbound\|{port}\|[^|;\s\"]*\|{host}".encode())
 
 
 def _logged(world: World, pod: Pod, service: Service | None, target: Target) -> int:
     if service is None:
         return 0
     content = world.part(pod.namespace, pod.name, "logs/istio-proxy.txt").content
-    return len(_pattern(service, target).findall(content)) if content else 0
+    if not content or f"|{service.name}.{service.namespace}.svc.".encode() not in content:
+        return 0
+    return len(_pattern(service, target).findall(content))
 
 
 def _counted(world: World, pod: Pod, service: Service | None, target: Target) -> int:

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshctl.envoy import clusters_json, config_dump
+from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.errors import MeshctlError
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import Injection, recognise
@@ -13,6 +14,7 @@ from meshctl.istio import mesh as istio_mesh
 from meshctl.istio import mesh_config
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
+from meshctl.kube.node_dump import NodeDump
 from meshctl.kube.pods import Pod
 from meshctl.netfilter import capture as captures
 from meshctl.netfilter import expected, iptables_save, nft_json, routing
@@ -96,7 +98,7 @@ def station(world: World, pod: Pod) -> Station:
     gaps: dict[str, str] = {}
     wanted = [name for name, _, _ in _RULE_FILES] + ["netns/nft.json", *_NETNS]
     if injection.proxy is not None:
-        wanted += ["envoy/config_dump.json", "envoy/clusters.json"]
+        wanted += ["envoy/config_dump.json"]
     parts = world.parts(pod.namespace, pod.name, wanted)
     for name, part in parts.items():
         if not part.there and part.gap:
@@ -116,7 +118,7 @@ def station(world: World, pod: Pod) -> Station:
         rulesets=rulesets,
         rules_from=rules_from,
         proxy=_optional_bytes(parts, "envoy/config_dump.json", config_dump.parse, gaps),
-        live=_optional_bytes(parts, "envoy/clusters.json", clusters_json.parse, gaps),
+        live=_Live(world, pod) if injection.proxy is not None else None,
         sockets=netns.sockets(sockets[0]) if sockets is not None else None,
         sockets_source=sockets[1] if sockets is not None else "",
         processes=processes,
@@ -237,6 +239,39 @@ def _capture(pod: Pod, injection: Injection) -> tuple[captures.Capture, releases
     return None
 
 
+class _Live(Mapping[str, ClusterHosts]):
+    """What ``/clusters`` said, fetched when a cluster is asked for, and parsed cluster by cluster."""
+
+    def __init__(self, world: World, pod: Pod) -> None:
+        self._world, self._pod = world, pod
+        self._raw: dict[str, Any] | None = None
+        self._source = ""
+        self._parsed: dict[str, ClusterHosts] = {}
+
+    def _load(self) -> dict[str, Any]:
+        if self._raw is None:
+            part = self._world.part(self._pod.namespace, self._pod.name, "envoy/clusters.json")
+            self._source = part.source
+            try:
+                statuses = json.loads(part.content or b"{}").get("cluster_statuses", ())
+                self._raw = {str(one.get("name", "")): one for one in statuses}
+            except (ValueError, AttributeError, TypeError):
+                self._raw = {}
+        return self._raw
+
+    def __getitem__(self, name: str) -> ClusterHosts:
+        if name not in self._parsed:
+            one = self._load()[name]
+            self._parsed |= clusters_json.parse(json.dumps({"cluster_statuses": [one]}), self._source)
+        return self._parsed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
 # --- who sends -------------------------------------------------------------------------------------------------------
 
 
@@ -329,25 +364,32 @@ def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence
     if not ranges:
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
-    rulesets, gap = _node_rules(world, name)
-    return NodeView(name, tuple(addresses), ranges, rulesets, gap)
+    dump, native, gap = _node_rules(world, name)
+    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dump, native, address), gap)
 
 
-def _node_rules(world: World, name: str) -> tuple[tuple[Ruleset, ...], str]:
-    gaps: list[str] = []
-    found: list[Ruleset] = []
+def _node_rules(world: World, name: str) -> tuple[tuple[NodeDump, str] | None, tuple[Ruleset, ...], str]:
+    """The node's dump of iptables, cut but not parsed, its native nft tables, and why there are none."""
     part = world.node_part(name, "netns/iptables-save.txt")
+    dump = (NodeDump(part.content.decode("utf-8", "replace")), part.source) if part.content is not None else None
+    gap = "" if dump is not None else part.gap
+    native: tuple[Ruleset, ...] = ()
+    listing = world.node_part(name, "netns/nft.json")
+    if listing.content is not None and b'"kube-proxy' in listing.content:
+        try:
+            native = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
+        except MeshctlError as error:
+            gap = str(error)
+    return dump, native, "" if native or (dump is not None and dump[0].of_kube_proxy) else gap
+
+
+def _about(dump: tuple[NodeDump, str] | None, native: tuple[Ruleset, ...], address: str) -> tuple[Ruleset, ...]:
+    if native or dump is None:
+        return native
     try:
-        if part.content is not None:
-            found.append(iptables_save.parse(part.content.decode("utf-8", "replace"), part.source, strict=False))
-        else:
-            gaps.append(part.gap)
-        listing = world.node_part(name, "netns/nft.json")
-        if listing.content is not None and b"kube-proxy" in listing.content:
-            found += nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
-    except MeshctlError as error:
-        gaps.append(str(error))
-    return tuple(found), "; ".join(gaps) if not found else ""
+        return (iptables_save.parse(dump[0].about(address), dump[1], strict=False),)
+    except MeshctlError:
+        return ()
 
 
 def _ztunnel(world: World, pods: Sequence[Pod], node: str) -> ambient.Ztunnel | None:

@@ -28,7 +28,7 @@ def choose(scene: Scene, node_name: str, station: Station | None, address: str, 
     if target is None:
         return None
     service, entry = target
-    if decision is not None and is_kube_proxy(node.rulesets if node else ()):
+    if decision is not None:
         return None
     return _by_objects(scene, service, entry, address, port, node)
 
@@ -46,13 +46,15 @@ def _service_at(scene: Scene, address: str, port: int) -> tuple[Service, Service
 def _decision(
     node: NodeView | None, station: Station | None, scene: Scene, address: str, port: int
 ) -> NodeDecision | None:
-    if node is None or not node.rulesets or not is_kube_proxy(node.rulesets):
+    if node is None:
         return None
     key = ("kube-proxy", node.name, address, port)
     if key not in scene.cache:
         source = station.pod.ip if station is not None and station.pod.ip else None
         local = address in node.addresses or scene.node_at(address) is not None
-        scene.cache[key] = decide(node.rulesets, address, port, source=source, to_node=local)
+        rulesets = node.rules_about(address)
+        known = bool(is_kube_proxy(rulesets))
+        scene.cache[key] = decide(rulesets, address, port, source=source, to_node=local) if known else None
     found = scene.cache[key]
     return found if isinstance(found, NodeDecision) else None
 

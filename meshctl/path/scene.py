@@ -74,12 +74,12 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node: its addresses, the range of its pods, and its own rules (empty: not recorded)."""
+    """A node: its addresses, the range of its pods, and its own rules about an address (none: not recorded)."""
 
     name: str
     addresses: tuple[str, ...]
     pod_ranges: tuple[str, ...]
-    rulesets: tuple[Ruleset, ...] = ()
+    rules_about: Callable[[str], tuple[Ruleset, ...]] = lambda _address: ()
     gap: str = ""
 
 
