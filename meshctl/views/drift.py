@@ -6,6 +6,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
 from meshctl.netfilter.drift import Drift, Item
+from meshctl.netfilter.release import nearest_recorded
 from meshctl.netfilter.wanted import Wanted
 
 SCHEMA = "meshctl.drift/v1"
@@ -52,6 +53,7 @@ def _expected_from(wanted: Wanted | None) -> dict[str, Any]:
         "istio_version": str(wanted.told.release),
         "istio_version_source": wanted.told.text,
         "verified": wanted.told.verified,
+        "nearest_verified": None if wanted.told.verified else str(nearest_recorded(wanted.told.release)),
         "writer": writer,
         "reason": wanted.reason,
     }

@@ -1,0 +1,128 @@
+import pytest
+
+from meshctl.netfilter import iptables_save
+from meshctl.netfilter.capture import of_ambient
+from meshctl.netfilter.expected import predict
+from meshctl.netfilter.explain import Explained, explain
+from meshctl.netfilter.model import Family
+from meshctl.netfilter.release import Release
+from meshctl.netfilter.roles import ROLES
+from tests.netfilter.rulings import CASES, Case, case
+
+OLD_SCRIPT = """*nat
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:ISTIO_INBOUND - [0:0]
+:ISTIO_OUTPUT - [0:0]
+:ISTIO_REDIRECT - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A OUTPUT -p tcp -j ISTIO_OUTPUT
+-A ISTIO_INBOUND -p tcp -m tcp --dport 22 -j RETURN
+-A ISTIO_INBOUND -p tcp -j ISTIO_REDIRECT
+-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -j ISTIO_REDIRECT
+-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN
+-A ISTIO_OUTPUT -j ISTIO_REDIRECT
+-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+COMMIT
+"""
+
+
+def told(text: str, family: Family = "ipv4") -> list[Explained]:
+    return list(explain(iptables_save.parse(text, family=family)))
+
+
+def filter_table(*rules: str) -> str:
+    heads = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+    return f"*filter\n{heads}" + "".join(f"-A {rule}\n" for rule in rules) + "COMMIT\n"
+
+
+@pytest.mark.parametrize("recorded", CASES, ids=lambda c: c.name)
+def test_every_rule_of_istios_has_a_role_and_a_reason(recorded: Case) -> None:
+    for ruleset in recorded.found:
+        for entry in explain(ruleset, recorded.capture):
+            assert entry.told.role in ROLES, entry.rule.text
+            assert entry.told.opaque == ()
+            assert entry.told.setting is not None, entry.rule.text
+            assert entry.told.setting.source, entry.rule.text
+            assert "{}" not in entry.told.title + entry.told.missing
+            assert entry.told.place
+
+
+def test_ambient_rules_are_understood_natively_and_in_iptables() -> None:
+    for native in (False, True):
+        for ruleset in predict(of_ambient({}, native_nftables=native), Release(1, 30, 3)).rulesets:
+            roles = {entry.told.role for entry in explain(ruleset)}
+            assert "" not in roles
+            assert {"ambient-inbound", "ambient-outbound", "ambient-dns", "ambient-probe"} <= roles | {"ambient-zone"}
+
+
+def test_names_argument_variable_and_default_behind_a_rule() -> None:
+    recorded = case("1.30.3/dns")
+    found = {entry.told.role: entry.told.setting for entry in explain(recorded.found[0], recorded.capture)}
+    assert found["redirect-out"].source == "argument -p"
+    assert found["dns-redirect"].source == "environment variable ISTIO_META_DNS_CAPTURE"
+    assert found["tunnel-return"].source == "default"
+
+
+def test_the_meaning_is_a_sentence_of_the_rules_parts() -> None:
+    meanings = {entry.rule.text: entry.told.meaning for entry in told(case("1.30.3/dns").expected.texts[0][1])}
+    assert meanings["-A ISTIO_OUTPUT_DNS -d 10.96.0.10/32 -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053"] == (
+        "UDP to port 53 of 10.96.0.10 is redirected to local port 15053"
+    )
+    assert meanings["-A ISTIO_OUTPUT -o lo -p tcp -m tcp ! --dport 53 -m owner ! --uid-owner 1337 -j RETURN"] == (
+        "TCP to any port but 53, leaving through lo, sent by any uid but 1337, goes back to where this chain was called"
+    )
+
+
+def test_an_excluded_group_is_told_from_the_proxys_own() -> None:
+    recorded = case("1.30.3/groups-exclude")
+    roles = {
+        entry.rule.text.split(" -A ")[-1]: entry.told.role
+        for entry in explain(recorded.found[0], recorded.capture)
+        if "--gid-owner" in entry.rule.text and "-o lo" not in entry.rule.text
+    }
+    assert list(roles.values()) == ["loop-guard", "group-excluded", "group-excluded"]
+
+
+def test_rerouted_and_excluded_interfaces_are_told_apart() -> None:
+    recorded = case("1.30.3/kubevirt")
+    roles = [e.told.role for e in explain(recorded.found[0], recorded.capture) if e.chain.name == "PREROUTING"]
+    assert roles == ["reroute-redirect", "reroute-return", "inbound-jump"]
+
+
+def test_the_script_of_istio_0_5_is_known() -> None:
+    assert [entry.told.role for entry in told(OLD_SCRIPT)] == [
+        "inbound-jump", "outbound-jump", "ssh-return", "inbound-all", "old-self-call", "loop-guard",
+        "localhost-return", "outbound-all", "redirect-out",
+    ]  # fmt: skip
+
+
+def test_a_guardrail_is_a_leftover_of_istios() -> None:
+    found = told(filter_table("INPUT -p tcp -j DROP", "OUTPUT -p udp -j DROP", "INPUT -s 10.0.0.1/32 -j DROP"))
+    assert sorted(entry.told.role for entry in found) == ["", "guardrail", "guardrail"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "owner"),
+    [
+        ("INPUT -j KUBE-FIREWALL", "kube-proxy"),
+        ("INPUT -j CILIUM_INPUT", "Cilium"),
+        ("INPUT -j cali-INPUT", "Calico"),
+        ("FORWARD -j DOCKER-USER", "Docker"),
+        ('INPUT -m comment --comment "cilium: any" -j ACCEPT', "Cilium"),
+        ("INPUT -j ACCEPT", "does not know"),
+    ],
+)
+def test_other_tools_rules_are_named_as_theirs(rule: str, owner: str) -> None:
+    chains = ":KUBE-FIREWALL - [0:0]\n:CILIUM_INPUT - [0:0]\n:cali-INPUT - [0:0]\n:DOCKER-USER - [0:0]\n"
+    text = filter_table(rule).replace("*filter\n", f"*filter\n{chains}")
+    (entry,) = told(text)
+    assert entry.told.title.startswith("not Istio's")
+    assert owner in entry.told.title
+
+
+def test_what_is_not_understood_is_shown_and_said() -> None:
+    (entry,) = told(filter_table("INPUT -m mystery --level 3 -j ACCEPT"))
+    assert entry.told.opaque == ("-m mystery --level 3",)
+    assert "not understood" in entry.told.meaning
