@@ -237,7 +237,9 @@ def _pause(attempt: int, retry_after: str) -> float:
 def _unreachable(error: Exception, server: str, timeout_s: float) -> tuple[MeshctlError, bool]:
     import urllib3
 
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.ReadTimeoutError):
+    # Refused and unknown names are, in urllib3, kinds of connect timeouts.
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+    if not refused and isinstance(error, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.ReadTimeoutError):
         return Unavailable(f"{server} did not answer within {timeout_s:g} s", hint="--request-timeout SECONDS"), False
     if isinstance(error, urllib3.exceptions.SSLError):
         return (
