@@ -1,14 +1,14 @@
 """A config dump as a store: indexed once, parsed piece by piece. The raw documents live here and nowhere else."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from meshctl.envoy import bootstrap, cluster, listener, route, secret
-from meshctl.envoy.ip import canonical
 from meshctl.envoy.model import (
     Bootstrap,
     Cluster,
+    Direction,
     Endpoint,
     Extension,
     Failure,
@@ -61,16 +61,24 @@ class ConfigDump:
         found = tuple(
             self._listener(name)
             for name, entry in self._listener_index().items()
-            if entry.status.state in ("static", "active") and (port is None or port in _ports(entry.message))
+            if entry.state in ("static", "active") and (port is None or port in _ports(entry.message))
         )
         if port is not None:
             self._places[port] = found
         return found
 
+    def entry(self, direction: Direction) -> Listener | None:
+        """The listener that redirected connections of a direction reach; by Istio's name for it where there is one."""
+        name = listener.ENTRIES.get(direction, "")
+        known = self._listener_index().get(name)
+        if known is not None and known.state in ("static", "active"):
+            return self._listener(name)
+        return listener.entry(self.serving(), direction)
+
     def rejected(self) -> tuple[Listener, ...]:
         """The listeners that Envoy refused and that never worked."""
         index = self._listener_index()
-        return tuple(self._listener(name) for name, entry in index.items() if entry.status.state == "rejected")
+        return tuple(self._listener(name) for name, entry in index.items() if entry.state == "rejected")
 
     def _listener(self, name: str) -> Listener:
         entry = self._listener_index()[name]
@@ -95,11 +103,11 @@ class ConfigDump:
     def route_config(self, name: str) -> RouteConfig | None:
         """One route configuration that came by RDS."""
         entry = self._route_index().get(name)
-        return self._route_config(name) if entry is not None and entry.status.state != "static" else None
+        return self._route_config(name) if entry is not None and entry.state != "static" else None
 
     def _route_config(self, name: str) -> RouteConfig:
         entry = self._route_index()[name]
-        static = entry.status.state == "static"
+        static = entry.state == "static"
         return self._once("route", name, lambda: route.config(entry.message, entry.status, inline=static))
 
     def _route_index(self) -> "Mapping[str, _Entry]":
@@ -175,7 +183,7 @@ class ConfigDump:
             Extension(
                 name=config.text("name"),
                 type=type_name(config.below("typed_config")),
-                status=_status(each, "active"),
+                status=_Entry(each, "ecds_filter", "active").status,
                 origin=each.origin,
             )
             for part in self._sections.get("Ecds", ())
@@ -202,13 +210,32 @@ class ConfigDump:
 
 
 class _Entry:
-    """Where a resource is in the document, before it is parsed."""
+    """Where a resource is in the document; read when it is asked for. `holder` has its version and its error."""
 
-    __slots__ = ("message", "status")
+    __slots__ = ("also", "error", "holder", "key", "state")
 
-    def __init__(self, message: Json, status: Status) -> None:
-        self.message = message
-        self.status = status
+    def __init__(self, holder: Json, key: str, state: State, error: Json | None = None) -> None:
+        self.holder = holder
+        self.key = key
+        self.state: State = state
+        self.error = error if error is not None else holder
+        self.also: tuple[State, ...] = ()
+
+    @property
+    def message(self) -> Json:
+        """The resource; of a rejected one what Envoy was given."""
+        if self.state == "rejected":
+            return self.error.below("error_state").below("failed_configuration")
+        return self.holder.below(self.key)
+
+    @property
+    def status(self) -> Status:
+        """Its version, and what became of later ones."""
+        failure = self.error.below("error_state")
+        told = Failure(failure.text("details"), failure.text("version_info"), failure.text("last_update_attempt"))
+        holder = self.holder
+        version, updated = holder.text("version_info"), holder.text("last_updated")
+        return Status(self.state, version, updated, told if failure else None, self.also)
 
 
 def _section(part: Json) -> str:
@@ -224,38 +251,37 @@ def _section(part: Json) -> str:
 
 def _keep(into: dict[str, _Entry], each: Json, key: str, state: State, fallback: str = "") -> None:
     """Remember a resource; the first of a name wins, except over one that is only warming."""
-    failure = _failure(each.below("error_state"))
-    message = each.below(key)
-    if not message and failure is not None:
-        message, state = each.below("error_state").below("failed_configuration"), "rejected"
-    name = message.text("name") or each.text("name") or fallback
+    there = each.has(key)
+    if not there and each.has("error_state"):
+        name = each.text("name") or each.at("error_state", "failed_configuration").text("name")
+        into.setdefault(name or fallback, _Entry(each, key, "rejected"))
+        return
+    inner = each.value(key)
+    named = inner.get("name") if isinstance(inner, dict) else None
+    name = named if isinstance(named, str) and named else each.text("name") or fallback
     old = into.get(name)
     if old is None:
-        into[name] = _Entry(message, _status(each, state, failure))
+        into[name] = _Entry(each, key, state)
     elif state == "warming":
-        old.status = Status(
-            old.status.state, old.status.version, old.status.updated, failure, (*old.status.also, state)
-        )
+        old.also, old.error = (*old.also, state), each
     elif fallback:
-        into[f"{name}#{fallback.rpartition('#')[2]}"] = _Entry(message, _status(each, state, failure))
+        into[f"{name}#{fallback.rpartition('#')[2]}"] = _Entry(each, key, state)
 
 
 def _keep_states(into: dict[str, _Entry], each: Json) -> None:
     """Remember a dynamic listener by its best state, and what became of later versions."""
-    failure = _failure(each.below("error_state"))
-    states: list[tuple[State, Json]] = [
-        (state, each.below(key)) for state, key in _STATES if each.below(key).has("listener")
-    ]
+    states = [(state, key) for state, key in _STATES if each.has(key)]
     if states:
-        state, holder = states[0]
-        also = tuple(other for other, _ in states[1:])
-        status = Status(state, holder.text("version_info"), holder.text("last_updated"), failure, also)
-        message = holder.below("listener")
-    elif failure is not None:
-        message, status = each.below("error_state").below("failed_configuration"), _status(each, "rejected", failure)
+        state, key = states[0]
+        entry = _Entry(each.below(key), "listener", state, each)
+        entry.also = tuple(other for other, _ in states[1:])
+        name = each.text("name") or entry.message.text("name")
+    elif each.has("error_state"):
+        entry = _Entry(each, "listener", "rejected")
+        name = each.text("name") or entry.message.text("name")
     else:
         return
-    into[each.text("name") or message.text("name") or message.path] = _Entry(message, status)
+    into[name or each.path] = entry
 
 
 _STATES: tuple[tuple[State, str], ...] = (
@@ -263,17 +289,6 @@ _STATES: tuple[tuple[State, str], ...] = (
     ("warming", "warming_state"),
     ("draining", "draining_state"),
 )
-
-
-def _status(each: Json, state: State, failure: Failure | None = None) -> Status:
-    failure = failure or _failure(each.below("error_state"))
-    return Status(state, each.text("version_info"), each.text("last_updated"), failure)
-
-
-def _failure(message: Json) -> Failure | None:
-    if not message:
-        return None
-    return Failure(message.text("details"), message.text("version_info"), message.text("last_update_attempt"))
 
 
 def _ports(message: Json) -> Iterator[int]:
@@ -310,8 +325,3 @@ def _loaded(content: bytes | str, source: str) -> object:
         raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}", hint=_HINT) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{source}: not valid JSON: {error}", hint=_HINT) from error
-
-
-def addresses(found: Iterable[Listener]) -> tuple[str, ...]:
-    """The addresses of listeners, each once."""
-    return tuple(dict.fromkeys(canonical(str(a)) for each in found for a in each.addresses))

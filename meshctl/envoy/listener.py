@@ -168,11 +168,13 @@ def at(listeners: Iterable[Listener], host: str, port: int) -> tuple[Listener | 
     return None, f"no listener is for {exact}, nor for {any_address}"
 
 
+ENTRIES: dict[Direction, str] = {"outbound": "virtualOutbound", "inbound": "virtualInbound"}
+"""What Istio names the listeners that redirected connections reach (pilot/pkg/model, 1.12 to 1.30)."""
+
+
 def entry(listeners: Sequence[Listener], direction: Direction) -> Listener | None:
-    """The listener that redirected connections of a direction reach: Istio's virtualOutbound, virtualInbound."""
-    names = {"outbound": "virtualOutbound", "inbound": "virtualInbound"}
-    wanted = [each for each in listeners if each.direction == direction and restores_destination(each)]
-    named = [each for each in listeners if each.name == names.get(direction)]
-    if direction == "outbound":
-        wanted = [each for each in wanted if each.hands_over]
-    return next(iter(named or wanted), None)
+    """The listener that redirected connections of a direction reach, where it has another name."""
+    for each in listeners:
+        if each.direction == direction and (each.hands_over if direction == "outbound" else restores_destination(each)):
+            return each
+    return None

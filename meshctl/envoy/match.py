@@ -502,7 +502,7 @@ def _listener(dump: ConfigDump, query: Query) -> tuple[Listener | None, str, Lis
     if query.direction == "gateway":
         found, because = listener.at((one for one in serving if one.bind), query.address, query.port)
         return found, because, None
-    entry = listener.entry(dump.serving(), query.direction)
+    entry = dump.entry(query.direction)
     if entry is None:
         found, because = listener.at((one for one in serving if one.bind), query.address, query.port)
         return found, f"no listener takes redirected connections; {because}", None
