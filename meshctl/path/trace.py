@@ -75,7 +75,16 @@ def trace(scene: Scene, question: Question) -> Trace:
 
 
 def zone_of(scene: Scene, station: Station) -> Zone:
-    """How a pod's lookups are answered."""
+    """How a pod's lookups are answered, found out once."""
+    key = ("zone", station.key)
+    if key not in scene.cache:
+        scene.cache[key] = _zone(scene, station)
+    found = scene.cache[key]
+    assert isinstance(found, Zone)
+    return found
+
+
+def _zone(scene: Scene, station: Station) -> Zone:
     resolver = station.resolver or dns.default_resolver(station.pod.namespace)
     captured = bool(resolver.servers) and rules.dns_captured(scene, station, resolver.servers[0])
     pod = station.pod
