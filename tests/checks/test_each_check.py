@@ -1,0 +1,266 @@
+"""Every check with a pod that triggers it and one that nearly does."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshctl.checks import drifted
+from meshctl.checks.registry import CHECKS
+from meshctl.injection.settings import MeshSettings
+from meshctl.injection.standing import RouteHere, Standing, SubsetHere
+from meshctl.injection.state import Certificate, Listener, Refused, State
+from meshctl.injection.timeline import Clues
+from meshctl.istio.destination_rule import Subset
+from meshctl.istio.resource import Meta
+from meshctl.kube.events import Event
+from meshctl.kube.owners import Workload
+from meshctl.kube.pods import NOWHERE, template_pod
+from tests.injection import build
+from tests.injection.build import findings, injected, namespace, plain, recorded_webhooks, service
+
+T, S = "traffic.sidecar.istio.io/", "sidecar.istio.io/"
+HOOKS = recorded_webhooks()
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+RUNNING = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def running(raw: dict[str, Any], *, ready: bool = True, app: Any = None) -> dict[str, Any]:
+    statuses = [
+        {"name": c["name"], "ready": ready, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+        for c in raw["spec"]["containers"]
+    ]
+    if app is not None:
+        statuses[0] = {**statuses[0], **app}
+    condition = {"type": "Ready", "status": "True" if ready else "False", "reason": "ContainersNotReady"}
+    return {**raw, "status": {"phase": "Running", "conditions": [condition], "containerStatuses": statuses}}
+
+
+def args(**flags: str) -> list[str]:
+    found = list(build.INIT_ARGS)
+    for flag, value in flags.items():
+        found[found.index(f"-{flag}") + 1] = value
+    return found
+
+
+def without_value(flag: str) -> list[str]:
+    found = list(build.INIT_ARGS)
+    del found[found.index(flag) + 1]
+    return found
+
+
+def owned(annotations: dict[str, str], in_template: bool = False) -> dict[str, Any]:
+    pod = plain()
+    template = {"metadata": {"annotations": annotations if in_template else {}}, "spec": pod["spec"]}
+    raw = {
+        "kind": "Deployment",
+        "metadata": {"name": "web", "annotations": annotations},
+        "spec": {"template": template},
+    }
+    return {"workload": Workload(template=template_pod(raw))}
+
+
+def sockets(*ports: tuple[str, int]) -> State:
+    return State(listeners=tuple(Listener(a, p, "python3", 1, 1000) for a, p in ports))
+
+
+META = Meta("DestinationRule", "shop", "web", NOWHERE)
+
+
+def standing(*, pods: int = 1, here: bool | None = True) -> Standing:
+    subset = SubsetHere(META, "web.shop.svc.cluster.local", Subset("v1", (("version", "v1"),), None), True, pods)
+    route = RouteHere(META, "r", "web.shop.svc.cluster.local", "v1", 100, "every request", ("mesh",), here)
+    return Standing(subsets=(subset,), routes=(route,))
+
+
+def certificates(hours: float) -> State:
+    return State(certificates=(Certificate("default", NOW + timedelta(hours=hours), NOW - timedelta(hours=20)),))
+
+
+def ending(code: int, reason: str = "Error", restarts: int = 5) -> dict[str, Any]:
+    state = {"terminated": {"exitCode": code, "reason": reason, "startedAt": "2026-01-01T00:00:00Z"}}
+    return {"lastState": state, "restartCount": restarts}
+
+
+LATE = "2026-01-01T00:00:09Z\tinfo\tEnvoy proxy is ready\n"
+EARLY = "2025-12-31T23:59:50Z\tinfo\tEnvoy proxy is ready\n"
+
+
+def started(raw: dict[str, Any], proxy: str) -> dict[str, Any]:
+    found = running(raw)
+    found["status"]["containerStatuses"][1]["state"]["running"]["startedAt"] = proxy
+    return found
+
+
+HOLD = {"proxy.istio.io/config": "holdApplicationUntilProxyStarts: true"}
+Case = tuple[str, Callable[[], Any], Callable[[], Any]]
+CASES: list[Case] = [
+    ("MC101", lambda: findings(injected(app={"securityContext": {"runAsUser": 1337}})),
+     lambda: findings(injected(app={"securityContext": {"runAsUser": 1338}}))),
+    ("MC101", lambda: findings(injected(securityContext={"runAsUser": 1337})),
+     lambda: findings(injected(securityContext={"runAsUser": 1337}, app={"securityContext": {"runAsUser": 1000}}))),
+    ("MC101", lambda: findings(injected(init_args=args(u="5000"), app={"securityContext": {"runAsUser": 5000}})),
+     lambda: findings(injected(init_args=args(u="5000"), app={"securityContext": {"runAsUser": 1337}}))),
+    ("MC102", lambda: findings(plain(hostNetwork=True), namespace=namespace(istio_injection="enabled"), webhooks=HOOKS),
+     lambda: findings(plain(hostNetwork=True), namespace=namespace(), webhooks=HOOKS)),
+    ("MC103", lambda: findings(injected({T + "excludeOutboundPort": "1"})),
+     lambda: findings(injected({T + "excludeOutboundPorts": "1", "example.com/excludeOutboundPort": "1"}))),
+    ("MC103", lambda: findings(injected({"istio.io/dataplane-mode": "ambient"})),
+     lambda: findings(injected(labels={"app": "w", "version": "1", "istio.io/dataplane-mode": "ambient"}))),
+    ("MC104", lambda: findings(injected({S + "enableCoreDump": "true"}, image="proxyv2:1.24.0")),
+     lambda: findings(injected({S + "enableCoreDump": "true"}, image="proxyv2:1.23.0"))),
+    ("MC104", lambda: findings(injected({"istio.io/reroute-virtual-interfaces": "net1"}, image="proxyv2:1.24.0")),
+     lambda: findings(injected({"istio.io/reroute-virtual-interfaces": "net1"}, image="proxyv2:1.25.0"))),
+    ("MC105", lambda: findings(injected(), **owned({T + "excludeOutboundPorts": "1"})),
+     lambda: findings(injected({T + "excludeOutboundPorts": "1"}), **owned({T + "excludeOutboundPorts": "1"}, True))),
+    ("MC106", lambda: findings(injected({T + "excludeOutboundPorts": "8000-8010"})),
+     lambda: findings(injected({T + "excludeOutboundPorts": "8000,8010"}))),
+    ("MC107", lambda: findings(injected({S + "interceptionMode": "redirect"})),
+     lambda: findings(injected({S + "interceptionMode": "REDIRECT"}))),
+    ("MC107", lambda: findings(injected({T + "excludeOutboundIPRanges": "10.0.0.1"})),
+     lambda: findings(injected({T + "excludeOutboundIPRanges": "10.0.0.1/32"}))),
+    ("MC107", lambda: findings(injected({T + "excludeInboundPorts": "http"})),
+     lambda: findings(injected({T + "excludeInboundPorts": "80, 443"}))),
+    ("MC107", lambda: findings(injected({"proxy.istio.io/config": "a: [1"})),
+     lambda: findings(injected({"proxy.istio.io/config": "a: [1]"}))),
+    ("MC107", lambda: findings(injected({S + "userVolume": "{"})),
+     lambda: findings(injected({S + "userVolume": "{}"}))),
+    ("MC108", lambda: findings(injected(init_args=without_value("-x"))),
+     lambda: findings(injected(init_args=args(x="")))),
+    ("MC109", lambda: findings(injected({T + "includeInboundPorts": ""})),
+     lambda: findings(injected({T + "excludeInboundPorts": ""}))),
+    ("MC110", lambda: findings(injected({T + "includeInboundPorts": "80", T + "excludeInboundPorts": "80"})),
+     lambda: findings(injected({T + "includeInboundPorts": "*", T + "excludeInboundPorts": "80"}))),
+    ("MC110", lambda: findings(injected(
+        {T + "includeOutboundIPRanges": "10.0.0.0/8,11.0.0.0/8", T + "excludeOutboundIPRanges": "10.0.0.0/8"})),
+     lambda: findings(injected(
+         {T + "includeOutboundIPRanges": "10.0.0.0/8", T + "excludeOutboundIPRanges": "10.1.0.0/16"}))),
+    ("MC111", lambda: findings(injected({T + "includeOutboundPorts": "443"})),
+     lambda: findings(injected({T + "includeOutboundPorts": "443", T + "includeOutboundIPRanges": ""}))),
+    ("MC112", lambda: findings(injected(proxy={"env": [{"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"}]}),
+                               mesh_services=(service(port=443),)),
+     lambda: findings(injected(proxy={"env": [{"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"}]}),
+                      mesh_services=(service(port=8443),))),
+    ("MC113", lambda: findings(injected(labels={"app": "web"})),
+     lambda: findings(injected(labels={"app.kubernetes.io/name": "web", "app.kubernetes.io/version": "1"}))),
+    ("MC114", lambda: findings(injected(), services=(service(port_name=""),)),
+     lambda: findings(injected(), services=(service(),))),
+    ("MC115", lambda: findings(injected(), services=(service("a"), service("b", appProtocol="tcp"))),
+     lambda: findings(injected(), services=(service("a"), service("b", appProtocol="http", port=81)))),
+    ("MC116", lambda: findings(plain({S + "inject": "true"})),
+     lambda: findings(plain(labels={S + "inject": "true"}))),
+    ("MC117", lambda: findings(injected(), namespace=build.namespaces.Namespace(
+        "shop", {"istio-injection": "enabled", "istio.io/rev": "canary"})),
+     lambda: findings(injected(), namespace=build.namespaces.Namespace("shop", {"istio.io/rev": "default"}))),
+    ("MC118", lambda: findings(plain(), namespace=build.namespaces.Namespace("shop", {"istio.io/rev": "canary"}),
+                               webhooks=HOOKS),
+     lambda: findings(plain(), namespace=build.namespaces.Namespace("shop", {"istio.io/rev": "default"}),
+                      webhooks=HOOKS)),
+    ("MC119", lambda: findings(running(plain()), namespace=namespace(istio_injection="enabled"), webhooks=HOOKS),
+     lambda: findings(plain(), namespace=namespace(istio_injection="enabled"), webhooks=HOOKS)),
+    ("MC120", lambda: findings(injected({S + "proxyCPU": "1"})),
+     lambda: findings(injected(
+         {S + k: "1" for k in ("proxyCPU", "proxyMemory", "proxyCPULimit", "proxyMemoryLimit")}))),
+    ("MC121", lambda: findings(injected({S + "status": "{"})),
+     lambda: findings(injected({S + "status": "{}"}))),
+    ("MC121", lambda: findings(plain({"a": True})), lambda: findings(plain({"a": "true"}))),
+    ("MC123", lambda: findings(injected(init_args=[*build.INIT_ARGS, "--teleport"])),
+     lambda: findings(injected(init_args=[*build.INIT_ARGS, "--native-nftables"]))),
+    ("MC123", lambda: findings(injected(init_args=["sh", "-c", "true"])),
+     lambda: findings(injected(init_args=["pilot-agent", *build.INIT_ARGS]))),
+    ("MC124", lambda: findings(injected(
+        app={"livenessProbe": {"httpGet": {"port": 15020, "path": "/app-health/app/livez"}}})),
+     lambda: findings(injected(
+         app={"livenessProbe": {"httpGet": {"port": 15020, "path": "/app-health/app/livez"}}},
+         proxy={"env": [{"name": "ISTIO_KUBE_APP_PROBERS", "value": json.dumps(
+             {"/app-health/app/livez": {"httpGet": {"path": "/", "port": 1}}})}]}))),
+    ("MC125", lambda: findings(running(plain(app={"image": "auto"}))),
+     lambda: findings(plain(app={"image": "auto"}), namespace=namespace(istio_injection="enabled"), webhooks=HOOKS)),
+    ("MC126", lambda: findings(injected(inits=[{"name": "migrate", "image": "m"}])),
+     lambda: findings(injected(inits=[{"name": "migrate", "image": "m"}], native=True))),
+    ("MC126", lambda: findings(injected(inits=[{"name": "migrate", "image": "m"}])),
+     lambda: findings(injected(inits=[{"name": "migrate", "image": "m", "securityContext": {"runAsUser": 1337}}]))),
+    ("MC127", lambda: findings(injected(HOLD, native=True)), lambda: findings(injected(HOLD))),
+    ("MC128", lambda: findings(injected(initContainers=[], app={"name": "linkerd-proxy"})),
+     lambda: findings(plain(app={"name": "linkerd-proxy"}))),
+    ("MC129", lambda: findings(injected(proxy={"env": [{"name": "ISTIO_NEW_THING", "value": "1"}]})),
+     lambda: findings(injected(proxy={"env": [{"name": "ISTIO_META_NEW_THING", "value": "1"}]}))),
+    ("MC201", lambda: findings(started(injected(), "2026-01-01T00:00:01Z"), clues=Clues(proxy_log=LATE)),
+     lambda: findings(started(injected(), "2025-12-31T23:59:49Z"), clues=Clues(proxy_log=EARLY))),
+    ("MC202", lambda: findings(running(injected(), app=ending(1))),
+     lambda: findings(running(injected(), app=ending(0)))),
+    ("MC203", lambda: findings(running(injected(), ready=False)), lambda: findings(running(injected()))),
+    ("MC204", lambda: findings(injected(image="proxyv2:1.28.0"), control_planes=("1.30.3",)),
+     lambda: findings(injected(), control_planes=("1.30.3",))),
+    ("MC204", lambda: findings(injected(), settings=MeshSettings(
+        values={"global": {"hub": "r", "tag": "1.31.0", "proxy": {"image": "proxyv2"}}})),
+     lambda: findings(injected(), settings=MeshSettings(
+         values={"global": {"hub": "r", "tag": "1.30.3", "proxy": {"image": "proxyv2"}}}))),
+    ("MC205", lambda: findings(injected(), state=certificates(-1), now=NOW),
+     lambda: findings(injected(), state=certificates(20), now=NOW)),
+    ("MC205", lambda: findings(injected(), state=certificates(2), now=NOW),
+     lambda: findings(injected(), state=certificates(12), now=NOW)),
+    ("MC206", lambda: findings(injected(), state=State(refused=(Refused("listener", "x", "no such filter"),))),
+     lambda: findings(injected(), state=State(refused=()))),
+    ("MC207", lambda: findings(running(injected()), services=(service(),), state=sockets(("0.0.0.0", 8081))),
+     lambda: findings(running(injected()), services=(service(),), state=sockets(("0.0.0.0", 8080)))),
+    ("MC207", lambda: findings(running(injected()), services=(service(),), state=sockets(("127.0.0.1", 8080))),
+     lambda: findings(running(injected()), services=(service(),), state=sockets(("127.0.0.1", 8080), ("::", 8080)))),
+    ("MC207", lambda: findings(running(injected()), services=(service(),), state=sockets()),
+     lambda: findings(running(injected()), services=(service(),), state=State())),
+    ("MC208", lambda: findings(running(injected()), state=sockets(("0.0.0.0", 8080), ("0.0.0.0", 9999))),
+     lambda: findings(running(injected()), state=sockets(("0.0.0.0", 8080), ("127.0.0.1", 9999)))),
+    ("MC209", lambda: findings(injected(), services=(service(targetPort="web"),)),
+     lambda: findings(injected(app={"ports": [{"containerPort": 8080, "name": "web"}]}),
+                      services=(service(targetPort="web"),))),
+    ("MC210", lambda: findings(running(injected(), ready=False), clues=Clues(
+        events=(Event("FailedMount", "no such Secret", True, "Pod", "web", "shop"),))),
+     lambda: findings(running(injected()), clues=Clues(
+         events=(Event("FailedMount", "no such Secret", True, "Pod", "web", "shop"),)))),
+    ("MC501", lambda: findings(injected(), standing=standing(pods=0)),
+     lambda: findings(injected(), standing=standing())),
+    ("MC502", lambda: findings(injected(), standing=standing(here=None)),
+     lambda: findings(injected(), standing=standing(here=False))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "triggers", "near"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_it_is_found_where_it_is_and_only_there(id: str, triggers: Callable[[], Any], near: Callable[[], Any]) -> None:
+    found = [f for f in triggers() if f.id == id]
+    assert found, f"{id} was not found"
+    assert all(f.text and f.subject for f in found)
+    assert [f.text for f in near() if f.id == id] == []
+
+
+def test_every_check_has_a_case_and_ids_are_unique() -> None:
+    ids = [check.ID for check in CHECKS]
+    assert len(set(ids)) == len(ids)
+    assert {id for id, _, _ in CASES} == set(ids)
+
+
+def test_every_id_is_explained() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
+    sections = {line[3:].strip() for line in text.splitlines() if line.startswith("## ")}
+    assert {c.ID for c in CHECKS} | {drifted.ID} <= sections
+
+
+def test_a_misspelt_annotation_is_told_the_nearest_right_one() -> None:
+    found = findings(injected({"sidecar.istio.io/excludeOutboundPorts": "1"}))
+    assert "traffic.sidecar.istio.io/excludeOutboundPorts" in next(f.fix for f in found if f.id == "MC103")
+
+
+def test_a_recorded_pod_that_is_well_has_no_errors_or_warnings() -> None:
+    found = findings(build.recorded("native-exclude"))
+    assert [f.id for f in found if f.severity != "info"] == []
+
+
+def test_findings_can_be_left_out() -> None:
+    from meshctl.checks import registry
+    from meshctl.checks.evidence import Evidence
+
+    it = Evidence(description=build.described(injected({T + "includeInboundPorts": ""}, labels={})))
+    assert {f.id for f in registry.run(it)} >= {"MC109", "MC113"}
+    assert "MC109" not in {f.id for f in registry.run(it, ["mc109"])}
