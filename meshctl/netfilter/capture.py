@@ -9,6 +9,7 @@ whatever it is, so an empty ``-x`` that was lost swallows the flag after it). Fl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 from typing import Any, Literal, TypeAlias
 
@@ -198,6 +199,12 @@ def of_arguments(args: Sequence[str], env: Mapping[str, str], release: Release) 
     Raises BadInput where the real one ends with an error: an unknown flag, a flag without its value, a value that is
     no boolean.
     """
+    return _of_arguments(tuple(args), tuple(sorted(env.items())), release)
+
+
+@lru_cache(maxsize=4096)
+def _of_arguments(args: tuple[str, ...], variables: tuple[tuple[str, str], ...], release: Release) -> Capture:
+    env = dict(variables)
     known = {flag.name: flag for flag in FLAGS if flag.since <= release.minor <= flag.until or release.major != 1}
     shorts = {flag.short: flag for flag in known.values() if flag.short and release.since(flag.short_since)}
     given, notes = _parse(words(args), known, shorts, release)

@@ -43,8 +43,36 @@ class Dead:
     because: tuple[int, ...] = ()
 
 
+Signature: TypeAlias = tuple[object, ...]
+
+
+def signature(table: Table) -> Signature | None:
+    """What decides about a table's rules, as a key for caches; None where a rule has no text."""
+    found: list[object] = [table.name]
+    for chain in table.chains:
+        texts = tuple([rule.text for rule in chain.rules])
+        if "" in texts:
+            return None
+        found.append((chain.name, chain.hook, chain.policy, texts))
+    return tuple(found)
+
+
+_tables: dict[Signature, Mapping[tuple[str, int], Dead]] = {}
+
+
 def dead_rules(table: Table) -> Mapping[tuple[str, int], Dead]:
     """Every dead rule of a table, by chain and 1-based number."""
+    known = signature(table) if not table.sets else None
+    if known is None:
+        return _dead_rules(table)
+    if known not in _tables:
+        if len(_tables) > 4096:
+            _tables.clear()
+        _tables[known] = _dead_rules(table)
+    return _tables[known]
+
+
+def _dead_rules(table: Table) -> Mapping[tuple[str, int], Dead]:
     found: dict[tuple[str, int], Dead] = {}
     reached = reachable(table)
     for chain in table.chains:
@@ -86,24 +114,8 @@ def targets_of(rule: Rule) -> tuple[str, ...]:
             return ()
 
 
-_cache: dict[tuple[str, ...], Mapping[int, Dead]] = {}
-
-
 def dead_in_chain(chain: Chain, table: Table) -> Mapping[int, Dead]:
     """The dead rules of one chain, by 1-based number, each because of earlier rules of it."""
-    jumps = tuple(name for rule in chain.rules for name in targets_of(rule))
-    known = (chain.name, *(rule.text for rule in chain.rules))
-    for name in jumps:
-        inner = table.chain(name)
-        known += (f"->{name}", *(rule.text for rule in inner.rules)) if inner is not None else ()
-    if known not in _cache:
-        if len(_cache) > 8192:
-            _cache.clear()
-        _cache[known] = _dead_in_chain(chain, table)
-    return _cache[known]
-
-
-def _dead_in_chain(chain: Chain, table: Table) -> dict[int, Dead]:
     found: dict[int, Dead] = {}
     live: list[tuple[int, Rule, tuple[Match, ...]]] = []
     for number, rule in enumerate(chain.rules, 1):

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from meshctl.netfilter import wording
 from meshctl.netfilter.capture import FLAGS, Capture, Setting, split
-from meshctl.netfilter.dead import Dead, dead_rules
+from meshctl.netfilter.dead import Dead, dead_rules, signature
 from meshctl.netfilter.facts import facts
 from meshctl.netfilter.model import Chain, InInterface, Jump, Opaque, Rule, Ruleset, Table
 from meshctl.netfilter.roles import ROLES, foreign_owner, istio_chain, istio_table, plain_chain, role_of
@@ -61,14 +61,35 @@ class Explained:
 def explain(ruleset: Ruleset, capture: Capture | None = None) -> Iterator[Explained]:
     """Every rule of a ruleset; `capture` names the argument or variable behind each, where it is known."""
     for table in ruleset.tables:
-        dead = dead_rules(table)
+        told = iter(_explanations(table, capture))
         for chain in table.chains:
-            if not chain.rules:
-                continue
-            around = surroundings(chain)
             for number, rule in enumerate(chain.rules, 1):
-                told = explain_rule(rule, table.name, chain, number, around, capture, dead.get((chain.name, number)))
-                yield Explained(table, chain, number, rule, told)
+                yield Explained(table, chain, number, rule, next(told))
+
+
+_tables: dict[tuple[object, ...], tuple[Explanation, ...]] = {}
+
+
+def _explanations(table: Table, capture: Capture | None) -> tuple[Explanation, ...]:
+    """The explanations of a table's rules, chain by chain."""
+    shape = signature(table) if not table.sets else None
+    if shape is None:
+        return tuple(_explain_table(table, capture))
+    # A capture's settings take no part in its equality, but are part of what is told.
+    known = (shape, capture, tuple(capture.settings.items()) if capture is not None else ())
+    if known not in _tables:
+        if len(_tables) > 4096:
+            _tables.clear()
+        _tables[known] = tuple(_explain_table(table, capture))
+    return _tables[known]
+
+
+def _explain_table(table: Table, capture: Capture | None) -> Iterator[Explanation]:
+    dead = dead_rules(table)
+    for chain in table.chains:
+        around = surroundings(chain)
+        for number, rule in enumerate(chain.rules, 1):
+            yield explain_rule(rule, table.name, chain, number, around, capture, dead.get((chain.name, number)))
 
 
 def explain_rule(
