@@ -4,6 +4,7 @@ from meshctl.blocks import Graph, Lane, Lanes, Stage
 from meshctl.render import svg, svg_graph, svg_shapes
 from meshctl.render.html_text import inline, safe
 from meshctl.render.palette import MARKS
+from meshctl.render.plain import plain
 
 MOODS = {"good": "as it should be", "bad": "fails here", "warn": "look here"}
 
@@ -16,9 +17,18 @@ def lanes(block: Lanes, level: int) -> str:
         last = index == len(block.lanes) - 1
         drawn.append(_lane(block, lane, level, done, last))
         done += len(lane.stages)
-    count = len(block.lanes)
-    columns = f" n{count if count <= 4 else 3}" if count > 1 else ""
-    return f'<div class="lanes{columns}">{"".join(drawn)}</div>' if drawn else ""
+    return f'<div class="lanes" style="--columns:{_columns(block)}">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _columns(block: Lanes) -> str:
+    """The lanes' widths on a wide screen: those with more to say are wider; more than four stand in rows of three."""
+    if len(block.lanes) > 4:
+        return "repeat(3,minmax(0,1fr))"
+    said = [
+        sum(len(plain(line)) for s in lane.stages for line in (s.title, s.decision, *s.facts)) for lane in block.lanes
+    ]
+    shares = [min(max((words / max(sum(said) / len(said), 1)) ** 0.5, 0.8), 1.35) for words in said]
+    return " ".join(f"minmax(0,{share:.2f}fr)" for share in shares)
 
 
 def _lane(block: Lanes, lane: Lane, level: int, done: int, last: bool) -> str:

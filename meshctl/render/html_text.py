@@ -8,6 +8,10 @@ from meshctl.render.plain import plain, printable, spans
 
 KINDS = {"good": "Good", "bad": "Problem", "warn": "Warning", "info": "Note"}
 
+WORD = 30
+LETTERS = 112
+"""So many letters fit in the widest column of a page."""
+
 
 def safe(text: str) -> str:
     """Text as it may stand in an element or between quotes."""
@@ -75,9 +79,11 @@ def table(block: Table, name: str) -> str:
     """A table with headers; on a narrow screen each row becomes a card, so the roles are said again (ARIA 1.2)."""
     if not block.columns:
         return ""
+    widths = zip(block.columns, _least(block), strict=True)
     heads = "".join(
-        f'<th scope="col" role="columnheader"{_css(column.right, False)}>{safe(column.title)}</th>'
-        for column in block.columns
+        f'<th scope="col" role="columnheader"{_css(column.right, False)} style="min-width:{least}ch">'
+        f"{safe(column.title)}</th>"
+        for column, least in widths
     )
     rows = "".join(f'<tr role="row">{"".join(_cells(block, row))}</tr>' for row in block.rows)
     focus = f' tabindex="0" role="region" aria-label="{safe(name)}"' if len(block.columns) > 4 else ""
@@ -86,6 +92,16 @@ def table(block: Table, name: str) -> str:
         f'<table class="cards" role="table" aria-label="{safe(name)}"><thead role="rowgroup"><tr role="row">{heads}'
         f'</tr></thead><tbody role="rowgroup">{rows}</tbody></table></div>'
     )
+
+
+def _least(block: Table) -> list[int]:
+    """How narrow each column may get, in letters: no word is broken while there is room for all longest words."""
+    longest = []
+    for index, column in enumerate(block.columns):
+        texts = [plain(row[index]) for row in block.rows if index < len(row)]
+        words = [len(word) for text in (column.title, *texts) for word in text.split()]
+        longest.append(min(max(words, default=0), WORD) + 2)
+    return [max(least * LETTERS // max(sum(longest), LETTERS), 4) for least in longest]
 
 
 def _cells(block: Table, row: tuple[Line, ...]) -> list[str]:

@@ -4,7 +4,7 @@ Pure geometry: lengths are pixels, `along` is the way that arrows run and `acros
 lays out from left to right and from top to bottom. Groups become bands beside each other, so frames never overlap.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -50,17 +50,21 @@ def arrange(
     bands: Sequence[int],
     gaps: Callable[[Sequence[int]], Sequence[float]],
     *,
+    last: Collection[Key] = (),
     apart: float = 22.0,
     margin: float = 26.0,
 ) -> Plan:
     """Lay out boxes of (along, across) sizes; `gaps` tells from the ranks how much room each gap between layers needs.
 
-    `apart` separates boxes of a layer, `margin` the bands.
+    The boxes in `last` stand in the last layer, if no edge leaves them. `apart` separates boxes of a layer,
+    `margin` the bands.
     """
     proper = [(index, edge) for index, edge in enumerate(edges) if edge[0] != edge[1]]
     turned = _turned(len(sizes), edges)
     directed = [(e[1], e[0]) if index in turned else e for index, e in proper]
     ranks = _ranks(len(sizes), directed)
+    leaving = {start for start, _ in directed}
+    ranks = [max(ranks) if key in last and key not in leaving else rank for key, rank in enumerate(ranks)]
     draft = _draft(sizes, ranks, bands, edges, turned)
     layers = _ordered(draft)
     across, spans = _positions(draft, layers, apart, margin)

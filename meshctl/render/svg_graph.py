@@ -1,8 +1,8 @@
 """A graph as a picture: boxes in layers, arrows between them, frames round the groups."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 
 from meshctl.blocks import Edge, Graph, Vertex
 from meshctl.render import svg_shapes as shapes
@@ -16,7 +16,10 @@ HEAD = 22.0
 EDGE = 16.0
 SCREEN = (1280.0, 760.0)
 """A graph runs from left to right or from top to bottom, whichever must be shrunk less to fit this."""
-LABEL_ROW = 18.0
+LABEL_ROW = 16.0
+LABEL_FOLD = 34
+LABEL_ROWS = 3
+"""A longer label is cut; all of it is in the tool tip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,16 @@ def _drawn(graph: Graph, boxes: list[_Box], *, down: bool) -> Picture:
     index = {box.vertex.key: i for i, box in enumerate(boxes)}
     ends = [(index[edge.start], index[edge.end]) for edge in graph.edges]
     groups = list(dict.fromkeys(box.vertex.group for box in boxes))
-    bands = [groups.index(box.vertex.group) for box in boxes]
+    exits = _exits(boxes, ends) if any(groups) else {}
+    bands = [groups.index(exits.get(i, box.vertex.group)) for i, box in enumerate(boxes)]
     sizes = [(box.height, box.width) if down else (box.width, box.height) for box in boxes]
     margin = 52.0 if any(groups) else 22.0
+    apart = 56.0 if down and any(edge.label for edge in graph.edges) else 22.0
 
     def sheet(rows: dict[int, int]) -> _Sheet:
-        plan = arrange(sizes, ends, bands, lambda ranks: _gaps(graph.edges, ends, ranks, down, rows), margin=margin)
+        plan = arrange(
+            sizes, ends, bands, lambda ranks: _gaps(graph.edges, ends, ranks, down, rows), last=exits, margin=margin
+        )
         return _Sheet(graph, boxes, plan, down, EDGE + (26.0 if any(groups) else 0.0), 26.0 if any(groups) else 0.0)
 
     first = sheet({})
@@ -80,6 +87,17 @@ def _drawn(graph: Graph, boxes: list[_Box], *, down: bool) -> Picture:
     over = max((x - drawn.left - width for x in drawn.reach(ends)), default=0.0)
     room = 40.0 if any(start == end for start, end in ends) else 0.0
     return Picture(content, width + max(over, 0.0) + 2 * drawn.left, height + room + drawn.top + drawn.left)
+
+
+def _exits(boxes: list[_Box], ends: list[tuple[int, int]]) -> dict[int, str]:
+    """Boxes without a group that nothing leaves: they stand below (beside) the group that most arrows come from."""
+    leaving = {start for start, _ in ends}
+    found = {}
+    for i, box in enumerate(boxes):
+        near = [boxes[start].vertex.group for start, end in ends if end == i and boxes[start].vertex.group]
+        if not box.vertex.group and i not in leaving and near:
+            found[i] = max(near, key=near.count)
+    return found
 
 
 def _gaps(
@@ -92,18 +110,35 @@ def _gaps(
     for edge, (start, end) in zip(edges, ends, strict=True):
         first = min(ranks[start], ranks[end])
         if edge.label and ranks[start] != ranks[end]:
-            gaps[first] = max(gaps[first], shapes.sans_width(printable(edge.label), 12) + 44)
+            gaps[first] = max(gaps[first], max(map(_width, _label_rows(edge.label))) + 44)
     return gaps
 
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """A label on its way: where it stands (along, across), and in which row of its gap."""
+    """A label on its way: its rows, their middle (along, across), the first row of its gap that it takes, its text."""
 
-    text: str
+    rows: tuple[str, ...]
     along: float
     across: float
-    row: int
+    first: int
+    whole: str
+
+    @property
+    def width(self) -> float:
+        return max(map(_width, self.rows))
+
+
+def _width(row: str) -> float:
+    return shapes.sans_width(row, 12)
+
+
+def _label_rows(label: str) -> tuple[str, ...]:
+    """A label folded; of a long one the beginning and the end, where counters stand."""
+    rows = folded(printable(label), LABEL_FOLD)
+    if len(rows) <= LABEL_ROWS:
+        return tuple(rows)
+    return (*rows[: LABEL_ROWS - 1], f"… {' '.join(rows)[2 - LABEL_FOLD :].partition(' ')[2]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +171,7 @@ class _Sheet:
     def frames(self, groups: list[str]) -> str:
         """A frame round each named group, its name on top."""
         drawn = []
-        for number, group in enumerate(groups):
+        for group in groups:
             members = [i for i, box in enumerate(self.items) if box.vertex.group == group]
             if not group or not members:
                 continue
@@ -144,13 +179,8 @@ class _Sheet:
             halves = [(self.items[i].width / 2, self.items[i].height / 2) for i in members]
             x1 = min(x - w for (x, _), (w, _) in zip(spots, halves, strict=True)) - 14
             x2 = max(x + w for (x, _), (w, _) in zip(spots, halves, strict=True)) + 14
-            low, high = self.plan.bands[number]
-            if self.down:
-                y1 = min(y - h for (_, y), (_, h) in zip(spots, halves, strict=True)) - 14
-                y2 = max(y + h for (_, y), (_, h) in zip(spots, halves, strict=True)) + 14
-                x1, x2 = self.left + low - 14, self.left + high + 14
-            else:
-                y1, y2 = self.top + low - 14, self.top + high + 14
+            y1 = min(y - h for (_, y), (_, h) in zip(spots, halves, strict=True)) - 14
+            y2 = max(y + h for (_, y), (_, h) in zip(spots, halves, strict=True)) + 14
             drawn.append(shapes.rect(x1, y1 - 12, x2 - x1, y2 - y1 + 12, "frame", 10))
             drawn.append(shapes.text(x1 + 10, y1 + 4, group, "small dim"))
         return "".join(drawn)
@@ -166,22 +196,19 @@ class _Sheet:
                 drawn.append(self._loop(ends[number][0], edge))
         for label in self._labels(ends):
             x, y = self.at(label.along, label.across)
-            drawn.append(shapes.label(x, y + 4, label.text))
+            drawn.append(shapes.label(x, y + 4, label.rows, label.whole))
         return "".join(drawn)
 
     def rows(self, ends: list[tuple[int, int]]) -> dict[int, int]:
         """How many rows of labels each gap between layers needs."""
         found: dict[int, int] = {}
         for number, labels in self._by_gap(ends).items():
-            found[number] = max(label.row for label in labels) + 1
+            found[number] = max(label.first + len(label.rows) for label in labels)
         return found
 
     def reach(self, ends: list[tuple[int, int]]) -> list[float]:
         """How far to the right each label reaches."""
-        return [
-            self.at(label.along, label.across)[0] + shapes.sans_width(label.text, 12) / 2
-            for label in self._labels(ends)
-        ]
+        return [self.at(label.along, label.across)[0] + label.width / 2 for label in self._labels(ends)]
 
     def _labels(self, ends: list[tuple[int, int]]) -> list[_Label]:
         return [label for labels in self._by_gap(ends).values() for label in labels]
@@ -200,22 +227,26 @@ class _Sheet:
         found.sort(key=lambda entry: entry[0][0][1] + entry[0][1][1])
         if not self.down:
             middles = [(a[1] + b[1]) / 2 for (a, b), _ in found]
-            spots = spread(middles, [14.0] * len(found), 3.0)
+            rows = [_label_rows(text) for _, text in found]
+            spots = spread(middles, [14.0 * len(some) for some in rows], 3.0)
             return [
-                _Label(text, (a[0] + b[0]) / 2, across, 0) for ((a, b), text), across in zip(found, spots, strict=True)
+                _Label(some, (a[0] + b[0]) / 2, across, 0, text)
+                for ((a, b), text), some, across in zip(found, rows, spots, strict=True)
             ]
         placed: list[_Label] = []
         for (a, b), text in found:
-            row = 0
-            while True:
-                along = a[0] + 20 + (row + 0.5) * LABEL_ROW
-                share = min((along - a[0]) / (b[0] - a[0]), 0.9)
-                label = _Label(text, along, max(_curve(a[1], b[1], share), shapes.sans_width(text, 12) / 2), row)
-                if not any(_touch(label, other) for other in placed):
-                    break
-                row += 1
+            label = next(free for free in self._places(a, b, text) if not any(_touch(free, other) for other in placed))
             placed.append(label)
         return placed
+
+    def _places(self, a: tuple[float, float], b: tuple[float, float], text: str) -> Iterator[_Label]:
+        """Where a label may stand on its arrow, from row to row."""
+        rows = _label_rows(text)
+        half = max(map(_width, rows)) / 2
+        for first in count():
+            along = a[0] + 20 + (first + len(rows) / 2) * LABEL_ROW
+            share = min((along - a[0]) / (b[0] - a[0]), 0.9)
+            yield _Label(rows, along, max(_curve(a[1], b[1], share), half), first, text)
 
     def _lines(self, ends: list[tuple[int, int]]) -> dict[int, list[tuple[float, float]]]:
         leaving, entering = self._ports(ends)
@@ -290,10 +321,9 @@ class _Sheet:
 
 
 def _touch(one: _Label, other: _Label) -> bool:
-    if one.row != other.row:
+    if one.first + len(one.rows) <= other.first or other.first + len(other.rows) <= one.first:
         return False
-    room = (shapes.sans_width(one.text, 12) + shapes.sans_width(other.text, 12)) / 2 + 10
-    return abs(one.across - other.across) < room
+    return abs(one.across - other.across) < (one.width + other.width) / 2 + 10
 
 
 def _curve(start: float, end: float, share: float) -> float:

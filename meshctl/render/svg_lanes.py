@@ -132,8 +132,7 @@ def _over(spots: list[list[_Spot]], index: int, label: str) -> str:
     n = [shapes.number(value) for value in points]
     curve = f"M{n[0]} {n[1]}C{n[2]} {n[3]} {n[4]} {n[5]} {n[6]} {n[7]}"
     rows = folded(printable(label), LABEL_COLUMNS) if label.strip() else []
-    top = (y1 + y2) / 2 - len(rows) * 7 + 10
-    named = "".join(shapes.label(middle, top + i * 14, row) for i, row in enumerate(rows))
+    named = shapes.label(middle, (y1 + y2) / 2 + 4, rows) if rows else ""
     return shapes.line(curve, "") + shapes.tip(x2, y2, 1.0, 0.0, "") + named
 
 

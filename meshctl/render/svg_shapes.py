@@ -1,5 +1,6 @@
 """The strokes that svg pictures are made of, and their style sheet; all text and numbers go through here."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -34,10 +35,14 @@ def text(x: float, y: float, content: str, kind: str = "", anchor: str = "") -> 
     return f'<text x="{number(x)}" y="{number(y)}"{css}{where}>{escape(printable(content))}</text>'
 
 
-def label(x: float, y: float, content: str) -> str:
-    """A small text on a ground of its own, so that it can be read where arrows run; `x` is its middle."""
-    width = sans_width(printable(content), 12) * 0.96
-    return rect(x - width / 2, y - 12, width, 15, "label", 3) + text(x, y, content, "small dim", "middle")
+def label(x: float, y: float, rows: Sequence[str], whole: str = "") -> str:
+    """Small text round a middle, on a ground of its own so that it can be read where arrows run; `whole` is its tip."""
+    width = max(sans_width(printable(row), 12) for row in rows) * 0.96
+    top = y - 5 - len(rows) * 7
+    parts = [told(whole)] if whole and whole != " ".join(rows) else []
+    parts.append(rect(x - width / 2, top, width, 14 * len(rows) + 1, "label", 3))
+    parts += [text(x, top + 11.5 + 14 * i, row, "small dim", "middle") for i, row in enumerate(rows)]
+    return f"<g>{''.join(parts)}</g>"
 
 
 def rect(x: float, y: float, width: float, height: float, kind: str, radius: float = 6) -> str:

@@ -36,8 +36,8 @@ ALLOWED = frozenset(
     re.findall(
         r"\w+",
         """html head meta link title style body a header h1 h2 h3 h4 h5 h6 nav ol ul li main section p span strong code
-        pre br dl dt dd div table thead tbody tr th td i figure figcaption svg desc g rect path polygon text details summary
-        footer""",
+        pre br dl dt dd div table thead tbody tr th td i figure figcaption svg desc g rect path polygon text details
+        summary footer""",
     )
 )
 
