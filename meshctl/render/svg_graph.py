@@ -76,7 +76,13 @@ def _drawn(graph: Graph, boxes: list[_Box], *, down: bool) -> Picture:
 
     def sheet(rows: dict[int, int]) -> _Sheet:
         plan = arrange(
-            sizes, ends, bands, lambda ranks: _gaps(graph.edges, ends, ranks, down, rows), last=exits, margin=margin
+            sizes,
+            ends,
+            bands,
+            lambda ranks: _gaps(graph.edges, ends, ranks, down, rows),
+            last=exits,
+            apart=apart,
+            margin=margin,
         )
         return _Sheet(graph, boxes, plan, down, EDGE + (26.0 if any(groups) else 0.0), 26.0 if any(groups) else 0.0)
 
