@@ -109,7 +109,12 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
     from meshctl.path import client, kube_proxy
 
     ztunnel = _known(scene, station)
-    places = kube_proxy.endpoints_of(scene, address, port) or ((address, port, 1.0),)
+    known = kube_proxy.endpoints_of(scene, address, port)
+    if known is not None and not known:
+        why = f"the Service at {address}:{port} has no ready endpoints, so ztunnel cuts the connection"
+        hop = Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", why, (), (), "bad")
+        return [Course(1.0, End("nobody", delivered=False, mtls=None, broken="reset", why=why), (hop,))]
+    places = known or ((address, port, 1.0),)
     courses: list[Course] = []
     for place, number, chance in places:
         tunnel = _speaks_hbone(scene, ztunnel, place)

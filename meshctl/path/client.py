@@ -248,6 +248,8 @@ def _to_host(
             conn.depth + 1,
         )
         opened = _inner(opened, conn, decision, cluster)
+        if host.tunnel:
+            opened = replace(opened, layer="mtls", principal=scene.principal(station), sni="", alpn=("h2",))
         socket = upstream.socket(cluster, host.endpoint)[1] if host.endpoint is not None else ""
         file = station.proxy.source
     else:
@@ -259,6 +261,10 @@ def _to_host(
     if callee is not None and scene.station(callee).has_proxy and scene.station(callee).mode != "gateway":
         wanted.append(wants.callee(scene, callee, host.port))
     over = replace(over, facts=(*over.facts, *(want for want in wanted if want)))
+    if host.tunnel and callee is not None and scene.station(callee).has_proxy:
+        why = f"it reaches {host.pod} through HBONE: what its proxy does with the tunnel is not modelled"
+        end = End(None, delivered=None, through_server=True, mtls="mutual", why=why, undecided=(why,))
+        return [Course(host.probability, end, (over,), endpoint=host.shown, pod=host.pod)]
     ways = onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened)
     return [
         replace(
@@ -444,6 +450,11 @@ def _through_gateway(
 
 
 def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
+    if address == hosts.ANYWHERE:
+        why = "which address the name resolves to, and whether it answers, is not recorded"
+        hop = Hop("endpoint", "network", "outside", f"port {port}", why, (), (), "warn")
+        end = End(None, delivered=None, through_server=False, mtls=conn.mtls, why=why, undecided=(why,))
+        return Course(1.0, end, (hop,))
     node = scene.node_at(address)
     if node is not None:
         on_host = [p for p in scene.pods if p.host_network and p.node == node.name]

@@ -4,6 +4,7 @@ The choice itself is ``meshctl.envoy.upstream``'s; here hosts get their pods, an
 """
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from meshctl.envoy import upstream
 from meshctl.envoy.model import Address, Cluster, Endpoint
@@ -17,13 +18,14 @@ ANYWHERE = "192.0.2.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A host with its chance (0..1) among the chosen ones."""
+    """A host with its chance (0..1) among the chosen ones; `tunnel`: reached through HBONE, the mesh's tunnel."""
 
     address: str
     port: int
     pod: str
     health: str
     probability: float = 0.0
+    tunnel: bool = False
     endpoint: Endpoint | None = None
 
     @property
@@ -56,6 +58,9 @@ def pick(scene: Scene, station: Station, name: str, address: str, port: int) -> 
     file, path = (cluster.origin.source, cluster.origin.path) if cluster is not None else ("", "")
     policy = cluster.policy if cluster is not None else ""
     shown = tuple(_host(scene, h.endpoint, h.share) for h in found.hosts)
+    odd = next((h.shown for h in shown if not is_address(h.address)), "")
+    if odd and found.verdict == "ok":
+        return Picked(undecided=f"{name} is reached by {odd}, which is no address", file=file, path=path)
     everyone = (*shown, *(_host(scene, endpoint, 0.0) for endpoint in found.out))
     if found.verdict == "no-cluster":
         return Picked(why=f"the proxy has no cluster {name}", flag="NC", file=station.proxy.source)
@@ -72,15 +77,28 @@ def pick(scene: Scene, station: Station, name: str, address: str, port: int) -> 
 
 
 def _host(scene: Scene, endpoint: Endpoint, share: float) -> Host:
-    address = endpoint.address.host
+    address, port, tunnel = endpoint.address.host, endpoint.address.port, False
+    if endpoint.address.kind == "internal":
+        inner, _, number = address.rpartition("/")[2].rpartition(":")
+        address, port, tunnel = inner.strip("[]"), int(number) if number.isdecimal() else 0, True
     return Host(
         address=address,
-        port=endpoint.address.port,
+        port=port,
+        tunnel=tunnel,
         pod=_pod(scene, address),
         health=endpoint.because or endpoint.health if endpoint.health != "healthy" else "healthy",
         probability=share,
         endpoint=endpoint,
     )
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _pod(scene: Scene, address: str) -> str:

@@ -26,7 +26,7 @@ def choose(scene: Scene, node_name: str, station: Station | None, address: str, 
     if decision is not None and decision.matched is not None:
         return _by_rules(decision, node, target, address, port)
     if target is None:
-        return None
+        return _no_port(scene, address, port, node)
     service, entry = target
     if decision is not None:
         return None
@@ -62,6 +62,19 @@ def _decision(
 def proof(decision: NodeDecision) -> tuple[Evidence, ...]:
     """The node's rules as evidence."""
     return tuple(Evidence(origin.source, f"line {origin.line}", text) for origin, text in evidence(decision))
+
+
+def _no_port(scene: Scene, address: str, port: int, node: NodeView | None) -> NodeChoice | None:
+    """A cluster IP is nobody's own address: without a rule for the port the packets are lost on the way."""
+    service = scene.services.at(address)
+    if service is None or address not in service.addresses:
+        return None
+    ports = ", ".join(str(entry.number) for entry in service.ports) or "none"
+    why = f"Service {service.namespace}/{service.name} has no port {port} (it has {ports}), so nothing answers there"
+    proof = (Evidence(service.origin.source, service.origin.path, f"Service {service.namespace}/{service.name}"),)
+    hop = Hop("kube-proxy", "node", node.name if node else "", "kube-proxy", why, (), proof, "bad")
+    end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why)
+    return NodeChoice((), KubeProxy(False, f"no rule is about {address}:{port}", "", proof), hop, end)
 
 
 def _by_rules(
@@ -140,11 +153,11 @@ def not_used(scene: Scene, station: Station, address: str, port: int, why: str) 
     return KubeProxy(False, why, f"it would have chosen {choice}" if choice else "", proof(decision))
 
 
-def endpoints_of(scene: Scene, address: str, port: int) -> tuple[tuple[str, int, float], ...]:
-    """The ready endpoints behind a Service's address, for those that balance themselves; empty if it is no Service."""
+def endpoints_of(scene: Scene, address: str, port: int) -> tuple[tuple[str, int, float], ...] | None:
+    """The ready endpoints behind a Service's address, for those that balance themselves; None if it is no Service."""
     target = _service_at(scene, address, port)
     if target is None:
-        return ()
+        return None
     service, entry = target
     ready = [e for e in scene.services.endpoints(service) if e.ready and e.port(entry.name) is not None]
     return tuple((e.address, e.port(entry.name) or port, 1 / len(ready)) for e in ready)
