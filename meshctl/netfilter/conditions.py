@@ -262,9 +262,28 @@ def address_type(flight: Flight, number: int | None, interface: str = "") -> str
 
 def _addrtype(clause: AddrType, flight: Flight) -> bool | None:
     number = flight.src if clause.side == "source" else flight.dst
+    if flight.version == 6 and not clause.native:
+        return _addrtype6(clause, number, flight)
     interface = {"in": flight.in_interface, "out": flight.out_interface, "": ""}[clause.limit]
     found = address_type(flight, number, interface)
     return None if found is None else (found in clause.types) != clause.negated
+
+
+def _addrtype6(clause: AddrType, number: int | None, flight: Flight) -> bool | None:
+    """xt_addrtype.c, match_type6: each type is asked for itself, and this machine's addresses are UNICAST as well."""
+    if number is None:
+        return None
+    multicast = number >> 120 == 255
+    if ("MULTICAST" in clause.types and not multicast) or ("UNICAST" in clause.types and (multicast or not number)):
+        return clause.negated
+    routed = {"LOCAL", "ANYCAST", "UNREACHABLE"}.intersection(clause.types)
+    if not routed:
+        return not clause.negated
+    interface = {"in": flight.in_interface, "out": flight.out_interface, "": ""}[clause.limit]
+    local = address_type(flight, number, interface)
+    if local == "LOCAL" and "LOCAL" in routed:
+        return not clause.negated
+    return None if local is None or routed != {"LOCAL"} else clause.negated
 
 
 def _statistic(clause: Statistic) -> bool | None:

@@ -96,7 +96,7 @@ def plan(rulesets: Sequence[Ruleset], version: int) -> Plan:
         hook: _stations(hook, based.get(hook, []), nat)
         for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
     }
-    return Plan(stations, any(_tracks(ruleset) for ruleset in rulesets if ruleset.family in families))
+    return Plan(stations, any(_tracks(one, version) for one in rulesets if one.family in families))
 
 
 _TRACKING = (
@@ -106,13 +106,15 @@ _TRACKING = (
 _TRACKING_MODULES = frozenset(("connbytes", "connlimit", "connlabel", "helper", "cluster"))
 
 
-def _tracks(ruleset: Ruleset) -> bool:
+def _tracks(ruleset: Ruleset, version: int) -> bool:
     """Whether a rule, wherever it stands, asks for connection tracking; what is not understood may."""
-    return any(_asks(part) for _, _, _, rule in ruleset.rules for part in (*rule.matches, *rule.targets))
+    return any(_asks(part, version) for _, _, _, rule in ruleset.rules for part in (*rule.matches, *rule.targets))
 
 
-def _asks(part: Match | Target) -> bool:
+def _asks(part: Match | Target, version: int) -> bool:
     match part:
+        case Dnat(version=named) | Snat(version=named):
+            return named in (None, version)
         case External(module):
             return module in _TRACKING_MODULES
         case Lookup(fields) | VerdictMap(fields):

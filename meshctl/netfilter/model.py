@@ -274,12 +274,16 @@ class CtField:
 
 @dataclass(frozen=True, slots=True)
 class AddrType:
-    """``-m addrtype``, ``fib daddr type``: what the routing tables call the address (LOCAL, UNICAST, BROADCAST ...)."""
+    """``-m addrtype``, ``fib daddr type``: what the routing tables call the address (LOCAL, UNICAST, BROADCAST ...).
+
+    `native` is nft's: there an IPv6 address of this machine is LOCAL only, with iptables it is UNICAST as well.
+    """
 
     side: Literal["source", "destination"]
     types: tuple[str, ...]
     negated: bool = False
     limit: Literal["", "in", "out"] = ""
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)

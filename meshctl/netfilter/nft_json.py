@@ -403,7 +403,7 @@ def _fib(field: str, right: Json, negated: bool) -> Match:
     limit: Literal["", "in", "out"] = "in" if "iif" in keys else "out" if "oif" in keys else ""
     if set(keys) - {"saddr", "daddr", "iif", "oif"}:
         raise ValueError(field)
-    return AddrType(side, (str(right).upper(),), negated, limit)
+    return AddrType(side, (str(right).upper(),), negated, limit, native=True)
 
 
 def _wildcard(name: str) -> str:

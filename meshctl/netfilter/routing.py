@@ -117,8 +117,10 @@ def lookup(
 ) -> Way:
     """Route a packet as fib_lookup does: the rules in order, each table by longest prefix, then lowest metric.
 
-    `in_interface` is ``lo`` for packets that this machine sends.
+    `in_interface` is ``lo`` for packets that this machine sends. IPv6 wants a packet to ::1 or a link-local address
+    to stay on the interface that it came in on (net/ipv6/route.c, rt6_need_strict).
     """
+    strict = in_interface if version == 6 and in_interface != "lo" and _needs_strict(destination) else ""
     for rule in network.rules4 if version == 4 else network.rules6:
         applies = _selects(rule, version, destination, source, mark, in_interface)
         if applies is False:
@@ -127,7 +129,7 @@ def lookup(
             return Way("none", unsure=f"ip rule {rule.priority}: {' '.join(rule.words)}")
         if rule.action != "lookup":
             return Way(_ACTIONS.get(rule.action, "none"), table=rule.action)
-        way = _in_table(network, version, rule.table, destination)
+        way = _in_table(network, version, rule.table, destination, strict)
         if way is not None:
             return way
     return Way("none")
@@ -149,9 +151,15 @@ def _selects(
     return met != rule.negated
 
 
-def _in_table(network: Network, version: Version, table: str, destination: int) -> Way | None:
+def _needs_strict(destination: int) -> bool:
+    return destination == 1 or destination >> 118 == 0xFE80 >> 6 or destination >> 120 == 0xFF
+
+
+def _in_table(network: Network, version: Version, table: str, destination: int, device: str = "") -> Way | None:
     best: Route | None = None
     for route in network.routes:
+        if device and route.device != device:
+            continue
         if route.version != version or route.table != table or not route.network.contains(version, destination):
             continue
         if best is None or _better(route, best):

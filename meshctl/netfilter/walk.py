@@ -23,6 +23,7 @@ from meshctl.netfilter.hooks import BaseChain, Plan, Station, plan
 from meshctl.netfilter.model import (
     NFT_FAMILIES,
     Accept,
+    Dnat,
     Drop,
     Goto,
     Jump,
@@ -33,7 +34,9 @@ from meshctl.netfilter.model import (
     Return,
     Rule,
     Ruleset,
+    Snat,
     Target,
+    Tproxy,
     VerdictMap,
 )
 from meshctl.netfilter.packet import Packet
@@ -507,7 +510,7 @@ class _Course:
                 outcome = self._chain(base, chosen.chain, depth + 1)
                 return outcome is not None or isinstance(chosen, Goto), outcome
             left, outcome = self._effect(base, name, number, chosen, changes)
-            if left:
+            if left or (isinstance(chosen, Tproxy) and not self.flight.tproxied):
                 break
         self._finish(at, why, action, changes)
         return left, outcome
@@ -560,6 +563,10 @@ class _Course:
     def _matches(self, base: BaseChain, name: str, number: int, rule: Rule) -> bool:
         flight = self.flight
         unknown: list[Match] = []
+        if isinstance(rule.target, Dnat | Snat) and rule.target.version not in (None, flight.version):
+            why = f"it is IPv{flight.version}, and the new address is not"
+            self._step(base, name, number, False, why, _action(rule), rule)
+            return False
         for clause in rule.matches:
             answer = holds(clause, flight, base.table)
             if answer is False:

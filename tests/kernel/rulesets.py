@@ -144,7 +144,7 @@ def condition(draw: st.DrawFn, version: int, table: str, hook: str, based: bool,
             return CtState(tuple(states), draw(negation) and (not native or len(states) == 1))
         case "addrtype":
             kind = draw(st.sampled_from(("LOCAL", "UNICAST")))
-            return AddrType(draw(st.sampled_from(("source", "destination"))), (kind,), draw(negation))
+            return AddrType(draw(st.sampled_from(("source", "destination"))), (kind,), draw(negation), native=native)
         case "comment":
             return Comment(draw(st.sampled_from(("plain", "two words", 'a "quote"', "it's"))))
         case "iprange":
