@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from meshctl.netfilter import drift_effects as effects
 from meshctl.netfilter.capture import Capture
-from meshctl.netfilter.clauses import key
+from meshctl.netfilter.clauses import implied, key
 from meshctl.netfilter.dead import Dead, dead_rules, reachable
 from meshctl.netfilter.drift_effects import Effect
 from meshctl.netfilter.expected import ANY_GROUP, Expected
@@ -95,6 +95,11 @@ def compare(
     """
     seen = set(recorded) if recorded is not None else {ruleset.family for ruleset in found}
     work = _Comparison(expected, capture, _fix(capture))
+    if any(ruleset.through_nft and not ruleset.empty for ruleset in found):
+        work.notes.append(
+            "seen through nft, which knows some matches of iptables by name only: those are not compared "
+            "(give the output of iptables-save as well)"
+        )
     compared: list[Family] = []
     wanted = {ruleset.family: ruleset for ruleset in expected.rulesets}
     native = expected.native or (not expected.rulesets and any(_holds_istio(r) and r.family == "inet" for r in found))
@@ -267,9 +272,10 @@ def _same_through_nft(expected: Rule, found: Rule) -> bool:
     if not any(isinstance(part, Opaque) and part.xt for part in (*found.matches, *found.targets)):
         return False
     mine, theirs = key(expected), key(found)
-    clear = {m for m in theirs[0] if not isinstance(m, Opaque)}
-    targets = [t for t in theirs[1] if not isinstance(t, Opaque)]
-    return clear <= mine[0] and (not targets or tuple(targets) == mine[1])
+    known = tuple(mine[0])
+    clear = all(implied(m, known) for m in theirs[0] if not isinstance(m, Opaque))
+    targets = tuple(t for t in theirs[1] if not isinstance(t, Opaque))
+    return clear and (not targets or targets == mine[1])
 
 
 def _compare_chain(

@@ -157,6 +157,8 @@ def of_change(
         return gained
     if gained.harmless:
         return lost
+    if set(essential(expected.matches)) == set(essential(found.matches)):
+        return Effect(f"{gained.text}, where it should be so: {told.meaning}")
     if expected.targets == found.targets:
         return _of_new_conditions(expected, found, lost, base=place[1].hook is not None)
     return Effect(f"{lost.text}; instead: {gained.text}")

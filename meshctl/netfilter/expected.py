@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
 
+from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, spell
 from meshctl.netfilter.capture import Capture, Network, split
 from meshctl.netfilter.expected_ambient import ambient
@@ -87,6 +88,7 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
     if not capture.writes_rules:
         notes.append("the arguments ask for no rules (--skip-rule-apply, --dry-run or --cleanup-only)")
         return Expected(release, (), (), "", is_verified(release), tuple(notes))
+    capture = _with_user_numbers(capture, notes)
     capture, unresolved = _with_group_numbers(capture, network, notes)
     ipv6 = _ipv6(capture, network, notes)
     resolvers, dns = _resolvers(capture, release, network, notes)
@@ -130,6 +132,27 @@ def _spelled(plans: list[Plan], capture: Capture) -> tuple[tuple[Ruleset, ...], 
         family: Family = "ipv4" if version == 4 else "ipv6"
         rulesets.append(iptables_save.parse(text, source="expected", family=family, backend="nft"))
     return tuple(rulesets), tuple(texts), ""
+
+
+_USERS = {"root": "0", "nobody": "65534", "istio-proxy": "1337"}
+
+
+def _with_user_numbers(capture: Capture, notes: list[str]) -> Capture:
+    """The proxy's users and groups as numbers where they are given by name (``-u istio-proxy``)."""
+
+    def numbered(text: str) -> str:
+        for name in split(text):
+            if not name.isdigit() and name in _USERS:
+                notes.append(f"{name} is {_USERS[name]}, as in Istio's images")
+            elif not name.isdigit():
+                raise BadInput(
+                    f"the number of the proxy's user or group '{name}' is not known", hint="give -u a number"
+                )
+        return ",".join(_USERS.get(name, name) for name in split(text))
+
+    if all(name.isdigit() for name in (*split(capture.proxy_uids), *split(capture.proxy_gids))):
+        return capture
+    return replace(capture, proxy_uids=numbered(capture.proxy_uids), proxy_gids=numbered(capture.proxy_gids))
 
 
 def _with_group_numbers(

@@ -338,6 +338,11 @@ ROLES: Mapping[str, Role] = {
         "last on purpose: every exemption has to come before it",
         "inbound TCP reaches the application without ztunnel: no mTLS, no policy, no telemetry",
     ),
+    "ambient-known": Role(
+        "known connections: packets of open connections go on as they are (ambient of 1.21 to 1.24)",
+        "before the capture of new connections",
+        "packets of open connections are captured again",
+    ),
     "ambient-outbound": Role(
         "outbound capture: TCP goes to ztunnel's port {}",
         "last on purpose: every exemption has to come before it",
@@ -612,8 +617,8 @@ def _mangle(rule: Rule, chain: str, asked: Facts) -> tuple[str, str] | None:
             return "invalid-drop", ""
         case "ISTIO_INBOUND":
             return _mangle_inbound(rule, asked)
-        case "ISTIO_PRERT" if isinstance(rule.target, SetConnmark) and asked.mark:
-            return "ambient-keep-mark", ""
+        case "ISTIO_PRERT":
+            return _ambient_mangle(rule, asked)
         case "ISTIO_OUTPUT" if isinstance(rule.target, RestoreMark) and asked.connmark:
             return "ambient-restore-mark", ""
         case "PREROUTING" | "OUTPUT":
@@ -642,6 +647,23 @@ def _mangle_base(rule: Rule, chain: str, asked: Facts) -> tuple[str, str] | None
             return "tproxy-self-mark", _owner(asked)
         case Return() if interface and not interface.negated and asked == _only_interface(asked):
             return "interface-excluded", interface.name
+        case _:
+            return None
+
+
+def _ambient_mangle(rule: Rule, asked: Facts) -> tuple[str, str] | None:
+    """ISTIO_PRERT in mangle: a mark to keep; up to 1.24 also the capture itself, with TPROXY."""
+    match rule.target:
+        case SetConnmark() if asked.mark:
+            return "ambient-keep-mark", ""
+        case Tproxy():
+            return "ambient-inbound", _ports_of(rule.target)
+        case Return() | Accept() if asked.source and not asked.source.negated:
+            return "ambient-probe", str(asked.source.network).partition("/")[0]
+        case Return() | Accept() if asked.in_interface and asked.in_interface.name == "lo":
+            return "ambient-lo", ""
+        case Return() | Accept() if asked.state:
+            return "ambient-known", ""
         case _:
             return None
 

@@ -14,7 +14,7 @@ from meshctl.netfilter import capture as captures
 from meshctl.netfilter import fingerprint
 from meshctl.netfilter.capture import Capture, Network
 from meshctl.netfilter.expected import Expected, predict
-from meshctl.netfilter.model import Ruleset
+from meshctl.netfilter.model import Ruleset, Tproxy
 from meshctl.netfilter.release import Release, Told, tell
 
 _UNKNOWN = Network()
@@ -86,6 +86,9 @@ def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wan
     capture = wanted.capture
     if capture is None:
         return wanted
+    if capture.writer == "ambient" and _tproxies(found):
+        problem = "these are ambient rules of Istio 1.21 to 1.24 (TPROXY), which meshctl explains but does not predict"
+        return replace(wanted, problem=problem)
     notes: list[str] = []
     if capture.dns and not capture.capture_all_dns and network.resolvers is None:
         servers = fingerprint.resolvers(found)
@@ -99,6 +102,14 @@ def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wan
     except (BadInput, ValueError) as error:
         return replace(wanted, problem=str(error), notes=tuple(notes))
     return replace(wanted, capture=capture, expected=expected, notes=(*notes, *expected.notes), network=network)
+
+
+def _tproxies(found: Sequence[Ruleset]) -> bool:
+    return any(
+        chain.name == "ISTIO_PRERT" and isinstance(rule.target, Tproxy)
+        for ruleset in found
+        for _, chain, _, rule in ruleset.rules
+    )
 
 
 def _has_dns(found: Sequence[Ruleset]) -> bool:
