@@ -14,7 +14,7 @@ app = group("Show what a proxy was told, and ask it what it would do with a requ
 
 PodArg = Annotated[
     str | None,
-    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="[POD]", autocompletion=complete.pods),
+    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="POD", autocompletion=complete.pods),
 ]
 FileOption = Annotated[
     str | None, typer.Option("--file", "-f", help="Read this config dump, not a pod's (- is stdin).", metavar="FILE")

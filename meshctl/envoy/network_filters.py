@@ -42,7 +42,7 @@ def _config(kind: str, name: str, config: Json) -> NetworkConfig:
     return read(typed(config)) if read else Opaque(kind or name, config.origin)
 
 
-def _manager(config: Json) -> HttpManager:
+def manager(config: Json) -> HttpManager:
     inline = config.below("route_config")
     rds = config.below("rds").text("route_config_name")
     scoped = config.below("scoped_routes")
@@ -109,7 +109,7 @@ def _tcp_proxy(config: Json) -> TcpProxy:
 
 _FILTERS = "envoy.extensions.filters.network"
 _READERS: dict[str, Callable[[Json], NetworkConfig]] = {
-    f"{_FILTERS}.http_connection_manager.v3.HttpConnectionManager": _manager,
+    f"{_FILTERS}.http_connection_manager.v3.HttpConnectionManager": manager,
     f"{_FILTERS}.tcp_proxy.v3.TcpProxy": _tcp_proxy,
     f"{_FILTERS}.rbac.v3.RBAC": rbac.config,
 }

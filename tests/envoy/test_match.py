@@ -1,0 +1,216 @@
+"""From a request to its listener, filter chain, route and cluster; every kind of failure; what cannot be told."""
+
+from typing import Any
+
+import pytest
+
+from meshctl.envoy.match import Match, Query, match
+from tests.envoy import dumps
+from tests.envoy.dumps import cluster, dump, host, http_chain, listener, route_config, tcp_chain, tls_socket
+
+PASSTHROUGH = {"name": "PassthroughCluster", "type": "ORIGINAL_DST"}
+ENTRY = listener(
+    "virtualOutbound", "0.0.0.0", 15001, tcp_chain("pass", "PassthroughCluster"),
+    use_original_dst=True, traffic_direction="OUTBOUND",
+)  # fmt: skip
+INBOUND_TYPE = dumps.typed("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")
+
+
+def outbound(*listeners: Any, routes: Any = (), **asked: Any) -> Match:
+    found = dump([ENTRY, *listeners], routes, [PASSTHROUGH, cluster("app", "10.0.0.1"), cluster("none")])
+    return match(found, Query(**{"direction": "outbound", "address": "10.1.1.1", "port": 80, **asked}))
+
+
+def gateway(*chains: Any, clusters: Any = None, more: Any = None, routes: Any = (), **asked: Any) -> Match:
+    found = dump([listener("g", "0.0.0.0", 80, *chains, **(more or {}))], routes, clusters)
+    return match(found, Query(**{"direction": "gateway", "address": "10.1.1.1", "port": 80, "host": "a.com", **asked}))
+
+
+def test_a_redirected_connection_is_handed_to_the_listener_for_its_destination() -> None:
+    exact = listener("10.1.1.1_80", "10.1.1.1", 80, tcp_chain("exact", "app"), bind_to_port=False)
+    wild = listener("0.0.0.0_80", "0.0.0.0", 80, tcp_chain("wild", "app"), bind_to_port=False)
+    assert [m.listener.name for m in (outbound(wild, exact), outbound(wild), outbound()) if m.listener] == [
+        "10.1.1.1_80",
+        "0.0.0.0_80",
+        "virtualOutbound",
+    ]
+
+
+def test_what_no_listener_is_for_goes_to_its_original_destination() -> None:
+    found = outbound(protocol="tcp")
+    assert (found.cluster, found.action, found.forwards) == ("PassthroughCluster", "tcp", True)
+    assert "10.1.1.1:80" in found.steps[-1].because
+
+
+def test_ipv6_needs_a_listener_for_ipv6() -> None:
+    wild = listener("0.0.0.0_80", "0.0.0.0", 80, tcp_chain("wild", "app"))
+    extra = {"additional_addresses": [{"address": {"socket_address": {"address": "::", "port_value": 80}}}]}
+    dual = listener("0.0.0.0_80", "0.0.0.0", 80, tcp_chain("wild", "app"), **extra)
+    assert outbound(wild, address="fd00::1").error == "no-listener"
+    assert outbound(dual, address="fd00::1").cluster == "app"
+
+
+def test_a_listener_that_does_not_bind_gets_nothing_without_a_hand_over() -> None:
+    hidden = listener("x", "0.0.0.0", 80, tcp_chain("x", "app"), bind_to_port=False)
+    found = match(dump([hidden]), Query(direction="gateway", address="1.2.3.4", port=80))
+    assert (found.error, found.listener) == ("no-listener", None)
+
+
+def test_inbound_connections_stay_at_virtual_inbound() -> None:
+    inbound = listener(
+        "virtualInbound", "0.0.0.0", 15006,
+        tcp_chain("hole", "none", filter_chain_match={"destination_port": 15006}),
+        http_chain("0.0.0.0_80", filter_chain_match={"destination_port": 80}),
+        traffic_direction="INBOUND", listener_filters=[{"name": "o", "typed_config": INBOUND_TYPE}],
+    )  # fmt: skip
+    wild = listener("0.0.0.0_80", "0.0.0.0", 80, tcp_chain("wild", "app"), bind_to_port=False)
+    found = match(dump([inbound, wild]), Query(direction="inbound", address="10.0.0.9", port=80))
+    assert (found.listener and found.listener.name, found.filter_chain and found.filter_chain.name) == (
+        "virtualInbound",
+        "0.0.0.0_80",
+    )
+    assert (found.route_config_name, found.cluster, found.forwards) == ("inline", "app", True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "status"),
+    [
+        ({"port": 81}, "no-listener", None),
+        ({"tls": "tls"}, "tls-mismatch", None),
+        ({"tls": "plaintext"}, "no-filter-chain", None),
+        ({"tls": "mtls", "protocol": "tcp"}, "protocol-error", 400),
+        ({"tls": "mtls", "host": "b.com"}, "no-virtual-host", 404),
+        ({"tls": "mtls", "path": "/none"}, "no-route", 404),
+        ({"tls": "mtls", "path": "/a"}, None, None),
+    ],
+)
+def test_each_kind_of_failure(asked: Any, error: str | None, status: int | None) -> None:
+    routes = route_config("r", host("v", ["a.com"], {"match": {"prefix": "/a"}, "route": {"cluster": "app"}}))
+    chain = http_chain(
+        "c", routes, filter_chain_match={"transport_protocol": "tls"}, transport_socket=tls_socket(mutual=True)
+    )
+    found = gateway(chain, more={"listener_filters": dumps.INSPECTORS}, **asked)
+    assert (found.error, found.status, found.undecided_because) == (error, status, ())
+    assert found.forwards is (error is None)
+
+
+def test_tls_bytes_are_no_http_where_nothing_ends_tls() -> None:
+    assert gateway(http_chain("c"), tls="tls").error == "protocol-error"
+    assert gateway(tcp_chain("c", "app"), tls="tls").cluster == "app"
+
+
+def test_plaintext_to_a_host_that_requires_tls_is_redirected() -> None:
+    routes = route_config(
+        "r", host("v", ["*"], {"match": {"prefix": "/"}, "route": {"cluster": "app"}}, require_tls="ALL")
+    )
+    found = gateway(http_chain("c", routes), path="/x?y=1")
+    assert (found.error, found.status, found.location) == ("tls-redirect", 301, "https://a.com/x?y=1")
+
+
+def test_two_chains_for_the_same_connections_are_rejected() -> None:
+    assert gateway(tcp_chain("a", "app"), tcp_chain("b", "app")).error == "config-rejected"
+
+
+def test_a_listener_that_envoy_rejected_is_the_reason_for_a_refused_connection() -> None:
+    failed = {
+        "failed_configuration": listener("bad", "0.0.0.0", 80, tcp_chain("a", "app")),
+        "details": "no such filter",
+    }
+    found = dump(Listeners={"dynamic_listeners": [{"name": "bad", "error_state": failed}]})
+    result = match(found, Query(direction="gateway", address="1.1.1.1", port=80))
+    assert result.error == "config-rejected"
+    assert "no such filter" in result.steps[-1].because
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "details"),
+    [("nowhere", "NC", "cluster_not_found"), ("none", "UH", "no_healthy_upstream")],
+)
+def test_a_cluster_that_cannot_take_it(name: str, flags: str, details: str) -> None:
+    routes = route_config("r", host("v", ["*"], {"match": {"prefix": "/"}, "route": {"cluster": name}}))
+    found = gateway(http_chain("c", routes), clusters=[cluster("app", "10.0.0.1"), cluster("none")])
+    assert (found.cluster, found.status, found.flags, found.details) == (name, 503, flags, details)
+    tcp = gateway(tcp_chain("c", name), clusters=[cluster("none")], protocol="tcp")
+    assert (tcp.cluster, tcp.status, tcp.flags, tcp.forwards) == (name, None, flags, False)
+
+
+def test_weighted_clusters_share_the_requests() -> None:
+    weighted = {"clusters": [{"name": "app", "weight": 3}, {"name": "none", "weight": 1}]}
+    routes = route_config("r", host("v", ["*"], {"match": {"prefix": "/"}, "route": {"weighted_clusters": weighted}}))
+    found = gateway(http_chain("c", routes))
+    assert found.cluster is None
+    assert [(s.name, s.weight, s.probability) for s in found.clusters] == [("app", 3, 0.75), ("none", 1, 0.25)]
+
+
+def test_routes_that_chance_decides_become_alternatives() -> None:
+    half = {"default_value": {"numerator": 25, "denominator": "HUNDRED"}}
+    first = {"name": "some", "match": {"prefix": "/", "runtime_fraction": half}, "direct_response": {"status": 418}}
+    rest = {"name": "rest", "match": {"prefix": "/"}, "route": {"cluster": "app"}}
+    found = gateway(http_chain("c", route_config("r", host("v", ["*"], first, rest))))
+    assert (found.route and found.route.name, found.status, found.probability) == ("some", 418, 0.25)
+    (other,) = found.alternatives
+    assert (other.route and other.route.name, other.cluster, other.probability) == ("rest", "app", 0.75)
+
+
+def test_a_filter_that_is_not_known_leaves_it_undecided_and_is_named() -> None:
+    lua = {"name": "lua", "typed_config": dumps.typed("envoy.extensions.filters.http.lua.v3.Lua")}
+    found = gateway(http_chain("c", filters=[lua]))
+    assert (found.cluster, found.forwards, found.status) == ("app", None, None)
+    assert "lua" in found.undecided_because[0]
+    assert found.verdicts[0].decision == "not-modelled"
+
+
+def test_a_policy_refuses_before_the_route_is_asked_and_names_itself() -> None:
+    policy = {"permissions": [{"url_path": {"path": {"prefix": "/admin"}}}], "principals": [{"any": True}]}
+    rules = {"action": "DENY", "policies": {"ns[shop]-policy[no-admin]-rule[2]": policy}}
+    rbac = {"name": "rbac", "typed_config": dumps.typed("envoy.extensions.filters.http.rbac.v3.RBAC", rules=rules)}
+    found = gateway(http_chain("c", filters=[rbac]), path="/admin/x")
+    assert (found.status, found.cluster, found.forwards) == (403, "app", False)
+    assert str(found.verdicts[0].policy) == "AuthorizationPolicy shop/no-admin rule 2"
+    assert gateway(http_chain("c", filters=[rbac]), path="/other").forwards is True
+
+
+def test_a_route_configuration_that_the_proxy_has_not_got_is_a_404() -> None:
+    found = gateway(http_chain("c", rds="missing"))
+    assert (found.error, found.status, found.route_config_name) == ("no-virtual-host", 404, "missing")
+
+
+def test_a_grpc_client_gets_a_refusal_as_200_with_a_grpc_status() -> None:
+    routes = route_config("r", host("v", ["*"], {"match": {"prefix": "/a"}, "route": {"cluster": "app"}}))
+    found = gateway(http_chain("c", routes), path="/x", headers=(("content-type", "application/grpc"),))
+    assert (found.error, found.status, found.grpc_status) == ("no-route", 200, 12)
+
+
+def test_sni_names_the_cluster_where_the_filter_for_it_stands_before() -> None:
+    chain = tcp_chain("c", "BlackHoleCluster")
+    kind = "envoy.extensions.filters.network.sni_cluster.v3.SniCluster"
+    chain["filters"].insert(0, {"name": "s", "typed_config": dumps.typed(kind)})
+    found = gateway(chain, more={"listener_filters": dumps.INSPECTORS}, tls="mtls", sni="outbound_.80_._.A.com")
+    assert found.cluster == "outbound_.80_._.a.com"
+
+
+def test_the_recorded_policies_are_judged_as_the_server_judged_them() -> None:
+    server = dumps.recorded("policies", "policies", "backend-v3")
+
+    def asked(path: str, method: str = "GET", account: str = "client") -> Match:
+        return match(
+            server,
+            Query(
+                direction="inbound", address="172.17.0.116", port=9080, tls="mtls", host="backend:9080", path=path,
+                method=method, principal=f"spiffe://cluster.local/ns/policies/sa/{account}",
+            ),
+        )  # fmt: skip
+
+    assert asked("/api/list").forwards is True
+    assert asked("/api/x", "POST").details == "rbac_access_denied_matched_policy[none]"
+    assert asked("/api/list", account="intruder").status == 403
+    denied = "rbac_access_denied_matched_policy[ns[policies]-policy[backend-deny-admin]-rule[0]]"
+    assert asked("/api/admin/x").details == denied
+
+
+def test_without_the_peers_identity_a_policy_on_it_is_undecided() -> None:
+    server = dumps.recorded("policies", "policies", "backend-v3")
+    query = Query(direction="inbound", address="172.17.0.116", port=9080, tls="mtls", host="x", path="/api/a")
+    found = match(server, query)
+    assert (found.forwards, found.cluster) == (None, "inbound|9080||")
+    assert "identity" in found.undecided_because[0]
