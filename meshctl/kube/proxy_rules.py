@@ -62,6 +62,10 @@ class _Findings:
     unknown: list[str] = field(default_factory=list)
 
 
+_NFT_CHAINS = ("services", "service-endpoints-check", "nodeport-endpoints-check", "cluster-ips-check")
+"""In the order of their hooks; the last refuses connections to ports that a Service does not have."""
+
+
 def decide(
     rulesets: Sequence[Ruleset], address: str, port: int, *, source: str | None = None, to_node: bool = False
 ) -> NodeDecision:
@@ -73,7 +77,7 @@ def decide(
             continue
         native = next((t for t in ruleset.tables if t.name.startswith("kube-proxy")), None)
         if native is not None:
-            return _walked(native, ("services", "service-endpoints-check", "nodeport-endpoints-check"), packet, "nft")
+            return _walked(native, _NFT_CHAINS, packet, "nft")
         nat, fallback = ruleset.table("nat"), ruleset.table("filter")
         if nat is not None and nat.chain("KUBE-SERVICES") is not None:
             decision = _walked(nat, ("KUBE-SERVICES",), packet, "iptables")

@@ -90,7 +90,8 @@ def _by_rules(
     found = proof(decision)
     if decision.refused or decision.dropped:
         word = "refuses" if decision.refused else "drops"
-        why = f"kube-proxy {word} it: {name} has no endpoints"
+        lack = f"{name} has no endpoints" if target else f"no Service has port {port} at {address}"
+        why = f"kube-proxy {word} it: {lack}"
         hop = Hop("kube-proxy", "node", at, "kube-proxy", why, (), found, "bad")
         end = End("nobody", delivered=False, broken="refused" if decision.refused else "timeout", mtls=None, why=why)
         return NodeChoice((), KubeProxy(True, why, "", found), hop, end)

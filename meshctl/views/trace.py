@@ -179,7 +179,7 @@ def _lanes(trace: Trace, wide: bool) -> Lanes:
     arrows: list[str] = []
     place = ""
     for index, hop in enumerate(trace.hops):
-        here = _place(hop)
+        here = _place(hop, trace.sender.node)
         if stages and here != place:
             lanes.append(Lane(place, tuple(stages)))
             stages = []
@@ -195,9 +195,9 @@ def _lanes(trace: Trace, wide: bool) -> Lanes:
 _PLACES = {"caller": "caller pod", "callee": "callee pod", "node": "node", "network": "network"}
 
 
-def _place(hop: Hop) -> str:
+def _place(hop: Hop, node: str) -> str:
     if hop.kind == "wire":
-        return "node, on the wire"
+        return f"node {node}" if node else "on the wire"
     if hop.kind == "ztunnel" or hop.where == "node":
         return f"node {hop.at}"
     if hop.where == "network":

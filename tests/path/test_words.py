@@ -1,0 +1,266 @@
+"""Flags, expectations, lookups, sockets: the parts of a trace that need no recording."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshctl.envoy.model import RetryPolicy
+from meshctl.errors import BadInput
+from meshctl.istio.mesh import Mesh
+from meshctl.istio.mesh import read as read_mesh
+from meshctl.istio.mesh_config import MeshConfig
+from meshctl.kube import services
+from meshctl.path import dns, expect, netns, why
+from meshctl.path.model import Aim, Branch, ClusterShare, End, KubeProxy, Outcome, Request, Sender, Trace, succeeds
+from meshctl.path.outcome import Course, merged, retries_on, retries_status, through_client_http, with_retries
+from meshctl.path.target import port_of, protocol_of, request_for
+from meshctl.refs import parse_target
+
+DEFAULT = RetryPolicy(on=("connect-failure", "retriable-status-codes"), attempts=2, host_predicates=("previous_hosts",))
+REFUSED = End("nobody", delivered=False, broken="refused", mtls=None)
+ANSWERED = End("app", delivered=True)
+
+
+def a_trace(end: End, cluster: str = "outbound|80||a.b.svc.cluster.local") -> Trace:
+    outcome = Outcome(end, "default", (ClusterShare(cluster, "", 1),), (Branch(1.0, cluster, end),))
+    return Trace(Sender("a", "b"), Aim("a.b", "a", 80), Request(), (), outcome, KubeProxy(False, ""))
+
+
+class TestOutcome:
+    def test_a_refused_connection_is_a_503_with_both_flags_where_the_route_retries(self) -> None:
+        assert through_client_http(REFUSED, DEFAULT).flags == "URX,UF"
+        assert through_client_http(REFUSED, None).flags == "UF"
+
+    def test_a_cut_connection_is_uc_and_is_not_retried_by_default(self) -> None:
+        cut = End("nobody", delivered=False, broken="reset")
+        assert through_client_http(cut, DEFAULT).flags == "UC"
+        assert not retries_on(DEFAULT, connected=True)
+
+    def test_another_endpoint_is_tried_where_one_refuses(self) -> None:
+        courses = [Course(0.5, REFUSED, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
+        assert [c.end for c in with_retries(courses, DEFAULT)] == [ANSWERED]
+
+    def test_without_retries_half_of_the_requests_fail(self) -> None:
+        courses = [Course(0.5, REFUSED, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
+        assert len(with_retries(courses, None)) == 2
+
+    def test_a_status_is_retried_only_where_the_policy_names_it(self) -> None:
+        assert not retries_status(DEFAULT, 503)
+        assert retries_status(RetryPolicy(on=("5xx",), attempts=1), 503)
+
+    @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8))
+    @settings(deadline=None, max_examples=50)
+    def test_merging_keeps_the_whole_chance(self, shares: list[float]) -> None:
+        total = sum(shares)
+        ends = (REFUSED, ANSWERED)
+        courses = [Course(share / total, ends[i % 2], cluster=f"c{i % 3}") for i, share in enumerate(shares)]
+        assert sum(c.probability for c in merged(courses)) == pytest.approx(1.0)
+
+    def test_a_redirect_is_a_success_and_undecided_is_neither(self) -> None:
+        assert succeeds(End("client-proxy", 302, delivered=False)) is True
+        assert succeeds(End("server-proxy", 403, delivered=False)) is False
+        assert succeeds(End(None, delivered=None, undecided=("why",))) is None
+
+
+class TestExpect:
+    def test_an_expected_refusal_is_met(self) -> None:
+        found = expect.judge("status=403", a_trace(End("server-proxy", 403, delivered=False)))
+        assert found.met
+
+    def test_flags_with_a_comma_stay_together(self) -> None:
+        end = End("client-proxy", 503, "URX,UF", delivered=False)
+        assert expect.judge("status=503,flags=URX,UF", a_trace(end)).met
+
+    def test_mtls_alone_means_mutual(self) -> None:
+        assert not expect.judge("mtls", a_trace(End("app", delivered=True, mtls="none"))).met
+
+    def test_undecided_meets_nothing(self) -> None:
+        assert not expect.judge("status=200", a_trace(End(None, delivered=None, undecided=("x",)))).met
+
+    @pytest.mark.parametrize("text", ["", "colour=blue", "statuss=1"])
+    def test_nonsense_is_refused(self, text: str) -> None:
+        with pytest.raises(BadInput):
+            expect.judge(text, a_trace(ANSWERED))
+
+
+LINE = (
+    '[2026-01-01T00:00:00.000Z] "GET /x HTTP/1.1" 503 UF,URX upstream_reset_before_response_started'
+    '{remote_connection_failure|delayed_connect_error:_Connection_refused} - "delayed" 0 121 33 - "-" "curl/7" "id" '
+    '"a:80" "10.0.0.1:80" outbound|80||a.b.svc.cluster.local - 10.1.0.1:80 10.0.0.2:1 - default'
+)
+
+
+class TestWhy:
+    def test_a_status_and_flags(self) -> None:
+        reading = why.read(("503", "UF,URX"))
+        assert (reading.status, reading.flags) == (503, ("UF", "URX"))
+        assert [m.word for m in reading.meanings] == ["503", "UF", "URX"]
+        assert all(cause.command for m in reading.meanings for cause in m.causes)
+
+    def test_a_pasted_line_is_taken_apart(self) -> None:
+        reading = why.read((LINE,))
+        assert reading.log is not None
+        assert reading.log.value("upstream_cluster") == "outbound|80||a.b.svc.cluster.local"
+        assert reading.log.value("route_name") == "default"
+        assert any("refused" in m.plain for m in reading.meanings)
+
+    def test_a_json_line(self) -> None:
+        reading = why.read(('{"response_code": 403, "response_flags": "-", "method": "GET", "path": "/"}',))
+        assert (reading.status, reading.flags) == (403, ())
+
+    def test_lower_case_flags_are_understood(self) -> None:
+        assert why.read(("uh",)).flags == ("UH",)
+
+    @given(st.text(max_size=200))
+    @settings(deadline=None, max_examples=100)
+    def test_no_text_breaks_it(self, text: str) -> None:
+        why.read((text,))
+
+
+SOCKETS = """\
+LISTEN 0 64 127.0.0.1:8080 0.0.0.0:* users:(("app",pid=7,fd=3)) uid:1000 ino:1 sk:1
+tcp LISTEN 0 64 *:15020 *:* users:(("pilot-agent",pid=1,fd=3)) uid:1337 ino:1 sk:1 v6only:0
+udp UNCONN 0 0 0.0.0.0:53 0.0.0.0:*
+LISTEN 0 64 [::1]:9000 [::]:*
+garbage
+"""
+
+
+class TestNetns:
+    def test_sockets_with_and_without_a_protocol_column(self) -> None:
+        found = netns.sockets(SOCKETS)
+        assert [(s.proto, s.address, s.port, s.uid) for s in found] == [
+            ("tcp", "127.0.0.1", 8080, 1000),
+            ("tcp", "*", 15020, 1337),
+            ("udp", "0.0.0.0", 53, 0),
+            ("tcp", "::1", 9000, 0),
+        ]
+
+    def test_a_socket_on_localhost_is_not_reached_from_outside(self) -> None:
+        found = netns.sockets(SOCKETS)
+        assert netns.listens(found, "127.0.0.1", 8080) is not None
+        assert netns.listens(found, "10.0.0.1", 8080) is None
+        assert netns.listens(found, "10.0.0.1", 15020) is not None
+        assert netns.listens(found, "10.0.0.1", 53) is None
+
+    def test_resolv_conf_takes_the_last_search_line(self) -> None:
+        found = netns.resolv_conf("search a b\nnameserver 10.0.0.1\nsearch c.d.\noptions ndots:3 edns0\n", "x")
+        assert (found.servers, found.search, found.ndots) == (("10.0.0.1",), ("c.d",), 3)
+
+    def test_connections(self) -> None:
+        line = "tcp 6 9 NONE src=1.1.1.1 dst=2.2.2.2 sport=1 dport=80 src=3.3.3.3 dst=1.1.1.1 sport=8080 dport=1"
+        assert netns.connections(line) == (netns.Connection("1.1.1.1", "2.2.2.2", 80, "3.3.3.3", 8080),)
+
+    @given(st.text(max_size=300))
+    @settings(deadline=None, max_examples=100)
+    def test_no_text_breaks_the_readers(self, text: str) -> None:
+        netns.sockets(text)
+        netns.resolv_conf(text, "x")
+        netns.connections(text)
+
+
+def a_service(name: str, namespace: str = "shop", **spec: object) -> dict[str, object]:
+    ports = [{"port": 80, "name": "http"}]
+    return {
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"clusterIP": "10.0.0.1", "ports": ports, **spec},
+    }
+
+
+def a_zone(*raw: dict[str, object], mesh: Mesh | None = None, captured: bool = False) -> dns.Zone:
+    found = services.read(raw, ())
+    resolver = dns.default_resolver("shop")
+    return dns.Zone(found, mesh or Mesh(), ("shop", "other"), "shop", resolver, captured)
+
+
+class TestDns:
+    @pytest.mark.parametrize(
+        "name", ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "cart.shop.svc."]
+    )
+    def test_all_spellings_of_a_service(self, name: str) -> None:
+        zone = a_zone(a_service("cart"))
+        found = dns.resolve(name, zone)
+        assert found.addresses == ("10.0.0.1",) or name.endswith(".svc.")
+
+    def test_an_unknown_name_fails_with_a_suggestion(self) -> None:
+        found = dns.resolve("carts", a_zone(a_service("cart")))
+        assert found.fails
+        assert found.suggestions == ("cart",)
+
+    def test_a_service_of_another_namespace_is_suggested(self) -> None:
+        assert dns.resolve("cart", a_zone(a_service("cart", "other"))).suggestions == ("cart.other",)
+
+    @pytest.mark.parametrize("name", ["www.example.com", "db.corp", "a.b.c.d"])
+    def test_a_name_outside_cannot_be_told(self, name: str) -> None:
+        found = dns.resolve(name, a_zone())
+        assert not found.fails
+        assert found.undecided
+
+    @pytest.mark.parametrize("name", ["nosuch.shop", "nosuch.shop.svc", "nosuch.shop.svc.cluster.local", "one"])
+    def test_a_name_in_the_cluster_that_is_not_there_fails(self, name: str) -> None:
+        assert dns.resolve(name, a_zone()).fails
+
+    def test_headless_gives_the_pods(self) -> None:
+        raw = a_service("db", clusterIP="None")
+        part = {
+            "metadata": {"namespace": "shop", "labels": {"kubernetes.io/service-name": "db"}},
+            "ports": [{"name": "http", "port": 80}],
+            "endpoints": [
+                {"addresses": ["10.1.0.1"], "targetRef": {"kind": "Pod", "name": "db-0", "namespace": "shop"}},
+                {"addresses": ["10.1.0.2"], "conditions": {"ready": False}},
+            ],
+        }
+        zone = dns.Zone(services.read([raw], [part]), Mesh(), ("shop",), "shop", dns.default_resolver("shop"))
+        assert dns.resolve("db", zone).addresses == ("10.1.0.1",)
+        assert dns.resolve("db-0.db", zone).addresses == ("10.1.0.1",)
+
+    def test_an_external_name_is_followed(self) -> None:
+        raw = a_service("old", type="ExternalName", externalName="cart.other.svc.cluster.local", clusterIP="")
+        assert dns.resolve("old", a_zone(raw, a_service("cart", "other"))).addresses == ("10.0.0.1",)
+
+    def test_a_service_entry_needs_dns_capture_to_have_an_address(self) -> None:
+        entry = {
+            "metadata": {"namespace": "shop", "name": "e"},
+            "spec": {"hosts": ["db.corp"], "addresses": ["240.0.0.1"]},
+        }
+        mesh = read_mesh({"serviceentries": ("x", [entry])}, MeshConfig())
+        assert dns.resolve("db.corp", a_zone(mesh=mesh)).undecided
+        assert dns.resolve("db.corp", a_zone(mesh=mesh, captured=True)).addresses == ("240.0.0.1",)
+
+    def test_addresses_need_no_lookup(self) -> None:
+        assert dns.resolve("127.0.0.1", a_zone()).kind == "loopback"
+        assert dns.resolve("::1", a_zone()).kind == "loopback"
+        assert dns.resolve("10.9.9.9", a_zone()).addresses == ("10.9.9.9",)
+
+
+class TestTarget:
+    def test_the_only_port_is_taken(self) -> None:
+        service = services.service(a_service("cart"))
+        assert port_of(parse_target("cart"), service) == 80
+
+    def test_several_ports_are_listed(self) -> None:
+        service = services.service(a_service("cart", ports=[{"port": 80}, {"port": 443}]))
+        with pytest.raises(BadInput) as caught:
+            port_of(parse_target("cart"), service)
+        assert "80, 443" in str(caught.value.hint)
+
+    @pytest.mark.parametrize(
+        ("port", "protocol"),
+        [
+            ({"name": "http-web"}, "http"),
+            ({"name": "grpc"}, "grpc"),
+            ({"name": "x", "appProtocol": "TCP"}, "tcp"),
+            ({}, ""),
+        ],
+    )
+    def test_the_protocol_that_a_port_declares(self, port: dict[str, str], protocol: str) -> None:
+        service = services.service(a_service("cart", ports=[{"port": 80, **port}]))
+        assert protocol_of(service.ports[0]) == protocol
+
+    @pytest.mark.parametrize(
+        ("text", "port", "host", "tls"),
+        [("http://a/x", 80, "a", False), ("a:8080", 8080, "a:8080", False), ("https://a", 443, "a", True)],
+    )
+    def test_the_host_header_is_as_curl_writes_it(self, text: str, port: int, host: str, tls: bool) -> None:
+        request = request_for(parse_target(text), port, Request(), "")
+        assert (request.host, request.tls) == (host, tls)
