@@ -166,7 +166,7 @@ def _owner(clause: Owner, flight: Flight) -> bool | None:
 def _connmark(value: int, mask: int, negated: bool, flight: Flight) -> bool | None:
     connection = flight.connection
     if connection is None:
-        return False if flight.zone is None or flight.untracked else (value == 0) != negated
+        return (value == 0) != negated if flight.template else False
     return None if connection.mark is None else (connection.mark & mask == value) != negated
 
 
@@ -177,7 +177,7 @@ def conntrack_words(flight: Flight) -> frozenset[str]:
     """
     connection = flight.connection
     if connection is None:
-        return frozenset(("UNTRACKED",) if flight.untracked else ("NEW",) if flight.zone is not None else ("INVALID",))
+        return frozenset(("UNTRACKED",) if flight.untracked else ("NEW",) if flight.template else ("INVALID",))
     words = {connection.state}
     words.update(("SNAT",) if connection.source_changed else ())  # type: ignore[arg-type]
     words.update(("DNAT",) if connection.destination_changed else ())  # type: ignore[arg-type]
@@ -186,6 +186,8 @@ def conntrack_words(flight: Flight) -> frozenset[str]:
 
 def _ct_field(clause: CtField, flight: Flight) -> bool | None:
     connection = flight.connection
+    if connection is None and flight.template:
+        connection = Connection("NEW", (0, 0, 0, 0))
     if connection is None:
         return clause.beside_state
     met = _ct_value(clause.field, clause.value, flight, connection)

@@ -97,10 +97,10 @@ def _do(target: Target, flight: Flight) -> Ends:
             if connection is not None and connection.mark is not None:
                 flight.mark = flight.mark & ~nfmask & ALL_BITS ^ (connection.mark & ctmask)
         case CtZone(zone):
-            if connection is None and not flight.untracked and flight.zone is None:
-                flight.zone = zone
+            if connection is None and not flight.untracked and not flight.template:
+                flight.zone, flight.template = zone, True
         case Notrack():
-            if connection is None and flight.zone is None:
+            if connection is None and not flight.template:
                 flight.untracked = True
         case _:
             pass

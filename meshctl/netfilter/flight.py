@@ -74,6 +74,8 @@ class Flight:
     connection: Connection | None = None
     untracked: bool = False
     zone: int | None = None
+    template: bool = False
+    """A zone was set, and conntrack has not run yet: a template stands in the connection's place."""
     socket: bool = False
     tproxy: int | None = None
     tproxied: bool = False

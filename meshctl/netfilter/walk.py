@@ -23,7 +23,6 @@ from meshctl.netfilter.hooks import BaseChain, Plan, Station, plan
 from meshctl.netfilter.model import (
     NFT_FAMILIES,
     Accept,
-    Dnat,
     Drop,
     Goto,
     Jump,
@@ -34,7 +33,6 @@ from meshctl.netfilter.model import (
     Return,
     Rule,
     Ruleset,
-    Snat,
     Target,
     Tproxy,
     VerdictMap,
@@ -390,6 +388,7 @@ class _Course:
 
     def _track(self) -> None:
         flight = self.flight
+        flight.template = False
         if flight.connection is not None or flight.untracked or not self.plan.tracked:
             return
         state = tracking_state(flight.packet)
@@ -563,10 +562,6 @@ class _Course:
     def _matches(self, base: BaseChain, name: str, number: int, rule: Rule) -> bool:
         flight = self.flight
         unknown: list[Match] = []
-        if isinstance(rule.target, Dnat | Snat) and rule.target.version not in (None, flight.version):
-            why = f"it is IPv{flight.version}, and the new address is not"
-            self._step(base, name, number, False, why, _action(rule), rule)
-            return False
         for clause in rule.matches:
             answer = holds(clause, flight, base.table)
             if answer is False:

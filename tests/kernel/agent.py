@@ -36,7 +36,7 @@ def payload(packet: dict) -> bytes:
         return struct.pack("!HHHH", sport, dport, 12, 0) + b"mesh"
     if proto == "sctp":
         return struct.pack("!HHII", sport, dport, 0, 0)
-    return struct.pack("!BBHHH", 128 if proto == "ipv6-icmp" else 8, 0, 0, sport or 77, 1)
+    return struct.pack("!BBHHH", 128 if proto == "ipv6-icmp" else 8, 0, 0, packet["id"], 1)
 
 
 def with_checksum(packet: dict, body: bytes, source: bytes, destination: bytes) -> bytes:

@@ -49,7 +49,8 @@ def lab() -> Iterator[Lab]:
 
 def complete(lab: Lab, packet: dict[str, Any]) -> dict[str, Any]:
     """The packet with a source port of its own and the interface that routing chooses."""
-    whole = {**packet, "sport": lab.next_port() if "dport" in packet else None}
+    number = lab.next_port()
+    whole = {**packet, "sport": number if "dport" in packet else None, "id": number}
     if packet["direction"] == "outbound":
         read = packets.read(whole)
         way = lookup(lab.network, read.version, read.dst, source=read.src, mark=read.mark)
