@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from meshctl.cli import options
+from meshctl.cli.lean import lean
 from meshctl.errors import ExitCode, MeshctlError
 
 COMMANDS = {
@@ -31,6 +32,11 @@ COMMANDS = {
 class Shell(TyperGroup):
     """The root group: loads a command when it is called, and is the error boundary (also under a test's runner)."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the shared options before the command's name, without loading what only odd values need."""
+        lean(self)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, _ctx: Any) -> list[str]:
         """The commands, most used first."""
         return list(COMMANDS)
@@ -41,7 +47,7 @@ class Shell(TyperGroup):
             return None
         if cmd_name not in self.commands:
             loaded = import_module(COMMANDS[cmd_name][0])
-            self.commands[cmd_name] = typer.main.get_command(loaded.app)
+            self.commands[cmd_name] = lean(typer.main.get_command(loaded.app))
             self.commands[cmd_name].name = cmd_name
         return self.commands[cmd_name]
 

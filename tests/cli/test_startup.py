@@ -44,3 +44,8 @@ def test_a_dump_of_the_demo_needs_no_cluster_client_and_no_yaml() -> None:
 def test_json_does_not_pay_for_the_terminal() -> None:
     modules = imported(command("--demo", "iptables", "dump", "deploy/productpage-v1", "-o", "json"))
     assert modules.isdisjoint({"rich", "rich.console", "kubernetes", "yaml"})
+
+
+def test_typers_coercion_waits_for_a_value_that_needs_it() -> None:
+    words = ("--demo", "iptables", "dump", "deploy/productpage-v1")
+    assert imported(command(*words, "-o", "json")).isdisjoint({"pydantic", "pydantic_core"})
