@@ -92,7 +92,7 @@ def explain(
     """Explain every rule of saved rulesets, wherever they are from."""
     from meshctl.gather import rules as gather
 
-    _show_dump(call, _dump(gather.of_files(files, family)), family, table, given=True)
+    _show_dump(call, _dump(gather.of_files(files, family)), family, table, given=True, places=True)
 
 
 def _found(
@@ -128,7 +128,9 @@ def _dump(found: "PodRules") -> "Dump":
     )
 
 
-def _show_dump(call: Invocation, whole: "Dump", family: "Family | None", table: str | None, *, given: bool) -> None:
+def _show_dump(
+    call: Invocation, whole: "Dump", family: "Family | None", table: str | None, *, given: bool, places: bool = False
+) -> None:
     from meshctl.cli.show import show
     from meshctl.netfilter.dump import selected
     from meshctl.views import rules as view
@@ -139,7 +141,7 @@ def _show_dump(call: Invocation, whole: "Dump", family: "Family | None", table: 
         there = sorted({t.name for ruleset in whole.rulesets for t in ruleset.tables})
         raise NotFound(f"there is no table '{table}' here", hint=f"there are: {', '.join(there)}")
     wide, picture = call.output == "wide", call.output in ("mermaid", "svg")
-    show(call, lambda: view.document(chosen), lambda: view.page(chosen, wide=wide, picture=picture))
+    show(call, lambda: view.document(chosen), lambda: view.page(chosen, wide=wide, picture=picture, places=places))
 
 
 def _raw(found: "PodRules", table: str | None, family: "Family | None") -> None:

@@ -323,9 +323,7 @@ def _compare_chain(
     for a, b in pairs:
         dead = dead_there.get((chain.name, b + 1))
         if dead is not None and dead.because and (chain.name, a + 1) not in dead_wanted:
-            told = _told(work, want, one, a, dead_wanted)
-            blockers = ", ".join(f"`{theirs[number - 1].text}`" for number in dead.because)
-            effect = Effect(f"{told.missing or told.meaning}: {blockers} in front of it already takes its packets")
+            effect = effects.of_shadow(theirs[b], [theirs[number - 1] for number in dead.because], there, chain)
             _report(work, "shadowed", family, there, chain, effect, mine[a], theirs[b], b + 1)
 
 

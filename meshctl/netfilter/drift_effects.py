@@ -160,11 +160,11 @@ def of_change(
     if set(essential(expected.matches)) == set(essential(found.matches)):
         return Effect(f"{gained.text}, where it should be so: {told.meaning}")
     if expected.targets == found.targets:
-        return _of_new_conditions(expected, found, lost, base=place[1].hook is not None)
+        return _of_new_conditions(expected, found, lost, gained, base=place[1].hook is not None)
     return Effect(f"{lost.text}; instead: {gained.text}")
 
 
-def _of_new_conditions(expected: Rule, found: Rule, lost: Effect, *, base: bool) -> Effect:
+def _of_new_conditions(expected: Rule, found: Rule, lost: Effect, gained: Effect, *, base: bool) -> Effect:
     """The rule does the same, but to other packets."""
     asked, there = tuple(essential(expected.matches)), tuple(essential(found.matches))
     should, does = wording.traffic(asked), wording.traffic(there)
@@ -174,7 +174,17 @@ def _of_new_conditions(expected: Rule, found: Rule, lost: Effect, *, base: bool)
         return Effect(f"{does}{comma} {done}, where only this should: {should}")
     if all(implied(clause, there) for clause in asked):
         return Effect(f"only {does}{comma} still {done}; for the rest: {lost.text}")
-    return Effect(f"{lost.text}; instead {does}{comma} {done}")
+    return Effect(f"{lost.text}; instead: {gained.text}")
+
+
+def of_shadow(rule: Rule, blockers: list[Rule], table: Table, chain: Chain, owner: str = "") -> Effect:
+    """A rule that is there, but whose packets rules in front of it already take."""
+    shown = " and ".join(f"`{blocker.text}`" for blocker in blockers)
+    if all(blocker.targets == rule.targets for blocker in blockers):
+        return Effect(f"nothing changes for these packets: {shown} in front of it does the same to them", harmless=True)
+    what = wording.traffic(rule.matches)
+    outcome = _outcome(blockers[-1], plain_table(table.name), plain_chain(chain.name), owner)
+    return Effect(f"{what}{',' if ',' in what else ''} {outcome}: {shown} in front of this rule takes it")
 
 
 def of_exchange(rule: Rule, passed: list[tuple[Rule, bool]], table: Table, told: Explanation) -> Effect:
@@ -185,7 +195,7 @@ def of_exchange(rule: Rule, passed: list[tuple[Rule, bool]], table: Table, told:
             both = _both(first, second)
             does = wording.consequence(first, base=False)
             did = wording.consequence(second, base=False)
-            text = f"{both}{',' if ',' in both else ''} now {does}, where before all else it should meet: {did}"
+            text = f"{both}{',' if ',' in both else ''} now {does}; the rule that should come first says: {did}"
             if now_after and told.missing and told.dead is None and ends_chain(other):
                 text = f"{text}. {told.missing[0].upper()}{told.missing[1:]}"
             return Effect(text)

@@ -139,15 +139,18 @@ class _Counts:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def page(dump: Dump, *, wide: bool = False, picture: bool = False) -> Page:
-    """Tables and chains in the order in which packets meet them; `wide` as tables, `picture` the graph of chains."""
+def page(dump: Dump, *, wide: bool = False, picture: bool = False, places: bool = False) -> Page:
+    """Tables and chains in the order in which packets meet them; `wide` as tables, `picture` the graph of chains.
+
+    `places` also says of each rule why its place matters (`wide` always does).
+    """
     if picture:
         return Page(dump.title, tuple(rules_graph.graphs(dump)))
     counts = _Counts()
     body: list[Block] = []
     for ruleset, by_chain in explained(dump):
         counts.add(by_chain)
-        body += _ruleset(ruleset, by_chain, wide=wide)
+        body += _ruleset(ruleset, by_chain, wide=wide, places=places)
     blocks: list[Block] = [Heading(("Rules of ", Span(dump.title, "name")), 1), Text(counts.sentence(dump))]
     if dump.origin:
         blocks.append(Text(Span(f"{dump.origin}; {dump.release}" if dump.release else dump.origin, "dim")))
@@ -159,7 +162,7 @@ def page(dump: Dump, *, wide: bool = False, picture: bool = False) -> Page:
 
 
 def _ruleset(
-    ruleset: Ruleset, by_chain: Mapping[tuple[str, str], Sequence[Explained]], *, wide: bool
+    ruleset: Ruleset, by_chain: Mapping[tuple[str, str], Sequence[Explained]], *, wide: bool, places: bool
 ) -> Iterator[Block]:
     if ruleset.empty and not any(chain.policy == "DROP" for t in ruleset.tables for chain in t.chains):
         return
@@ -176,7 +179,7 @@ def _ruleset(
             if wide:
                 yield _wide(entries)
             else:
-                yield from _rules(entries)
+                yield from _rules(entries, places=places)
         if empty:
             yield Note(f"empty chains: {', '.join(empty)}")
 
@@ -204,7 +207,7 @@ def words_of(entry: Explained) -> str:
     return entry.rule.text.removeprefix(f"-A {entry.chain.name} ")
 
 
-def _rules(entries: Sequence[Explained]) -> Iterator[Block]:
+def _rules(entries: Sequence[Explained], *, places: bool) -> Iterator[Block]:
     digits = len(str(len(entries)))
     for entry in entries:
         told = entry.told
@@ -217,6 +220,8 @@ def _rules(entries: Sequence[Explained]) -> Iterator[Block]:
         yield Text(head, indent=2)
         yield Text(f"{told.meaning}.", indent=digits + 4)
         yield Text((Span("↳ ", "accent"), *_why(entry)), indent=digits + 4)
+        if places and told.place:
+            yield Text(Span(f"place: {told.place}", "dim"), indent=digits + 4)
         if told.dead is not None and told.dead.because:
             yield Text(Span(f"no packet gets here: {told.dead.reason}", "warn"), indent=digits + 4)
 

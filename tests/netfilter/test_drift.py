@@ -179,7 +179,7 @@ def test_a_return_for_everything_shadows_the_jump() -> None:
     )
     kinds = {item.kind: item for item in drift(recorded, text).items}
     assert set(kinds) == {"foreign", "shadowed"}
-    assert "outbound TCP leaves the pod without the proxy" in kinds["shadowed"].effect
+    assert kinds["shadowed"].effect.startswith("everything leaves the pod without the proxy: `-A OUTPUT -j RETURN`")
 
 
 def test_a_flushed_table_misses_its_jumps_first() -> None:
