@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from meshctl.checks.finding import Finding, Severity
+from meshctl.injection.ambient import Ambient
 from meshctl.injection.description import Description
 from meshctl.injection.standing import Standing
 from meshctl.injection.state import State
 from meshctl.kube.pods import Pod
+from meshctl.netfilter.model import Ruleset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +16,14 @@ class Evidence:
     """One pod's evidence.
 
     `state` is what was seen of the running pod, `standing` its place among the mesh's resources; None where they were
-    not looked at. `foreign` are findings that other packages made.
+    not looked at. `rulesets` are the packet rules that it has, `foreign` findings that other packages made.
     """
 
     description: Description
     state: State | None = None
     standing: Standing | None = None
+    ambient: Ambient | None = None
+    rulesets: tuple[Ruleset, ...] = ()
     foreign: tuple[Finding, ...] = ()
 
     @property

@@ -15,7 +15,8 @@ def check(it: Evidence) -> Iterator[Finding]:
     if value is None or "sidecar.istio.io/inject" in it.pod.labels:
         return
     if it.description.injection.receipt is None and value == "true":
-        text = "the annotation sidecar.istio.io/inject: true does not call the injector, and the pod was not injected"
+        text = "the annotation sidecar.istio.io/inject: true does not call the injector"
+        text += ", and the pod was not injected" if it.pod.has_status else ": only the label of that name does"
         yield it.finding(
             ID, "warning", text, evidence="metadata.annotations", fix="make it a label of the pod template"
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from meshctl.checks import (
+    ambient_not_carried,
     annotation_on_workload,
     annotation_value,
     app_as_proxy_user,
@@ -89,6 +90,7 @@ CHECKS: tuple[Check, ...] = (
     needless_hold,
     two_meshes,
     unknown_parts,
+    ambient_not_carried,
     app_before_proxy,
     bad_ending,
     not_ready,

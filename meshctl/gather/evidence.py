@@ -1,5 +1,6 @@
 """The evidence that checks judge: a pod's description with what was seen of the running pod."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -13,14 +14,17 @@ from meshctl.gather import rules
 from meshctl.gather.describe import Surroundings
 from meshctl.gather.pods import home, many
 from meshctl.gather.scope import Scope
-from meshctl.injection import decision, standing
+from meshctl.injection import ambient, decision, standing
 from meshctl.injection import state as states
+from meshctl.injection.ambient import Ambient
 from meshctl.injection.description import Description, Subject, describe
+from meshctl.injection.mode import DATAPLANE
 from meshctl.injection.state import State
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
+from meshctl.netfilter.model import Ruleset
 from meshctl.refs import near_misses
 from meshctl.sources import kinds
 from meshctl.sources.world import World
@@ -45,22 +49,48 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
         neighbours = around.neighbours(pod.namespace)
         place = standing.of(pod, described.injection, described.services, mesh, neighbours)
     seen = state(around.world, pod)
-    drift = _drift(around.world, described)
-    return Evidence(description=described, state=seen, standing=place, foreign=drift)
+    rulesets, drift = _rules(around.world, described)
+    carried = _ambient(around, described) if _is_ambient(described) else None
+    return Evidence(
+        description=described, state=seen, standing=place, ambient=carried, rulesets=rulesets, foreign=drift
+    )
 
 
-def _drift(world: World, described: Description) -> tuple[Finding, ...]:
-    """What differs between the rules that the pod has and those that its arguments ask for."""
+def _is_ambient(described: Description) -> bool:
+    namespace = described.subject.namespace
+    asked = described.pod.labels.get(DATAPLANE) or (namespace.labels.get(DATAPLANE) if namespace else "")
+    return described.injection.mode == "ambient" or (asked == "ambient" and described.injection.proxy is None)
+
+
+def _ambient(around: Surroundings, described: Description) -> Ambient:
+    """What the node's ztunnel says of the pod."""
+    pod = described.pod
+    tunnels = (p for p in around.neighbours(around.root_namespace()) if p.labels.get("app") == "ztunnel")
+    tunnel = next((p for p in tunnels if p.node == pod.node), None)
+    dump = None
+    if tunnel is not None:
+        part = around.world.part(tunnel.namespace, tunnel.name, "ztunnel/config_dump.json")
+        try:
+            dump = json.loads(part.content) if part.content else None
+        except ValueError:
+            dump = None
+    name = f"{tunnel.namespace}/{tunnel.name}" if tunnel else ""
+    return ambient.of(pod, described.subject.namespace, described.services, name, dump)
+
+
+def _rules(world: World, described: Description) -> tuple[tuple[Ruleset, ...], tuple[Finding, ...]]:
+    """The rules that the pod has, and what differs between them and those that its arguments ask for."""
     if described.injection.init is None and described.injection.mode != "ambient":
-        return ()
+        return (), ()
     try:
-        found = rules.drift_of(rules.of_pod(world, described.pod))
+        there = rules.of_pod(world, described.pod)
+        found = rules.drift_of(there)
     except MeshctlError:
-        return ()  # the rules could not be read; `iptables dump` says why
+        return (), ()  # the rules could not be read; `iptables dump` says why
     if found is None or found.in_sync:
-        return ()
+        return there.rulesets, ()
     subject = f"pod/{described.pod.namespace}/{described.pod.name}"
-    return tuple(drifted.finding(item, subject) for item in found.items if not item.moot)
+    return there.rulesets, tuple(drifted.finding(item, subject) for item in found.items if not item.moot)
 
 
 def of_plan(subject: Subject) -> Evidence:

@@ -52,7 +52,7 @@ def order(pod: Pod, injection: Injection, timeline: Timeline) -> tuple[Step, ...
 
 _PAUSE_WHY = (
     "the kubelet makes the pod's sandbox before anything else: the pause process holds the network namespace that all "
-    "other containers of the pod join, so without it there is no network in which init could write rules"
+    "other containers join; without it there is no network in which an init container could write rules"
 )
 
 
@@ -206,7 +206,7 @@ def _against_log(question: str, app: Moment, ready: Moment, injection: Injection
         if injection.init is not None
         else "its connections had no working proxy"
     )
-    text = f"Yes, for {span}: {void}, so they were refused or hung."
+    text = f"Yes, for {span}: {void}, so they were refused."
     return Answer(question, True, text, evidence, most)
 
 

@@ -292,7 +292,7 @@ def _by_selectors(s: Situation, trail: _Trail) -> Decision:
         ("never-inject", "neverInjectSelector", "not injected"),
         ("always-inject", "alwaysInjectSelector", "injected"),
     ):
-        question = f"Does a {key} of the installation take it?"
+        question = f"Does the installation's {key} take it?"
         source = f"helm value sidecarInjectorWebhook.{key}"
         selectors = _selectors(s.settings, key)
         if selectors is None:

@@ -1,13 +1,281 @@
-"""The page for ``describe pod -o html``: how this pod's traffic comes to pass through its proxy, told as an article."""
+"""The page for ``describe pod -o html``: how a pod's traffic comes to pass through its proxy, told from start to end.
 
-from collections.abc import Sequence
+Injection, the init container and its rules, processes and namespaces, the start order, the path of a request; every
+sentence with this pod's own values. A part whose source was not recorded says so and is left out.
+"""
 
-from meshctl.blocks import Page
+from collections.abc import Iterator, Sequence
+
+from meshctl.blocks import (
+    Block,
+    Column,
+    Edge,
+    Facts,
+    Graph,
+    Heading,
+    Line,
+    Note,
+    Page,
+    Span,
+    Table,
+    Text,
+    Verbatim,
+    Vertex,
+)
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.injection.effects import app_ports
+from meshctl.kube.runtime import Process
+from meshctl.netfilter.explain import explain
+from meshctl.netfilter.model import Ruleset
 from meshctl.views import pod as pod_view
+from meshctl.views import standing as standing_view
 
 
 def page(it: Evidence, findings: Sequence[Finding]) -> Page:
-    """The whole story with this pod's own values."""
-    return pod_view.page(it, findings, wide=True)
+    """The whole story of one pod."""
+    blocks: list[Block] = [*_opening(it), *_facts(it)]
+    blocks += pod_view.findings_blocks(findings)
+    blocks += _injection(it)
+    blocks += _init(it)
+    blocks += _rules(it)
+    blocks += _processes(it)
+    blocks += _start(it)
+    blocks += _path(it)
+    blocks += _now(it)
+    blocks += pod_view.closing(it.description)
+    return Page(f"How the traffic of {_name(it)} passes through the mesh", tuple(blocks))
+
+
+def _name(it: Evidence) -> str:
+    return it.pod.template_of or it.pod.name
+
+
+def _apps(it: Evidence) -> list[str]:
+    return [c.name for c in it.pod.app_containers if c.name not in it.description.injection.ours]
+
+
+def _opening(it: Evidence) -> Iterator[Block]:
+    mode, proxy = it.description.injection.mode, it.description.injection.proxy
+    yield Heading(f"How the traffic of {_name(it)} passes through the mesh", 1)
+    app = ", ".join(_apps(it)) or "the pod"
+    if mode in ("sidecar", "native-sidecar") and proxy is not None:
+        yield Text(
+            f"The application {app} knows nothing of the mesh: it opens ordinary connections and takes them. Yet "
+            "each of "
+            f"them passes through {proxy.name}, a proxy (Envoy) in the same pod, which encrypts, routes and measures. "
+            "This page shows how that comes about, step by step, with what was seen of this pod."
+        )
+    elif mode == "ambient":
+        yield Text(
+            f"The application {app} knows nothing of the mesh, and there is no proxy in its pod: the node sends its "
+            "connections to ztunnel, a proxy that all pods of the node share. This page shows what was seen of this "
+            "pod."
+        )
+    else:
+        yield Text("This page shows what the pod is made of, and what was seen of it.")
+
+
+def _facts(it: Evidence) -> Iterator[Block]:
+    """Who the pod is; the page has its own title."""
+    yield from (block for block in pod_view.head(it.description) if not isinstance(block, Heading))
+
+
+def _injection(it: Evidence) -> Iterator[Block]:
+    result = it.description
+    yield Heading("1. Injection: what was written and what runs")
+    apps, ours = _apps(it), sorted(result.injection.ours)
+    if result.injection.receipt is not None:
+        theirs = [c.name for c in it.pod.containers if c.name not in ours]
+        yield Text(
+            f"Whoever wrote the manifest asked for {', '.join(theirs) or 'no container of their own'}. When the pod "
+            "was "
+            "made, the Kubernetes API server asked the mesh's injector (a webhook: a program that may change an object "
+            f"before it is stored), and that added {', '.join(ours)}, their volumes and a few annotations."
+        )
+        yield _containers_graph(it)
+    elif apps:
+        yield Text("The injector added nothing to this pod.")
+    yield from pod_view.added_blocks(result)
+    yield Heading("Why", 3)
+    yield from pod_view.decision_blocks(result)
+    yield from pod_view.changes_blocks(result)
+
+
+def _containers_graph(it: Evidence) -> Graph:
+    vertices = [Vertex("pause", "pause", ("holds the network namespace",), "round", "pod")]
+    edges = []
+    for story in it.description.containers:
+        kind = "added by the mesh" if story.by_mesh else "the user's"
+        vertices.append(Vertex(story.container.name, story.container.name, (story.kind, kind), "box", "pod"))
+        edges.append(Edge("pause", story.container.name, "same network", "dim"))
+    return Graph(tuple(vertices), tuple(edges), "Containers of the pod; all share the network of pause")
+
+
+def _init(it: Evidence) -> Iterator[Block]:
+    init = it.description.injection.init
+    if init is None:
+        return
+    yield Heading(f"2. {init.name}: from arguments to rules")
+    story = it.description.story(init.name)
+    if it.description.injection.cni:
+        yield Text(
+            f"{init.name} writes no rules itself: the CNI plugin of the node (the program that makes a pod's "
+            "network) wrote "
+            "them before any container was started. It only checks that they work. Its arguments say what is asked for:"
+        )
+    else:
+        yield Text(
+            f"{init.name} runs before the application, as root and with the right to change the network (NET_ADMIN), "
+            "but "
+            "only inside the pod's network namespace. It writes packet rules (iptables) into the kernel, and ends. Its "
+            "arguments say which:"
+        )
+    if story is not None:
+        yield Verbatim(" ".join(a if a else '""' for a in init.args))
+        yield from pod_view.container_blocks(story, wide=False)
+    yield from pod_view.capture_blocks(it.description)
+
+
+def _rules(it: Evidence) -> Iterator[Block]:
+    rulesets = [r for r in it.rulesets if any(c.rules for t in r.tables for c in t.chains)]
+    if not rulesets:
+        if it.description.injection.init is not None:
+            yield Heading("3. The rules")
+            yield Note("the rules of this pod were not recorded; `meshctl iptables expect` tells what they should be")
+        return
+    yield Heading("3. The rules in the kernel")
+    yield Text(
+        "Rules stand in chains. A packet that arrives begins in PREROUTING, one that a program of the pod sends "
+        "begins in "
+        "OUTPUT; a rule may send it to another chain (-j). Only the first packet of a connection is looked at: the "
+        "kernel "
+        "remembers the answer for the rest."
+    )
+    for ruleset in rulesets:
+        yield from _ruleset(it, ruleset)
+
+
+def _ruleset(it: Evidence, ruleset: Ruleset) -> Iterator[Block]:
+    yield Heading(f"{ruleset.family} ({ruleset.backend})", 3)
+    rows: list[tuple[Line, ...]] = [
+        (
+            f"{e.table.name} {e.chain.name}",
+            str(e.number),
+            Span(e.rule.origin.text.strip() or "", "code"),
+            e.told.meaning,
+        )
+        for e in explain(ruleset, it.description.capture)
+    ]
+    columns = (Column("chain", keep=5), Column("", right=True), Column("rule", keep=8), Column("meaning"))
+    yield Table(columns, tuple(rows))
+
+
+def _processes(it: Evidence) -> Iterator[Block]:
+    clues = it.description.subject.clues
+    if not clues.processes:
+        return
+    yield Heading("4. Processes and namespaces")
+    yield Text(
+        "A container is a process with its own view of the system. The containers of a pod have files of their own "
+        "each, "
+        "but one network namespace together: the same addresses, ports and packet rules. That is why rules which one "
+        "container writes hold for all."
+    )
+    rows = tuple(_process_row(it, p) for p in sorted(clues.processes, key=lambda p: (p.start_ticks or 0, p.pid)))
+    columns = (
+        Column("PID", right=True),
+        Column("program", keep=8),
+        Column("container"),
+        Column("user"),
+        Column("started"),
+    )
+    yield Table(columns, rows)
+
+
+def _process_row(it: Evidence, process: Process) -> tuple[Line, ...]:
+    clues = it.description.subject.clues
+    first = min((p.start_ticks for p in clues.processes if p.start_ticks is not None), default=0)
+    names = {r.id: r.container for r in clues.runs}
+    if clues.sandbox is not None:
+        names[clues.sandbox.id] = "pause"
+    after = f"{(process.start_ticks - first) / 100:.2f} s" if process.start_ticks is not None else ""
+    ours = names.get(process.container_id, "") in it.description.injection.ours
+    name = Span(names.get(process.container_id, "?"), "added" if ours else "name")
+    return (str(process.pid), process.name, name, process.uid, after)
+
+
+def _start(it: Evidence) -> Iterator[Block]:
+    yield Heading("5. What starts first")
+    yield from pod_view.start_blocks(it.description)
+
+
+def _path(it: Evidence) -> Iterator[Block]:
+    capture, proxy = it.description.capture, it.description.injection.proxy
+    if capture is None or proxy is None:
+        return
+    yield Heading("6. The path of a request")
+    ports = app_ports(it.pod, it.description.injection)
+    address = it.pod.ip or "the pod's address"
+    app = ", ".join(_apps(it)) or "the application"
+    port = str(ports[0].number) if ports else "its port"
+    yield Heading("Someone calls the application", 3)
+    yield Text(
+        f"A request for {address}:{port}, as far as incoming ports are captured "
+        f"({capture.include_inbound_ports or 'none'}):"
+    )
+    yield Graph(
+        (
+            Vertex("caller", "the caller"),
+            Vertex("pre", "kernel: PREROUTING", (f"port {port} -> {capture.inbound_port}",)),
+            Vertex("in", proxy.name, (f"listens on {capture.inbound_port}", "checks certificate and policies")),
+            Vertex("app", app, (f"port {port}",), "round"),
+        ),
+        (
+            Edge("caller", "pre", f"{address}:{port}"),
+            Edge("pre", "in", "redirected" if not capture.tproxy else "handed over, addresses kept"),
+            Edge("in", "app", "from 127.0.0.6" if not capture.tproxy else "from the caller's address"),
+        ),
+        "Incoming",
+    )
+    yield Heading("The application calls someone", 3)
+    yield Text(
+        f"A request of {app} for another service, as far as destinations are captured "
+        f"({capture.include_outbound_ranges or 'none'}). The proxy runs as user {capture.proxy_uids}, and the rules "
+        "let "
+        "that user through: otherwise its own connections would come back to it for ever."
+    )
+    yield Graph(
+        (
+            Vertex("app", app, (), "round"),
+            Vertex("out", "kernel: OUTPUT", (f"any port -> {capture.outbound_port}",)),
+            Vertex("proxy", proxy.name, (f"listens on {capture.outbound_port}", "chooses a pod by name and routes")),
+            Vertex("callee", "the pod that was chosen"),
+        ),
+        (
+            Edge("app", "out", "to the service's address"),
+            Edge("out", "proxy", "redirected"),
+            Edge("proxy", "callee", f"as user {capture.proxy_uids}: not captured"),
+        ),
+        "Outgoing",
+    )
+    yield Note(
+        "The proxy chooses the pod itself from the list that istiod (the control plane) sends. kube-proxy's rules, "
+        "which "
+        "choose a pod for a Service's address, are not used on this way: `meshctl trace` shows it for a given request."
+    )
+
+
+def _now(it: Evidence) -> Iterator[Block]:
+    found = list(standing_view.blocks(it))
+    services = list(pod_view.services_blocks(it.description))
+    if found or services:
+        yield Heading("7. The pod now")
+    for block in (*services, *found):
+        yield Heading(block.text, 3) if isinstance(block, Heading) else block
+    proxy = it.description.injection.proxy
+    story = it.description.story(proxy.name) if proxy is not None else None
+    if story is not None and proxy is not None:
+        yield Heading(f"Everything about {proxy.name}", 3)
+        yield Facts((("image", Span(proxy.image, "code")),), 2)
+        yield from pod_view.container_blocks(story, wide=True)

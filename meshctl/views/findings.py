@@ -74,13 +74,19 @@ def sarif_text(findings: Sequence[Finding]) -> str:
     return json.dumps(sarif(findings, [(c.ID, c.TITLE) for c in CHECKS], __version__), indent=2, ensure_ascii=False)
 
 
+def counted(number: int, word: str) -> str:
+    """``1 error``, ``2 errors``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 _MOOD: dict[str, Any] = {"error": "bad", "warning": "warn", "info": "info"}
 
 
 def page(findings: Sequence[Finding], looked_at: Sequence[str] = (), gaps: Sequence[str] = ()) -> Page:
     """The list, worst first, each with its evidence and what to do."""
     counts = {s: sum(1 for f in findings if f.severity == s) for s in ("error", "warning", "info")}
-    said = f"{counts['error']} errors, {counts['warning']} warnings, {counts['info']} remarks"
+    words = {"error": "error", "warning": "warning", "info": "remark"}
+    said = ", ".join(counted(counts[key], word) for key, word in words.items())
     where = f" on {looked_at[0]}" if len(looked_at) == 1 else f" on {len(looked_at)} pods"
     blocks: list[Block] = [Heading(f"{said}{where}", 1)]
     if not findings:

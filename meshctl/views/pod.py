@@ -232,7 +232,7 @@ def _service_port(service: Service, port: Any) -> dict[str, Any]:
 
 
 def _time(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def state_words(story: ContainerStory) -> str:
@@ -258,21 +258,23 @@ def state_words(story: ContainerStory) -> str:
 def page(it: Evidence, findings: Sequence[Finding], *, wide: bool = False) -> Page:
     """Everything a colleague would tell about the pod, the most important first."""
     result = it.description
-    blocks: list[Block] = [*_head(result), *_findings(findings), *_added(result), *_containers(result, wide)]
+    blocks: list[Block] = [*head(result), *findings_blocks(findings), *added_blocks(result), *_containers(result, wide)]
     blocks += [
-        *_capture_block(result),
+        *capture_blocks(result),
         *_decision(result),
-        *_start(result),
-        *_changes(result, wide),
-        *_services(result),
+        Heading("Start order"),
+        *start_blocks(result),
+        *changes_blocks(result, wide),
+        *services_blocks(result),
     ]
     blocks += standing_view.blocks(it)
-    blocks += _rest(result)
+    blocks += closing(result)
     what = result.pod.template_of or f"Pod {result.pod.name}"
     return Page(what, tuple(blocks))
 
 
-def _head(result: Description) -> Iterator[Block]:
+def head(result: Description) -> Iterator[Block]:
+    """Who the pod is, in a few lines."""
     pod, injection = result.pod, result.injection
     title = pod.template_of or f"Pod {pod.name}"
     yield Heading((title, Span(f" in namespace {pod.namespace}", "dim") if pod.namespace else ""), 1)
@@ -310,7 +312,8 @@ def _mode_line(result: Description) -> Line:
 _MOOD = {"error": "bad", "warning": "warn", "info": "info"}
 
 
-def _findings(findings: Sequence[Finding]) -> Iterator[Block]:
+def findings_blocks(findings: Sequence[Finding]) -> Iterator[Block]:
+    """What is wrong, worst first."""
     if not findings:
         return
     yield Heading("What is wrong or worth a look")
@@ -320,7 +323,8 @@ def _findings(findings: Sequence[Finding]) -> Iterator[Block]:
         yield Note((Span(f"{f.id} ", "dim"), f.text), mood, tuple(more))
 
 
-def _added(result: Description) -> Iterator[Block]:
+def added_blocks(result: Description) -> Iterator[Block]:
+    """What the mesh added, beside what was there without it."""
     added, pod, injection = result.added, result.pod, result.injection
     if not any((added.init_containers, added.containers, added.volumes, added.annotations, added.labels)):
         return
@@ -351,10 +355,11 @@ def _containers(result: Description, wide: bool) -> Iterator[Block]:
         kind = {"init": "init container", "sidecar": "sidecar", "app": "container", "ephemeral": "debug container"}
         yield Heading((name, Span(f"  {kind[story.kind]}{', ' + state if state else ''}", "dim")), 3)
         yield Text(f"{story.role[:1].upper()}{story.role[1:]}.", 2)
-        yield from _container_blocks(story, wide)
+        yield from container_blocks(story, wide)
 
 
-def _container_blocks(story: ContainerStory, wide: bool) -> Iterator[Block]:
+def container_blocks(story: ContainerStory, wide: bool) -> Iterator[Block]:
+    """A container's image, ports, checks, arguments and (with `wide`) everything else."""
     rows: list[tuple[str, Line]] = [("image", Span(story.container.image, "code"))]
     if story.ports:
         shown = (
@@ -424,7 +429,8 @@ def _in_brackets(text: str) -> str:
     return f" ({text})" if text else ""
 
 
-def _capture_block(result: Description) -> Iterator[Block]:
+def capture_blocks(result: Description) -> Iterator[Block]:
+    """The effective settings of what is captured."""
     capture = result.capture
     if capture is None:
         if result.capture_problem:
@@ -486,8 +492,16 @@ def _capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:
 
 
 def _decision(result: Description) -> Iterator[Block]:
-    yield Heading("Why it was injected" if result.injection.receipt else "Why it was not injected")
+    yield Heading(_decision_title(result))
     yield from decision_blocks(result)
+
+
+def _decision_title(result: Description) -> str:
+    if result.injection.receipt:
+        return "Why it was injected"
+    if result.injection.mode == "ambient":
+        return "Why it has no proxy of its own"
+    return "Why it was not injected" if result.pod.has_status else "Would it be injected?"
 
 
 def decision_blocks(result: Description) -> Iterator[Block]:
@@ -525,8 +539,8 @@ def tries_table(tries: Sequence[Try]) -> Table:
     return Table((*columns, Column("where", keep=1)), tuple(rows))
 
 
-def _start(result: Description) -> Iterator[Block]:
-    yield Heading("Start order")
+def start_blocks(result: Description) -> Iterator[Block]:
+    """The order, the times, and the answers that they give."""
     rows = tuple(
         (
             str(i),
@@ -582,7 +596,8 @@ def _answer(answer: Answer) -> Note:
     return Note((Span(answer.question + " ", "strong"), answer.text), mood, tuple(answer.evidence))
 
 
-def _changes(result: Description, wide: bool) -> Iterator[Block]:
+def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:
+    """What differs from the user's template, by whom."""
     changes = result.changes
     if changes is None or not changes:
         return
@@ -600,7 +615,8 @@ def _changes(result: Description, wide: bool) -> Iterator[Block]:
         )
 
 
-def _services(result: Description) -> Iterator[Block]:
+def services_blocks(result: Description) -> Iterator[Block]:
+    """The services that select the pod."""
     if not result.services:
         return
     yield Heading("Services that lead here")
@@ -625,7 +641,8 @@ def _services(result: Description) -> Iterator[Block]:
     yield Table(columns, tuple(rows))
 
 
-def _rest(result: Description) -> Iterator[Block]:
+def closing(result: Description) -> Iterator[Block]:
+    """What would be different now, what is not known, what could not be read or looked at."""
     for d in result.outdated:
         yield Note(d.text, "info")
     unknown = [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown]

@@ -8,6 +8,7 @@ from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.description import Description
 from meshctl.views import pod as pod_view
+from meshctl.views.findings import counted
 
 SCHEMA = "meshctl.describe-pods/v1"
 Described: TypeAlias = tuple[Evidence, Sequence[Finding]]
@@ -80,7 +81,7 @@ def _table(results: Sequence[Described]) -> Table:
     for result, findings in results:
         worst = sum(1 for f in findings if f.severity == "error"), sum(1 for f in findings if f.severity == "warning")
         ready: Line = {True: Span("yes", "good"), False: Span("no", "bad"), None: Span("")}[result.pod.ready]
-        said = f"{worst[0]} errors, {worst[1]} warnings" if any(worst) else "-"
+        said = f"{counted(worst[0], 'error')}, {counted(worst[1], 'warning')}" if any(worst) else "-"
         name = result.pod.template_of or result.pod.name
         rows.append(
             (

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Span, Table, Text
 from meshctl.checks.evidence import Evidence
+from meshctl.injection.ambient import Ambient
 from meshctl.injection.catalog_pod import PORTS
 from meshctl.injection.standing import RouteHere, Standing
 from meshctl.injection.state import Certificate, Listener, State
@@ -16,6 +17,15 @@ def document(it: Evidence) -> dict[str, Any] | None:
     if it.state is None and it.standing is None:
         return None
     found: dict[str, Any] = {}
+    if it.ambient is not None:
+        found["ambient"] = {
+            "redirected": it.ambient.redirected,
+            "asked_by": it.ambient.asked_by or None,
+            "ztunnel": it.ambient.ztunnel or None,
+            "carried": it.ambient.taken_over,
+            "protocol": it.ambient.protocol or None,
+            "waypoints": [{"name": name, "asked_by": by} for name, by in it.ambient.waypoints],
+        }
     if it.state is not None:
         found |= _state(it.state)
     if it.standing is not None:
@@ -86,12 +96,32 @@ def _standing(standing: Standing) -> dict[str, Any]:
 
 def blocks(it: Evidence) -> Iterator[Block]:
     """The sections on the running pod; one without a source is left out."""
+    if it.ambient is not None:
+        yield from _ambient(it.ambient)
     if it.state is not None:
         yield from _proxy(it, it.state)
         yield from _sockets(it, it.state)
     if it.standing is not None:
         yield from _security(it.standing)
         yield from _routes(it.standing)
+
+
+def _ambient(ambient: Ambient) -> Iterator[Block]:
+    yield Heading("How its connections are carried")
+    yield Text(
+        "In ambient mode the node's agent (istio-cni) writes rules into the pod's network namespace which send its "
+        "connections to ztunnel, the node's proxy; between nodes they travel in HBONE, a tunnel with mutual TLS."
+    )
+    redirected: Line = Span("yes", "good") if ambient.redirected else Span("no", "warn")
+    rows: list[tuple[str, Line]] = [("asked by", ambient.asked_by or "nobody (any more)"), ("redirected", redirected)]
+    if ambient.ztunnel:
+        words = {True: "carries it", False: "does not carry it", None: "what it knows was not recorded"}
+        rows.append(("ztunnel", f"{ambient.ztunnel} {words[ambient.taken_over]}"))
+    if ambient.protocol:
+        rows.append(("others reach it by", ambient.protocol))
+    said = ", ".join(f"{name} ({by})" for name, by in ambient.waypoints)
+    rows.append(("waypoint", said or "none: only identities are checked, not HTTP"))
+    yield Facts(tuple(rows), 2)
 
 
 def _proxy(it: Evidence, state: State) -> Iterator[Block]:
@@ -139,7 +169,7 @@ def _socket_row(it: Evidence, group: Sequence[Listener], declared: dict[int, str
     where: Line = addresses
     if all(o.local_only for o in group):
         where = (addresses, Span(" (this pod only)", "dim"))
-    ours = first.program in ("envoy", "pilot-agent") or (
+    ours = first.program in ("envoy", "pilot-agent", "ztunnel") or (
         first.user == 1337 and it.description.injection.proxy is not None
     )
     meaning = PORTS[str(first.port)].meaning if ours and str(first.port) in PORTS else ""

@@ -10,6 +10,7 @@ import pytest
 
 from meshctl.checks import drifted
 from meshctl.checks.registry import CHECKS
+from meshctl.injection import ambient
 from meshctl.injection.settings import MeshSettings
 from meshctl.injection.standing import RouteHere, Standing, SubsetHere
 from meshctl.injection.state import Certificate, Listener, Refused, State
@@ -188,6 +189,10 @@ CASES: list[Case] = [
      lambda: findings(plain(app={"name": "linkerd-proxy"}))),
     ("MC129", lambda: findings(injected(proxy={"env": [{"name": "ISTIO_NEW_THING", "value": "1"}]})),
      lambda: findings(injected(proxy={"env": [{"name": "ISTIO_META_NEW_THING", "value": "1"}]}))),
+    ("MC130", lambda: findings(running(plain()), ambient=ambient.of(
+        build.pods.pod(running(plain(labels={"istio.io/dataplane-mode": "ambient"}))), None, (), "", None)),
+     lambda: findings(running(plain()), ambient=ambient.of(
+         build.pods.pod(plain(labels={"istio.io/dataplane-mode": "ambient"})), None, (), "", None))),
     ("MC201", lambda: findings(started(injected(), "2026-01-01T00:00:01Z"), clues=Clues(proxy_log=LATE)),
      lambda: findings(started(injected(), "2025-12-31T23:59:49Z"), clues=Clues(proxy_log=EARLY))),
     ("MC202", lambda: findings(running(injected(), app=ending(1))),

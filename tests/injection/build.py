@@ -127,9 +127,13 @@ def described(raw: Mapping[str, Any], **subject: Any) -> Description:
     return describe(Subject(pod=pods.pod(raw, "pod.yaml"), **subject))
 
 
-def findings(raw: Mapping[str, Any], *, state: Any = None, standing: Any = None, **subject: Any) -> tuple[Finding, ...]:
+def findings(
+    raw: Mapping[str, Any], *, state: Any = None, standing: Any = None, ambient: Any = None, **subject: Any
+) -> tuple[Finding, ...]:
     """All findings about a pod."""
-    return registry.run(Evidence(description=described(raw, **subject), state=state, standing=standing))
+    return registry.run(
+        Evidence(description=described(raw, **subject), state=state, standing=standing, ambient=ambient)
+    )
 
 
 def ids(raw: Mapping[str, Any], **more: Any) -> set[str]:

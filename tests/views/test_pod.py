@@ -1,0 +1,205 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from meshctl.blocks import Graph, Heading, Page, Timeline
+from meshctl.checks import registry
+from meshctl.checks.evidence import Evidence
+from meshctl.injection import state as states
+from meshctl.render import terminal
+from meshctl.views import article, pod, pods
+from tests.injection import build
+
+SCHEMAS = Path(__file__).parents[2] / "meshctl" / "schemas"
+RECORDED = [
+    "classic-sidecar",
+    "native-exclude",
+    "native-probes",
+    "tproxy",
+    "mode-none",
+    "dns",
+    "hold",
+    "host-network",
+    "opted-out",
+    "cni",
+    "nftables",
+    "ambient",
+    "waypoint",
+    "ztunnel",
+    "ingress-gateway",
+    "sidecar-in-ambient",
+]
+
+
+def validate(document: Any, name: str) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(json.dumps(document)))
+
+
+def evidence(name: str = "classic-sidecar", **more: Any) -> Evidence:
+    clues = {"clues": build.clues()} if name == "classic-sidecar" else {}
+    return Evidence(description=build.described(build.recorded(name), **clues), **more)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_documents_fulfil_their_contract(name: str) -> None:
+    it = evidence(name)
+    validate(pod.document(it, registry.run(it)), "describe-pod")
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("width", [80, 200])
+def test_pages_can_be_drawn(name: str, width: int) -> None:
+    it = evidence(name)
+    for page in (pod.page(it, registry.run(it), wide=True), article.page(it, registry.run(it))):
+        text = terminal.draw(page, width=width, color=False)
+        assert it.pod.name in text
+        assert "not known to meshctl" not in text
+
+
+def test_the_contracts_main_values_of_a_classic_pod() -> None:
+    found = pod.document(evidence(), ())
+    assert found["schema"] == "meshctl.describe-pod/v1"
+    assert found["injection"]["mode"] == "sidecar"
+    assert found["injection"]["istio_version"] == "1.30.3"
+    assert found["injection"]["added"]["init_containers"] == ["istio-init"]
+    assert found["injection"]["added"]["containers"] == ["istio-proxy"]
+    assert "sidecar.istio.io/status" in found["injection"]["added"]["annotations"]
+    assert "sidecar.istio.io/nativeSidecar" not in found["injection"]["added"]["annotations"]
+    assert [(c["name"], c["kind"], c["added_by_mesh"]) for c in found["containers"]] == [
+        ("istio-init", "init", True), ("reviews", "app", False), ("istio-proxy", "sidecar", True),
+    ]  # fmt: skip
+    capture = found["capture"]
+    assert (capture["mode"], capture["outbound_port"], capture["proxy_uids"]) == ("REDIRECT", 15001, [1337])
+    assert capture["exclude_inbound_ports"] == "15090,15021,15020"
+    assert found["start_order"][0]["container"] == "pause"
+    moments = [m["at"] for m in found["timeline"]]
+    assert moments == sorted(moments)
+    arguments = {a["flag"]: a["value"] for a in found["containers"][0]["arguments"]}
+    assert arguments["-x"] == ""
+    assert arguments["-b"] == "*"
+
+
+@pytest.mark.parametrize("name", ["mode-none", "ambient", "ingress-gateway", "host-network"])
+def test_nothing_is_captured_without_an_init_container(name: str) -> None:
+    assert pod.document(evidence(name), ())["capture"] is None
+
+
+def test_a_plan_has_no_state_and_no_times() -> None:
+    it = Evidence(description=build.described(build.injected()))
+    found = pod.document(it, ())
+    assert (found["state"], found["timeline"], found["pod"]["phase"]) == (None, [], None)
+    validate(found, "describe-pod")
+    assert "Would it be injected?" in terminal.draw(
+        pod.page(Evidence(description=build.described(build.plain())), ()), width=100, color=False
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"kind": "Pod", "metadata": 5, "spec": "x", "status": []},
+        {"spec": {"containers": [{}]}},
+        build.injected(
+            {"sidecar.istio.io/status": "[1", "proxy.istio.io/config": "{", "proxy.istio.io/overrides": "x"}
+        ),
+        build.injected(init_args=[]),
+        build.injected(init_args=["istio-iptables", "-p"]),
+        build.injected(proxy={"env": [{"name": "ISTIO_KUBE_APP_PROBERS", "value": "[3]"}]}),
+        build.injected(proxy={"env": [{"name": "PROXY_CONFIG", "value": "nonsense"}, {"value": 3}]}),
+        {**build.injected(), "status": {"containerStatuses": [{"name": "app", "state": {"running": 3}}]}},
+    ],
+)
+def test_bad_input_is_told_and_the_rest_explained(raw: dict[str, Any]) -> None:
+    it = Evidence(description=build.described(raw))
+    validate(pod.document(it, registry.run(it)), "describe-pod")
+    assert terminal.draw(pod.page(it, registry.run(it), wide=True), width=100, color=False)
+
+
+def test_what_cannot_be_read_is_named() -> None:
+    it = Evidence(description=build.described(build.injected({"sidecar.istio.io/status": "{"})))
+    problems = pod.document(it, ())["injection"]["problems"]
+    assert len(problems) == 1
+    assert "not valid JSON" in problems[0]
+
+
+def test_several_pods_tell_what_differs() -> None:
+    many = [(evidence(name), ()) for name in ("classic-sidecar", "native-exclude")]
+    found = pods.document(many)
+    validate(found, "describe-pods")
+    differing = {d["what"] for d in found["differences"]}
+    assert {"mesh", "not incoming", "not to ports"} <= differing
+    assert "What differs" in terminal.draw(pods.page(many), width=100, color=False)
+    alike = [(evidence("dns"), ()), (evidence("dns"), ())]
+    assert pods.document(alike)["differences"] == []
+
+
+def test_one_pod_is_a_document_of_its_own() -> None:
+    assert pods.document_of([(evidence(), ())])["schema"] == "meshctl.describe-pod/v1"
+    assert pods.document_of([(evidence(), ()), (evidence("dns"), ())])["schema"] == "meshctl.describe-pods/v1"
+
+
+def blocks(page: Page, kind: type) -> list[Any]:
+    return [b for b in page.blocks if isinstance(b, kind)]
+
+
+def test_the_article_tells_the_story_in_order() -> None:
+    page = article.page(evidence(), ())
+    assert len([h for h in blocks(page, Heading) if h.level == 1]) == 1
+    titles = [h.text for h in blocks(page, Heading) if h.level == 2 and isinstance(h.text, str)]
+    numbered = [t[:2] for t in titles if t[0].isdigit()]
+    assert numbered == sorted(numbered)
+    assert titles[0].startswith("1. Injection")
+    assert {g.title for g in blocks(page, Graph)} >= {"Incoming", "Outgoing"}
+    assert blocks(page, Timeline)
+    text = terminal.draw(page, width=120, color=False)
+    assert "172.17.0.138:9080" in text
+    assert "pilot-agent" in text
+
+
+def test_the_state_of_a_running_pod() -> None:
+    sockets = (build.FIXTURES / "classic-sidecar.runtime" / "sockets.txt").read_bytes()
+    certs = {
+        "certificates": [
+            {
+                "cert_chain": [
+                    {
+                        "subject_alt_names": [{"uri": "spiffe://c/ns/n/sa/s"}],
+                        "valid_from": "2026-01-01T00:00:00Z",
+                        "expiration_time": "2026-01-02T00:00:00Z",
+                    }
+                ]
+            }
+        ]
+    }
+    dump = {"configs": [{"dynamic_listeners": [{"name": "l", "error_state": {"details": "no such filter"}}]}]}
+    parts = {
+        "netns/sockets.txt": sockets,
+        "envoy/certs.json": json.dumps(certs).encode(),
+        "envoy/config_dump.json": json.dumps(dump).encode(),
+        "envoy/server_info.json": b'{"state": "LIVE"}',
+    }
+    state = states.parse(parts)
+    assert state.listeners is not None
+    ports = {o.port: o for o in state.listeners}
+    assert ports[15006].program == "envoy"
+    assert ports[9080].user == 1000
+    assert ports[15000].local_only
+    found = pod.document(evidence(state=state), ())["state"]
+    assert found["proxy_state"] == "LIVE"
+    assert found["certificates"][0]["identity"] == "spiffe://c/ns/n/sa/s"
+    assert found["refused"] == [{"kind": "listener", "name": "l", "reason": "no such filter"}]
+    text = terminal.draw(pod.page(evidence(state=state), ()), width=120, color=False)
+    assert "Who listens" in text
+    assert "1 pieces of configuration" in text or "refused" in text
+
+
+def test_a_broken_source_costs_only_its_own_part() -> None:
+    state = states.parse({"envoy/certs.json": b"{", "envoy/server_info.json": b'{"state": "LIVE"}'})
+    assert state.certificates is None
+    assert state.server_state == "LIVE"
+    assert "not valid JSON" in state.problems[0]
