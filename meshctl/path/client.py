@@ -275,19 +275,22 @@ def _to_host(
 
 
 def _inner(opened: Connection, conn: Connection, decision: Decision, cluster: Cluster) -> Connection:
-    """What is inside the new connection: an upstream may be spoken to in HTTP/2 though the client spoke HTTP/1.1."""
+    """What is inside the new connection: TLS that the proxy does not end goes through as it is."""
     request: Request = opened.request
+    if conn.layer != "plaintext" and not decision.terminated:
+        request = replace(request, protocol=conn.request.protocol)
+        if opened.layer != "plaintext" or _has_tls(cluster):
+            return replace(opened, request=request)
+        return replace(
+            opened, layer=conn.layer, sni=conn.sni, alpn=conn.alpn, principal=conn.principal, request=request
+        )
     if decision.tcp:
-        protocol = conn.request.protocol
-        if opened.layer == "plaintext" and conn.layer == "tls":
-            return replace(opened, layer="tls", sni=conn.sni, request=replace(request, protocol=protocol))
-        return replace(opened, request=replace(request, protocol=protocol))
+        return replace(opened, request=replace(request, protocol=conn.request.protocol))
     speaks: Literal["http", "http2"] = "http"
-    if cluster.http in ("http2",) or (cluster.http == "downstream" and conn.request.protocol == "http2"):
+    if cluster.http == "http2" or (cluster.http == "downstream" and conn.request.protocol == "http2"):
         speaks = "http2"
-    ends_tls = conn.layer == "tls" and conn.depth >= 0
-    inner = replace(request, protocol=speaks, tls=False if ends_tls else request.tls)
-    layer = "plaintext" if opened.layer == "tls" and not _has_tls(cluster) and ends_tls else opened.layer
+    inner = replace(request, protocol=speaks, tls=False if decision.terminated else request.tls)
+    layer = "plaintext" if opened.layer == "tls" and not _has_tls(cluster) and decision.terminated else opened.layer
     return replace(opened, request=inner, layer=layer)
 
 
@@ -316,6 +319,8 @@ def _decision_hops(station: Station, decision: Decision, gateway: bool) -> tuple
         tuple(e for step in early for e in evidence(step.origin, step.chosen)),
     )
     facts: list[str] = []
+    if decision.source:
+        facts.append(f"made from {decision.source}")
     if decision.virtual_host:
         facts.append(f"virtual host {decision.virtual_host}")
     if decision.retry is not None and decision.retry.attempts:

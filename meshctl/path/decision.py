@@ -53,7 +53,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One proxy's decision about one request; `probability` is that of this alternative."""
+    """One proxy's decision about one request; `probability` is that of this alternative.
+
+    `source` names the Istio object behind the route; `terminated`: the proxy ends the client's TLS itself.
+    """
 
     tcp: bool = False
     refusal: Refusal | None = None
@@ -69,6 +72,8 @@ class Decision:
     offers: tuple[str, ...] = ()
     forwarded: Request | None = None
     policies: tuple[str, ...] = ()
+    source: str = ""
+    terminated: bool = False
     steps: tuple[Step, ...] = ()
     undecided: tuple[str, ...] = ()
     assumed: bool = False
@@ -102,6 +107,8 @@ def _one(match: Match, request: Request) -> Decision:
         offers=_offers(match),
         forwarded=_rewritten(match, forward, request) if forward is not None else request,
         policies=tuple(str(v.policy) for v in match.verdicts if v.policy is not None and not v.shadow),
+        source=str(match.route.istio) if match.route is not None and match.route.istio is not None else "",
+        terminated=match.filter_chain is not None and match.filter_chain.transport_socket.get().tls is not None,
         steps=match.steps,
         undecided=undecided,
         probability=match.probability,

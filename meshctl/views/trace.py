@@ -210,7 +210,8 @@ def _stage(hop: Hop, index: int, wide: bool) -> Stage:
     lines: list[Line] = []
     for proof in shown:
         where = _cited(proof, hop.at)
-        lines.append((Span(where, "dim"), f"  {proof.text}" if proof.text else ""))
+        text = "" if proof.text in ("", "(unnamed)") else f"  {proof.text}"
+        lines.append((Span(where, "dim"), text))
     style = {"good": "good", "bad": "bad", "warn": "warn", "plain": ""}[hop.mood]
     return Stage(
         hop.title,
