@@ -32,10 +32,9 @@ COMMANDS = {
 class Shell(TyperGroup):
     """The root group: loads a command when it is called, and is the error boundary (also under a test's runner)."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the shared options before the command's name, without loading what only odd values need."""
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         lean(self)
-        return super().parse_args(ctx, args)
 
     def list_commands(self, _ctx: Any) -> list[str]:
         """The commands, most used first."""

@@ -15,6 +15,8 @@ class _Plain:
         if value is None:
             return () if several else None
         wanted = param.type_descriptor.annotation
+        if wanted is bool and isinstance(value, bool):
+            return value
         if wanted is str and isinstance(value, str) and not several:
             return value
         if wanted == list[str] and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -25,11 +27,16 @@ class _Plain:
 
 def lean(command: Any) -> Any:
     """Let a command and those below it coerce only what needs it; a Typer that works otherwise is left alone."""
-    for param in command.params:
-        info = getattr(getattr(param, "type_descriptor", None), "parameter_info", None)
-        custom = getattr(info, "parser", None) or getattr(info, "click_type", None)
-        if getattr(param, "_runtime_param", command) is None and not custom:
-            param._runtime_param = _Plain()
+    every = command.get_params
+    command.get_params = lambda ctx: [_leaned(param) for param in every(ctx)]
     for below in getattr(command, "commands", {}).values():
         lean(below)
     return command
+
+
+def _leaned(param: Any) -> Any:
+    info = getattr(getattr(param, "type_descriptor", None), "parameter_info", None)
+    custom = getattr(info, "parser", None) or getattr(info, "click_type", None)
+    if getattr(param, "_runtime_param", info) is None and info is not None and not custom:
+        param._runtime_param = _Plain()
+    return param
