@@ -168,11 +168,12 @@ def _family(text: str | None) -> Literal["ipv4", "ipv6"] | None:
 def _many(ready: Any, source: str) -> None:
     """One document a line, in the order of the packets."""
     from meshctl.netfilter import packet
+    from meshctl.render.document import to_json_line
     from meshctl.views import walk as view
 
     for place, fields in _lines(source):
         result = ready.walk(packet.read(fields, place))
-        emit(json.dumps(view.document(result), separators=(",", ":")))
+        emit(to_json_line(view.document(result)))
 
 
 def _lines(source: str) -> Iterator[tuple[str, Any]]:
