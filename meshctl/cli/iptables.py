@@ -108,7 +108,7 @@ def _found(
     if rules:
         return gather.of_files(rules, family)
     world = call.world()
-    return gather.of_pod(world, pods.one(world, pod, call.scope()))
+    return gather.of_pod(world, pods.one(world, pod, call.scope()), predict=False)
 
 
 def _dump(found: "PodRules") -> "Dump":

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshctl.errors import BadInput
 from meshctl.gather import netns
@@ -11,13 +12,14 @@ from meshctl.gather.netns import Netns
 from meshctl.kube.pods import Pod
 from meshctl.netfilter import wanted as wants
 from meshctl.netfilter.capture import Network
-from meshctl.netfilter.drift import Drift, compare
-from meshctl.netfilter.expected import predict
 from meshctl.netfilter.model import Family, Ruleset, address_text
 from meshctl.netfilter.release import LATEST, Release
 from meshctl.netfilter.release import parse as parse_release
 from meshctl.netfilter.wanted import Wanted
 from meshctl.sources.world import Part, World
+
+if TYPE_CHECKING:
+    from meshctl.netfilter.drift import Drift
 
 RESOLV_CONF, SANDBOX = "netns/resolv.conf", "runtime/sandbox.json"
 
@@ -53,8 +55,8 @@ class Given:
     groups: tuple[str, ...] = ()
 
 
-def of_pod(world: World, pod: Pod, given: Given | None = None) -> PodRules:
-    """Fetch and parse a pod's rules, and predict what they should be."""
+def of_pod(world: World, pod: Pod, given: Given | None = None, *, predict: bool = True) -> PodRules:
+    """Fetch and parse a pod's rules, and (with `predict`) predict what they should be."""
     said = given or Given()
     names = (*netns.PARTS, RESOLV_CONF, SANDBOX)
     parts = world.parts(pod.namespace, pod.name, names)
@@ -67,6 +69,7 @@ def of_pod(world: World, pod: Pod, given: Given | None = None) -> PodRules:
         groups=numbers(said.groups),
         release=parse_release(said.release) if said.release else None,
         env=pairs(said.env),
+        predict=predict,
     )
     return PodRules(f"{pod.name}.{pod.namespace}", pod, found, wanted, _recorded(parts), parts)
 
@@ -108,10 +111,12 @@ def _release(text: str | None) -> Release:
     return parse_release(text) if text else LATEST
 
 
-def drift_of(rules: PodRules) -> Drift | None:
+def drift_of(rules: PodRules) -> "Drift | None":
     """How found and wanted rules differ; None where there is nothing to compare (see `PodRules` and `Wanted`)."""
     if rules.wanted is None or rules.wanted.expected is None or not rules.recorded:
         return None
+    from meshctl.netfilter.drift import compare
+
     return compare(rules.wanted.expected, rules.rulesets, rules.wanted.capture, recorded=rules.recorded)
 
 
@@ -144,6 +149,8 @@ def spelled(wanted: Wanted, form: str, family: Family | None = None) -> str:
     capture, expected = wanted.capture, wanted.expected
     if capture is None or expected is None:
         return ""
+    from meshctl.netfilter.expected import predict
+
     native = capture.native_nftables if form == "text" else form == "nft"
     if native != capture.native_nftables:
         if native and not wanted.told.release.since(27):

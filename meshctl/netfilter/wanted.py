@@ -6,6 +6,7 @@ annotations and the proxy's environment tell), and istio-cni's ambient agent (an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from meshctl.errors import BadInput
 from meshctl.injection.mode import Injection, recognise
@@ -13,9 +14,11 @@ from meshctl.kube.pods import Container, Pod
 from meshctl.netfilter import capture as captures
 from meshctl.netfilter import fingerprint
 from meshctl.netfilter.capture import Capture, Network
-from meshctl.netfilter.expected import Expected, predict
 from meshctl.netfilter.model import Ruleset, Tproxy
 from meshctl.netfilter.release import Release, Told, tell
+
+if TYPE_CHECKING:
+    from meshctl.netfilter.expected import Expected
 
 _UNKNOWN = Network()
 
@@ -32,7 +35,7 @@ class Wanted:
     reason: str
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
-    expected: Expected | None = None
+    expected: "Expected | None" = None
     problem: str = ""
     notes: tuple[str, ...] = ()
     network: Network = _UNKNOWN
@@ -47,10 +50,12 @@ def of_pod(
     groups: Mapping[str, int] | None = None,
     release: Release | None = None,
     env: Mapping[str, str] | None = None,
+    predict: bool = True,
 ) -> Wanted:
-    """The rules that a pod asks for. `addresses` and `resolvers` are those of its namespace, where they are known.
+    """The rules that a pod asks for; without `predict` only who is to write them, and for what.
 
-    Without known nameservers those that the found rules name are taken, and that is said.
+    `addresses` and `resolvers` are those of the pod's namespace, where they are known. Without known nameservers those
+    that the found rules name are taken, and that is said.
     """
     injection = recognise(pod)
     told = _told(injection, found, release)
@@ -65,7 +70,11 @@ def of_pod(
         )
     except BadInput as error:
         return Wanted(told, None, f"{_init_name(injection)} itself fails", problem=str(error))
+    if not predict:
+        return Wanted(told, capture, reason, args, variables)
     if capture is None:
+        from meshctl.netfilter.expected import Expected
+
         return Wanted(told, None, reason, expected=Expected(told.release, (), (), "", verified=True))
     return predicted(Wanted(told, capture, reason, args, variables), network, found)
 
@@ -83,6 +92,8 @@ def of_arguments(
 
 def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wanted:
     """The same with its prediction; what the network leaves open is taken from the found rules, and said."""
+    from meshctl.netfilter.expected import predict
+
     capture = wanted.capture
     if capture is None:
         return wanted
