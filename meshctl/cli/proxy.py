@@ -142,16 +142,15 @@ def secrets(call: Invocation, pod: PodArg = None, file: FileOption = None) -> No
 
 @command(app, "bootstrap")
 def bootstrap(call: Invocation, pod: PodArg = None, file: FileOption = None) -> None:
-    """Show who the proxy says it is, and with what it was started."""
+    """Show who the proxy says it is, its versions, and what it rejected or waits for."""
     from meshctl.cli.show import show
     from meshctl.views import proxy as views
 
     subject = _subject(call, pod, file)
-    found = subject.dump.bootstrap()
     show(
         call,
-        lambda: views.bootstrap_document(subject.name, found, subject.info),
-        lambda: views.bootstrap_page(subject.name, found, subject.info),
+        lambda: views.bootstrap_document(subject.name, subject.dump, subject.info),
+        lambda: views.bootstrap_page(subject.name, subject.dump, subject.info),
     )
 
 
@@ -187,7 +186,9 @@ def match(
         Literal["plaintext", "tls", "mtls"],
         typer.Option("--tls", help="What is around it: nothing, the client's own TLS, Istio's mutual TLS."),
     ] = "plaintext",
-    sni: Annotated[str | None, typer.Option("--sni", help="The server name; with --tls tls it is --host.")] = None,
+    sni: Annotated[
+        str | None, typer.Option("--sni", help="The server name in a TLS handshake; with --tls tls it is --host.")
+    ] = None,
     alpn: Annotated[
         list[str] | None, typer.Option("--alpn", help="An application protocol that the client offers (repeatable).")
     ] = None,

@@ -29,7 +29,11 @@ def query(
     principal: str | None = None,
     at: datetime | None = None,
 ) -> Query:
-    """A query; BadInput where something is missing or malformed. Inbound and gateway: the proxy's own address."""
+    """A query; BadInput where something is missing or malformed.
+
+    Inbound and gateway: the proxy's own address is the default. A server name is only sent in a TLS handshake, so one
+    that is given makes it TLS.
+    """
     if port is None:
         raise BadInput("--port is missing", hint="the port that the client asked for, before any redirect")
     if address is None and direction == "outbound":
@@ -45,7 +49,7 @@ def query(
         address=ip.canonical(place.strip("[]")),
         port=port,
         protocol=protocol,
-        tls=tls,
+        tls="tls" if sni and tls == "plaintext" else tls,
         host=host if host is not None else named,
         path=path if path.startswith(("/", "*")) else f"/{path}",
         method=method.upper(),

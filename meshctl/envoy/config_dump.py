@@ -197,6 +197,23 @@ class ConfigDump:
         parts = self._sections.get("ScopedRoutes", ())
         return tuple(each.text("name") for part in parts for key in keys for each in part.each(key))
 
+    def versions(self) -> Mapping[str, str]:
+        """The version of the whole of each section that has one (listeners and clusters, from xDS)."""
+        told = {name: part.text("version_info") for name, parts in self._sections.items() for part in parts}
+        return {name: version for name, version in told.items() if version}
+
+    def troubles(self) -> tuple[tuple[str, str, Status], ...]:
+        """Kind, name and status of every listener, route configuration and cluster that is rejected or only warming."""
+        indexes = (
+            ("listener", self._listener_index()),
+            ("routes", self._route_index()),
+            ("cluster", self._cluster_index()),
+        )
+        found = ((kind, name, entry.status) for kind, index in indexes for name, entry in index.items())
+        return tuple(
+            t for t in found if t[2].failure or t[2].state not in ("static", "active") or "warming" in t[2].also
+        )
+
     def bootstrap(self) -> Bootstrap:
         """Who the proxy is; empty where the dump has no bootstrap."""
         parts = self._sections.get("Bootstrap", ())

@@ -320,6 +320,11 @@ class _Walk:
             self.step("http", "", f"the path {raw.path} is refused by path normalisation", manager.origin)
             self.answer(400, None, "path_normalization_failed")
             raise _Stop
+        if rewrite.unescapes(manager, raw.path):
+            self.step("http", f"redirect to {path}", "escaped slashes are unescaped by a redirect", manager.origin)
+            self.note(action="redirect", location=path)
+            self.answer(307, None, "path_normalization_failed")
+            raise _Stop
         headers = dict(raw.headers)
         if manager.use_remote_address and manager.trusted_hops == 0:
             headers.pop("x-forwarded-proto", None)

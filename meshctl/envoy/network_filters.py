@@ -43,6 +43,7 @@ def _config(kind: str, name: str, config: Json) -> NetworkConfig:
 
 
 def manager(config: Json) -> HttpManager:
+    """Read ``HttpConnectionManager``."""
     inline = config.below("route_config")
     rds = config.below("rds").text("route_config_name")
     scoped = config.below("scoped_routes")

@@ -29,6 +29,12 @@ def host_seen(manager: HttpManager, host: str, port: int) -> str:
     return host
 
 
+def unescapes(manager: HttpManager, path: str) -> bool:
+    """Whether a connection manager redirects (307) to the path without escaped slashes."""
+    lowered = path.partition("?")[0].lower()
+    return manager.escaped_slashes == "UNESCAPE_AND_REDIRECT" and ("%2f" in lowered or "%5c" in lowered)
+
+
 def path_seen(manager: HttpManager, path: str) -> str | None:
     """The path that filters and routes see; None where the proxy refuses it (400)."""
     bare, mark, query = path.partition("?")

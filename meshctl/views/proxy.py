@@ -5,8 +5,8 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table
 from meshctl.envoy import route_match, select, strings
+from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.model import (
-    Bootstrap,
     Cluster,
     DirectResponse,
     Failure,
@@ -451,8 +451,9 @@ def secrets_page(name: str, secrets: Sequence[Secret], certificates: Sequence[Ce
     return _page("Secrets", name, blocks, "the dump names no secret")
 
 
-def bootstrap_document(name: str, found: Bootstrap, info: ServerInfo | None) -> dict[str, Any]:
-    """``meshctl.proxy-bootstrap/v1``."""
+def bootstrap_document(name: str, dump: ConfigDump, info: ServerInfo | None) -> dict[str, Any]:
+    """``meshctl.proxy-bootstrap/v1``: who the proxy is, its versions, and what it rejected or waits for."""
+    found = dump.bootstrap()
     return {
         "schema": "meshctl.proxy-bootstrap/v1",
         "proxy": name,
@@ -469,13 +470,29 @@ def bootstrap_document(name: str, found: Bootstrap, info: ServerInfo | None) -> 
         "labels": dict(found.labels),
         "static_clusters": list(found.clusters),
         "static_listeners": list(found.listeners),
+        "versions": dict(dump.versions()),
+        "troubles": [
+            {
+                "kind": kind,
+                "name": what,
+                "state": status.state,
+                "details": status.failure.details if status.failure else None,
+            }
+            for kind, what, status in dump.troubles()
+        ],
     }
 
 
-def bootstrap_page(name: str, found: Bootstrap, info: ServerInfo | None) -> Page:
-    """Who the proxy says it is."""
-    document = bootstrap_document(name, found, info)
-    shown = {k: v for k, v in document.items() if k not in ("schema", "proxy", "labels") and v not in (None, [])}
+def bootstrap_page(name: str, dump: ConfigDump, info: ServerInfo | None) -> Page:
+    """Who the proxy says it is, and what it rejected or waits for."""
+    document = bootstrap_document(name, dump, info)
+    left_out = ("schema", "proxy", "labels", "versions", "troubles")
+    shown = {k: v for k, v in document.items() if k not in left_out and v not in (None, [])}
     rows = tuple((k.replace("_", " "), ", ".join(v) if isinstance(v, list) else str(v)) for k, v in shown.items())
-    labels = tuple((f"label {k}", v) for k, v in sorted(found.labels.items()))
-    return _page("Bootstrap", name, (Facts(rows + labels),), "the dump has no bootstrap")
+    rows += tuple((f"version of {k.lower()}", v) for k, v in document["versions"].items())
+    rows += tuple((f"label {k}", v) for k, v in sorted(document["labels"].items()))
+    notes = tuple(
+        Note(f"{t['kind']} {t['name']} is {t['state']}{': ' + t['details'] if t['details'] else ''}", "bad")
+        for t in document["troubles"]
+    )
+    return _page("Bootstrap", name, (*notes, Facts(rows)), "the dump has no bootstrap")

@@ -22,6 +22,7 @@ def document(result: Match) -> dict[str, Any]:
         "clusters": [{"name": share.name, "weight": share.weight} for share in result.clusters],
         "action": result.action,
         "status": result.status,
+        "grpc_status": result.grpc_status,
         "location": result.location,
         "response_flags": result.flags,
         "response_code_details": result.details or None,

@@ -73,6 +73,12 @@ def test_match_from_a_file(dump_file: str) -> None:
     assert all(step["path"] for step in found["steps"])
 
 
+def test_a_server_name_makes_it_tls(dump_file: str) -> None:
+    words = ("--address", "10.9.9.9", "--port", "443", "--protocol", "tcp", "--sni", "a.com")
+    query = document("match", "-f", dump_file, *words)["query"]
+    assert (query["tls"], query["sni"]) == ("tls", "a.com")
+
+
 def test_match_in_words(dump_file: str) -> None:
     page = run("proxy", "match", "-f", dump_file, "--address", "10.9.9.9", "--port", "4444", "--protocol", "tcp")
     assert "virtualOutbound" in page

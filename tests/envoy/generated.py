@@ -216,6 +216,9 @@ def route_listener(random: Random, port: int, log: Path) -> dict[str, Any]:
         options["normalize_path"] = True
     if maybe(random, 0.3):
         options["merge_slashes"] = True
+    if maybe(random, 0.4):
+        kinds = ("REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD")
+        options["path_with_escaped_slashes_action"] = pick(random, *kinds)
     if maybe(random, 0.2):
         options["strip_any_host_port"] = True
     chain = {"name": f"chain-{port}", "filters": [real.manager(log, route_config(random), **options)]}

@@ -67,6 +67,10 @@ def test_warming_listeners_and_clusters_do_not_serve_yet() -> None:
     cluster = found.cluster("w")
     assert cluster is not None
     assert cluster.status.state == "warming"
+    assert [(kind, name, status.state) for kind, name, status in found.troubles()] == [
+        ("listener", "x", "warming"),
+        ("cluster", "w", "warming"),
+    ]
 
 
 def test_istioctls_spelling_reads_the_same() -> None:
