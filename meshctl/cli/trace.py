@@ -63,11 +63,12 @@ def trace(
     from meshctl.views import trace as view
 
     world = call.world()
-    scene = gather.scene(world)
+    scope = Scope(call.namespace)
+    scene = gather.scene(world, scope)
     asked = question.Asked(
         target=target, sender=sender, path=path, method=method, headers=tuple(header or ()), host=host
     )
-    found = path_trace.trace(scene, question.question(world, scene, asked, Scope(call.namespace)))
+    found = path_trace.trace(scene, question.question(world, scene, asked, scope))
     met = expectations.judge(expect, found) if expect is not None else None
     show(
         call,

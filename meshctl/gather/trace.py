@@ -7,7 +7,7 @@ from typing import Any
 
 from meshctl.envoy import clusters_json, config_dump
 from meshctl.envoy.clusters_json import ClusterHosts
-from meshctl.errors import MeshctlError
+from meshctl.errors import MeshctlError, NoAccess
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import Injection, recognise
 from meshctl.istio import mesh as istio_mesh
@@ -23,7 +23,7 @@ from meshctl.netfilter.model import Ruleset
 from meshctl.path import ambient, netns
 from meshctl.path.scene import NodeView, Owner, RulesFrom, Scene, Station
 from meshctl.sources import kinds
-from meshctl.sources.world import Kind, Part, World
+from meshctl.sources.world import Kind, Objects, Part, World
 
 _MESH_KINDS = (
     kinds.VIRTUAL_SERVICES,
@@ -35,6 +35,7 @@ _MESH_KINDS = (
     kinds.SERVICE_ENTRIES,
     kinds.GATEWAYS,
 )
+_CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 _RULE_FILES = (
     ("netns/iptables-save.txt", "ipv4", "nft"),
     ("netns/iptables-legacy-save.txt", "ipv4", "legacy"),
@@ -53,29 +54,37 @@ _NETNS = (
 
 def scene(world: World, scope: Scope | None = None) -> Scene:
     """Fetch the cluster's objects; parts of pods and nodes follow when they are asked for."""
-    del scope
+    place = _reachable(world, scope or Scope())
+
+    def _objects(world: World, kind: Kind) -> Objects:
+        return world.objects(kind, place if kind.namespaced else None)
+
+    prefetch = getattr(world, "prefetch", None)
+    if callable(prefetch):
+        prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *_MESH_KINDS)])
     pods = _objects(world, kinds.PODS)
-    found = tuple(kube_pods.pod(raw, pods.source, f"items[{i}]") for i, raw in enumerate(pods.items))
+    everyone = tuple(kube_pods.pod(raw, pods.source, f"items[{i}]") for i, raw in enumerate(pods.items))
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
-    raw_mesh = {kind.plural: (listed.source, listed.items) for kind in _MESH_KINDS if (listed := _objects(world, kind))}
+    listed = {kind.plural: _objects(world, kind) for kind in _MESH_KINDS}
+    raw_mesh = {plural: (found.source, found.items) for plural, found in listed.items()}
     root = _root(world)
     config_map = world.one(kinds.CONFIG_MAPS, root, "istio")
     config = mesh_config.parse(config_map, f"{world.name}/resources/configmap.{root}.istio.json")
     namespaces = tuple(str(raw.get("metadata", {}).get("name", "")) for raw in _objects(world, kinds.NAMESPACES).items)
     nodes = _objects(world, kinds.NODES).items
     by_name = {str(raw.get("metadata", {}).get("name", "")): raw for raw in nodes}
-    names = tuple(by_name) or tuple(sorted({pod.node for pod in found if pod.node}))
+    names = tuple(by_name) or tuple(sorted({pod.node for pod in everyone if pod.node}))
     return Scene(
-        pods=found,
+        pods=everyone,
         services=kube_services.read(services.items, slices.items, (services.source, slices.source)),
         mesh=istio_mesh.read(raw_mesh, config),
-        namespaces=namespaces or tuple(sorted({pod.namespace for pod in found})),
+        namespaces=namespaces or tuple(sorted({pod.namespace for pod in everyone})),
         recorded=world.namespaces(),
         load_station=lambda pod: station(world, pod),
-        load_node=lambda name: _node(world, name, by_name.get(name), found),
+        load_node=lambda name: _node(world, name, by_name.get(name), everyone),
         nodes=names,
         now=world.now(),
-        ztunnel=lambda node: _ztunnel(world, found, node),
+        ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
     )
 
@@ -85,8 +94,16 @@ def _root(world: World) -> str:
     return str(told()) if callable(told) else "istio-system"
 
 
-def _objects(world: World, kind: Kind) -> Any:
-    return world.objects(kind)
+def _reachable(world: World, scope: Scope) -> str | None:
+    """All namespaces (None), or the only one whose pods the user may list. Raises NoAccess where there is none."""
+    try:
+        world.objects(kinds.PODS)
+    except NoAccess:
+        place = scope.namespace or world.default_namespace()
+        if not place:
+            raise
+        return place
+    return None
 
 
 # --- a pod -----------------------------------------------------------------------------------------------------------
@@ -98,7 +115,9 @@ def station(world: World, pod: Pod) -> Station:
     gaps: dict[str, str] = {}
     wanted = [name for name, _, _ in _RULE_FILES] + ["netns/nft.json", *_NETNS]
     if injection.proxy is not None:
-        wanted += ["envoy/config_dump.json"]
+        wanted.append("envoy/config_dump.json")
+    runtime = _runtime_names(world, pod, injection)
+    wanted += ["runtime/sandbox.json", *runtime.values()]
     parts = world.parts(pod.namespace, pod.name, wanted)
     for name, part in parts.items():
         if not part.there and part.gap:
@@ -122,9 +141,9 @@ def station(world: World, pod: Pod) -> Station:
         sockets=netns.sockets(sockets[0]) if sockets is not None else None,
         sockets_source=sockets[1] if sockets is not None else "",
         processes=processes,
-        owners=_owners(world, pod, injection, processes, containers),
+        owners=_owners(pod, injection, processes, containers, {n: parts[f] for n, f in runtime.items()}),
         network=network,
-        resolver=_resolver(world, pod, parts),
+        resolver=_resolver(parts),
         proxy_uid=_proxy_id(injection, "user"),
         proxy_gid=_proxy_id(injection, "group"),
         containers=containers,
@@ -283,48 +302,53 @@ def _containers(pod: Pod) -> Mapping[str, str]:
     return found
 
 
+def _runtime_names(world: World, pod: Pod, injection: Injection) -> Mapping[str, str]:
+    """The runtime's last record of each container of the application, by the container's name."""
+    apps = [c.name for c in pod.app_containers if c.name not in injection.ours]
+    listed = world.part_names(pod.namespace, pod.name, "runtime") if apps else ()
+    found = {}
+    for name in apps:
+        records = sorted(n for n in listed if n.startswith(f"container-{name}."))
+        if records:
+            found[name] = f"runtime/{records[-1]}"
+    return found
+
+
 def _owners(
-    world: World, pod: Pod, injection: Injection, processes: Sequence[netns.Process], containers: Mapping[str, str]
+    pod: Pod,
+    injection: Injection,
+    processes: Sequence[netns.Process],
+    containers: Mapping[str, str],
+    records: Mapping[str, Part],
 ) -> tuple[Owner, ...]:
     """The owners that an application's connection may have: by process, by the runtime's record, by the spec."""
     found: list[Owner] = []
     for container in pod.app_containers:
-        if container.name in injection.ours and injection.mode != "gateway":
+        name = container.name
+        if name in injection.ours and injection.mode != "gateway":
             continue
-        group, group_source = _group(world, pod, container.name)
-        uids = {p.uid for p in processes if containers.get(p.container) == container.name}
-        if uids:
-            found += [
-                Owner(uid, group, f"the processes of container {container.name}", container.name)
-                for uid in sorted(uids)
-            ]
-            continue
-        user = container.security.user if container.security.user is not None else pod.security.user
-        recorded = _runtime_user(world, pod, container.name)
+        recorded = _runtime_user(records.get(name))
+        security = container.security
+        user = security.user if security.user is not None else pod.security.user
+        group = security.group if security.group is not None else pod.security.group
         if recorded is not None:
-            found.append(Owner(recorded[0], recorded[1], f"the runtime's record of {container.name}", container.name))
+            user, group = recorded
+        uids = sorted({p.uid for p in processes if containers.get(p.container) == name})
+        if uids:
+            found += [Owner(uid, group, f"the processes of container {name}", name) for uid in uids]
+        elif recorded is not None:
+            found.append(Owner(user, group, f"the runtime's record of {name}", name))
         else:
-            source = group_source if user is None else f"the spec of container {container.name}"
-            found.append(Owner(user, group, source, container.name))
+            source = "not recorded, and not in the spec" if user is None else f"the spec of container {name}"
+            found.append(Owner(user, group, source, name))
     return tuple(dict.fromkeys(found))
 
 
-def _group(world: World, pod: Pod, name: str) -> tuple[int | None, str]:
-    recorded = _runtime_user(world, pod, name)
-    if recorded is not None:
-        return recorded[1], "the runtime's record"
-    container = pod.container(name)
-    group = container.security.group if container else None
-    return (group if group is not None else pod.security.group), "not known"
-
-
-def _runtime_user(world: World, pod: Pod, name: str) -> tuple[int, int] | None:
-    names = [n for n in world.part_names(pod.namespace, pod.name, "runtime") if n.startswith(f"container-{name}.")]
-    if not names:
+def _runtime_user(part: Part | None) -> tuple[int, int] | None:
+    if part is None or part.content is None:
         return None
-    part = world.part(pod.namespace, pod.name, f"runtime/{sorted(names)[-1]}")
     try:
-        user = json.loads(part.content or b"{}")["info"]["runtimeSpec"]["process"]["user"]
+        user = json.loads(part.content)["info"]["runtimeSpec"]["process"]["user"]
         return int(user.get("uid", 0)), int(user.get("gid", 0))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -336,13 +360,15 @@ def _proxy_id(injection: Injection, which: str) -> int:
     return value if isinstance(value, int) else 1337
 
 
-def _resolver(world: World, pod: Pod, parts: Mapping[str, Part]) -> netns.Resolver | None:
+def _resolver(parts: Mapping[str, Part]) -> netns.Resolver | None:
     text = _text(parts, "netns/resolv.conf")
     if text is not None:
         return netns.resolv_conf(*text)
-    sandbox = world.part(pod.namespace, pod.name, "runtime/sandbox.json")
+    sandbox = parts.get("runtime/sandbox.json")
+    if sandbox is None or sandbox.content is None:
+        return None
     try:
-        config = json.loads(sandbox.content or b"{}")["info"]["config"]["dns_config"]
+        config = json.loads(sandbox.content)["info"]["config"]["dns_config"]
         ndots = next((int(o[6:]) for o in config.get("options", ()) if o.startswith("ndots:")), 1)
         return netns.Resolver(
             tuple(config.get("servers", ())), tuple(config.get("searches", ())), ndots, sandbox.source
