@@ -5,6 +5,7 @@ it says so in `Match.undecided_because` and stops there.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from meshctl.envoy import client, filter_chain, filters, ip, listener, rewrite, route_match, tls, upstream
 from meshctl.envoy import virtual_host as hosts
@@ -53,7 +54,7 @@ class _Walk:
         self.live = live
         self.passed_over = passed_over
         self.others: tuple[Match, ...] = ()
-        self.found: Match = Match(query=query)
+        self.found: dict[str, Any] = {}
         self.steps: list[Step] = []
         self.open: list[str] = []
         self.verdicts: list[Verdict] = []
@@ -67,7 +68,7 @@ class _Walk:
 
     def note(self, **fields: object) -> None:
         """Record what was reached."""
-        self.found = replace(self.found, **fields)  # type: ignore[arg-type]
+        self.found.update(fields)
 
     def fail(self, error: Error, what: str, because: str, origin: Origin | None = None, **fields: object) -> _Stop:
         """Record where matching fails; to be raised."""
@@ -89,8 +90,9 @@ class _Walk:
 
     def result(self) -> Match:
         """What was found, complete."""
-        return replace(
-            self.found,
+        return Match(
+            query=self.query,
+            **self.found,
             steps=tuple(self.steps),
             verdicts=tuple(self.verdicts),
             undecided_because=tuple(self.open),
@@ -258,7 +260,7 @@ class _Walk:
         if verdict.share < 1.0:
             return False
         sure = not self.open
-        if self.found.forwards is not False or self.found.status is None:
+        if self.found.get("forwards") is not False or self.found.get("status") is None:
             self.step("filter", verdict.filter, verdict.because, verdict.origin)
         if sure and not self.answered():
             if verdict.status is not None:
