@@ -198,7 +198,8 @@ class _Walk:
             match config:
                 case HttpManager():
                     self.note(manager=config)
-                    self.http(config, request)
+                    if not closed:
+                        self.http(config, request)
                     return
                 case TcpProxy():
                     self.tcp(config, request.server_name if sni_cluster else "", closed)

@@ -170,6 +170,16 @@ def test_a_policy_refuses_before_the_route_is_asked_and_names_itself() -> None:
     assert gateway(http_chain("c", filters=[rbac]), path="/other").forwards is True
 
 
+def test_a_network_policy_closes_the_connection_before_any_http() -> None:
+    rules = {"action": "DENY", "policies": {"p": {"permissions": [{"any": True}], "principals": [{"any": True}]}}}
+    config = dumps.typed("envoy.extensions.filters.network.rbac.v3.RBAC", rules=rules)
+    for chain, action in ((http_chain("c"), None), (tcp_chain("c", "app"), "tcp")):
+        chain["filters"].insert(0, {"name": "rbac", "typed_config": config})
+        found = gateway(chain)
+        assert (found.forwards, found.status, found.flags, found.action) == (False, None, None, action)
+        assert found.details == "rbac_access_denied_matched_policy[p]"
+
+
 def test_a_route_configuration_that_the_proxy_has_not_got_is_a_404() -> None:
     found = gateway(http_chain("c", rds="missing"))
     assert (found.error, found.status, found.route_config_name) == ("no-virtual-host", 404, "missing")
