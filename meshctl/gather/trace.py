@@ -80,6 +80,7 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
         mesh=istio_mesh.read(raw_mesh, config),
         namespaces=namespaces or tuple(sorted({pod.namespace for pod in everyone})),
         recorded=world.namespaces(),
+        services_gap="" if services.recorded else services.gap or "not recorded",
         load_station=lambda pod: station(world, pod),
         load_node=lambda name: _node(world, name, by_name.get(name), everyone),
         nodes=names,

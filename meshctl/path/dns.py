@@ -44,6 +44,7 @@ class Zone:
     """All that answers names: Kubernetes, the mesh, and how this caller asks.
 
     `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network).
+    `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were.
     """
 
     services: Services
@@ -53,6 +54,8 @@ class Zone:
     resolver: Resolver
     captured: bool = False
     cluster_dns: bool = True
+    unrecorded: tuple[str, ...] = ()
+    services_gap: str = ""
 
     @property
     def domain(self) -> str:
@@ -182,6 +185,13 @@ def _from_entry(asked: str, full: str, entry: ServiceEntry, zone: Zone, tried: t
 
 
 def _nobody(host: str, zone: Zone, tried: tuple[str, ...]) -> Name:
+    labels = host.removesuffix(f".{zone.domain}").removesuffix(".svc").split(".")
+    if zone.services_gap:
+        reason = f"the Services were not recorded ({zone.services_gap}), so whether {host} is one cannot be told"
+        return Name(host, "outside", (), host, tried=tried, undecided=reason)
+    if len(labels) > 1 and labels[1] in zone.unrecorded:
+        reason = f"the Services of namespace {labels[1]} were not recorded, so whether {host} is one cannot be told"
+        return Name(host, "outside", (), host, tried=tried, undecided=reason)
     if _could_be_public(host, zone):
         reason = f"{host} is outside the cluster: whether and to what it resolves is not recorded"
         return Name(host, "outside", (), host, tried=tried, undecided=reason)

@@ -95,6 +95,7 @@ class Scene:
     load_station: Callable[[Pod], Station]
     load_node: Callable[[str], NodeView]
     nodes: tuple[str, ...] = ()
+    services_gap: str = ""
     now: datetime | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""

@@ -59,7 +59,8 @@ def trace(scene: Scene, question: Question) -> Trace:
     if question.caller is None:
         return _from_outside(scene, question)
     station = question.caller
-    name = dns.resolve(question.target.host, zone_of(scene, station))
+    zone = zone_of(scene, station)
+    name = _known_to_proxy(station, dns.resolve(question.target.host, zone), zone, question.target.port)
     aim, request = _aim(question, name)
     hops = [_app_hop(station, aim, request), _dns_hop(station, name)]
     sender = _sender(scene, station, question)
@@ -90,7 +91,34 @@ def _zone(scene: Scene, station: Station) -> Zone:
     pod = station.pod
     policy = pod.dns_policy or "ClusterFirst"
     cluster_dns = policy != "Default" and not (pod.host_network and policy == "ClusterFirst")
-    return Zone(scene.services, scene.mesh, scene.namespaces, pod.namespace, resolver, captured, cluster_dns)
+    known = {service.namespace for service in scene.services.services}
+    unrecorded = tuple(n for n in scene.namespaces if scene.recorded and n not in scene.recorded and n not in known)
+    return Zone(
+        scene.services,
+        scene.mesh,
+        scene.namespaces,
+        pod.namespace,
+        resolver,
+        captured,
+        cluster_dns,
+        unrecorded,
+        scene.services_gap,
+    )
+
+
+def _known_to_proxy(station: Station, name: Name, zone: Zone, port: int | None) -> Name:
+    """A name that no recorded Service has, but that the caller's proxy was told of: then it was not recorded."""
+    if not name.fails or name.service is not None or station.proxy is None:
+        return name
+    for candidate in (f"{name.asked}.{suffix}" for suffix in (*zone.resolver.search, "")):
+        host = candidate.rstrip(".")
+        found = [c for c in station.proxy.clusters() if c.name.startswith("outbound|") and c.name.endswith(f"||{host}")]
+        if any(port is None or c.name == f"outbound|{port}||{host}" for c in found):
+            reason = (
+                f"{host} is no recorded Service, but the caller's proxy has a cluster for it: its address is not known"
+            )
+            return replace(name, fails=False, full=host, undecided=reason, suggestions=())
+    return name
 
 
 def _aim(question: Question, name: Name) -> tuple[Aim, Request]:

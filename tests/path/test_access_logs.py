@@ -7,8 +7,6 @@ from meshctl.envoy.access_log import LogLine
 from meshctl.path.model import Branch, Request
 from tests.path.recordings import NAMES, predicted, scene, world
 
-DELETED = ("foreignrule:8080", "vsghost:8080", "strict:8080")
-"""Services that were deleted before the resources were read."""
 BY_HEADER = (("classic", "outbound|9080|v2|reviews.classic.svc.cluster.local"), ("policies", "beta-users"))
 """Lines of requests with a header that an access log does not show."""
 
@@ -21,7 +19,7 @@ def lines() -> list[tuple[str, str, LogLine]]:
             if not part.content or scene(name).station(pod).mode == "gateway":
                 continue
             for line in access_log.parse(part.content.decode(), part.source):
-                if not line.cluster.startswith("inbound|") and line.authority not in DELETED and _outbound(line):
+                if not line.cluster.startswith("inbound|") and _outbound(line):
                     key = (name, pod.name, line.method, line.authority, line.path, line.cluster, line.flags)
                     found[key] = (name, f"{pod.namespace}/{pod.name}", line)
     return [case for case in found.values() if not any(n == case[0] and m in case[2].text for n, m in BY_HEADER)]
