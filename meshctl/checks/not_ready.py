@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.injection.timeline import waits_for
 from meshctl.kube.pods import Container, Terminated
 
 ID = "MC203"
@@ -18,7 +19,9 @@ def check(it: Evidence) -> Iterator[Finding]:
     proxy = it.description.injection.proxy
     text = f"the pod is not ready: {', '.join(waiting) or 'its conditions say so'}"
     if proxy is not None and proxy.name in waiting:
+        said = waits_for(it.description.subject.clues.proxy_log)
         text += "; the proxy is ready when it has its certificate and its configuration from istiod"
+        text += f", and says: {said}" if said else ""
     condition = it.pod.condition("Ready")
     evidence = f"condition Ready: {condition.reason} {condition.message}".strip() if condition else ""
     fix = f"look at its log: kubectl logs -n {it.pod.namespace} {it.pod.name} -c {waiting[0]}" if waiting else ""

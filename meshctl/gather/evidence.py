@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from meshctl.checks import drifted, registry
@@ -34,10 +35,13 @@ Judged: TypeAlias = tuple[Evidence, tuple[Finding, ...]]
 _PARTS = ("netns/sockets.txt", "envoy/certs.json", "envoy/config_dump.json", "envoy/server_info.json")
 
 
-def state(world: World, pod: Pod) -> State:
+def state(world: World, pod: Pod, has_proxy: bool = True) -> State:
     """What was seen of a running pod; parts that are missing cost only themselves."""
-    parts = world.parts(pod.namespace, pod.name, _PARTS)
-    return states.parse({name: part.content for name, part in parts.items()})
+    wanted = [name for name in _PARTS if has_proxy or not name.startswith("envoy/")]
+    parts = world.parts(pod.namespace, pod.name, wanted)
+    found = states.parse({name: part.content for name, part in parts.items()})
+    gaps = tuple(f"{name}: {part.gap or 'not there'}" for name, part in parts.items() if part.content is None)
+    return replace(found, gaps=gaps)
 
 
 def of_pod(around: Surroundings, pod: Pod) -> Evidence:
@@ -48,7 +52,7 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
     if mesh is not None:
         neighbours = around.neighbours(pod.namespace)
         place = standing.of(pod, described.injection, described.services, mesh, neighbours)
-    seen = state(around.world, pod)
+    seen = state(around.world, pod, described.injection.proxy is not None)
     rulesets, drift = _rules(around.world, described)
     carried = _ambient(around, described) if _is_ambient(described) else None
     return Evidence(

@@ -34,4 +34,8 @@ def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: S
     findings = registry.ordered([f for _, found in judged for f in found])
     looked_at = tuple(f"{d.pod.namespace}/{d.pod.name}" for d, _ in judged)
     gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.description.subject.gaps))
+    blind = [d.pod.name for d, _ in judged if d.state is not None and d.state.gaps]
+    if blind:
+        shown = ", ".join(blind[:5]) + (f" and {len(blind) - 5} more" if len(blind) > 5 else "")
+        gaps += (f"sockets or the proxy's own state of {shown} (meshctl snapshot record takes them)",)
     return Checked(findings, looked_at, gaps)

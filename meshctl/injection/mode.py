@@ -19,6 +19,8 @@ Mesh: TypeAlias = Literal["istio", "linkerd", "kuma", "consul", ""]
 
 REDIRECTION = "ambient.istio.io/redirection"
 DATAPLANE = "istio.io/dataplane-mode"
+_GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+_MANAGED = "gateway.istio.io/managed"
 INIT_NAMES = ("istio-init", "istio-validation")
 MESH_NAMES = frozenset(("istio-init", "istio-validation", "istio-proxy", "enable-core-dump", "grpc-bootstrap-init"))
 
@@ -124,6 +126,9 @@ def _mode(
     if agent in ("router", "waypoint") or _gateway_template(pod, proxy):
         what = "a waypoint, a shared proxy of an ambient mesh" if agent == "waypoint" else "a gateway"
         return "gateway", (*told, Reason("agent-mode", f"the proxy runs as {what}", "arguments of istio-proxy"))
+    if proxy is None and pod.labels.get(_GATEWAY_NAME) and _MANAGED in pod.labels:
+        told = (Reason("managed-gateway", "the gateway controller made it for a Gateway", f"label {_GATEWAY_NAME}"),)
+        return "gateway", told
     if _grpc(pod, proxy):
         return "grpc", (*told, Reason("no-envoy", "the application speaks to istiod itself (gRPC)", "environment"))
     if proxy is not None:

@@ -59,6 +59,7 @@ class State:
     refused: tuple[Refused, ...] | None = None
     server_state: str | None = None
     problems: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
 
 def sockets(text: str) -> tuple[Listener, ...]:

@@ -81,7 +81,7 @@ def of(pod: Pod, injection: Injection, clues: Clues) -> Timeline:
             spans.append(runs[-1])
             earlier.extend(runs[:-1])
     ready = _proxy_ready(injection, clues, spans)
-    moments = [*_pod_moments(pod, clues), *_span_moments((*earlier, *spans))]
+    moments = [*_pod_moments(pod, clues), *_span_moments((*earlier, *spans)), *_event_moments(clues)]
     if ready is not None:
         moments.append(ready)
     moments.sort(key=lambda m: m.at)
@@ -113,6 +113,34 @@ def _span_moments(spans: Iterable[Span]) -> Iterator[Moment]:
         yield span.start
         if span.end is not None:
             yield span.end
+
+
+_TOLD = frozenset(
+    ("Pulled", "Killing", "FailedMount", "FailedCreatePodSandBox", "FailedScheduling", "BackOff", "Failed")
+)
+
+
+def _event_moments(clues: Clues) -> Iterator[Moment]:
+    """Images that had to be pulled, and what went wrong; what statuses say as well is left to them."""
+    for event in clues.events:
+        at = event.first_at
+        pulled = event.reason == "Pulled" and "already present" not in event.message
+        if at is None or event.reason not in _TOLD or (event.reason == "Pulled" and not pulled):
+            continue
+        times = f" ({event.count} times)" if event.count > 1 else ""
+        yield Moment(at, event.container, f"{event.reason}: {event.message}{times}", "event", 1.0)
+
+
+def waits_for(log: str) -> str:
+    """What the agent last said that a proxy waits for, while it was not ready; empty where it said nothing.
+
+    ``pilot/cmd/pilot-agent/status/server.go``: ``Envoy proxy is NOT ready: ...``.
+    """
+    found, ready = log.rfind("Envoy proxy is NOT ready"), log.rfind("Envoy proxy is ready")
+    if found < 0 or ready > found:
+        return ""
+    end = log.find("\n", found)
+    return log[found : end if end >= 0 else None].partition(":")[2].strip()
 
 
 def _runs(container: Container, runs: Sequence[Run]) -> list[Span]:

@@ -43,7 +43,7 @@ def page(it: Evidence, findings: Sequence[Finding]) -> Page:
     blocks += _start(it)
     blocks += _path(it)
     blocks += _now(it)
-    blocks += pod_view.closing(it.description)
+    blocks += pod_view.closing(it)
     return Page(f"How the traffic of {_name(it)} passes through the mesh", tuple(blocks))
 
 

@@ -94,7 +94,7 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
         else [{"path": c.path, "before": c.before, "after": c.after, "by": c.by, "why": c.why} for c in result.changes],
         "state": standing_view.document(it),
         "unknown": [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown],
-        "gaps": list(result.subject.gaps),
+        "gaps": list(all_gaps(it)),
         "findings": [finding_document(f) for f in findings],
     }
 
@@ -162,7 +162,15 @@ def _container(story: ContainerStory) -> dict[str, Any]:
         "image": container.image,
         "role": story.role,
         "arguments": [
-            {"flag": a.flag, "value": a.value, "meaning": a.meaning, "source": a.source} for a in story.arguments
+            {
+                "flag": a.flag,
+                "value": a.value,
+                "meaning": a.meaning,
+                "source": a.source,
+                "default": a.default or None,
+                "releases": a.releases or None,
+            }
+            for a in story.arguments
         ],
         "env": [
             {
@@ -268,7 +276,7 @@ def page(it: Evidence, findings: Sequence[Finding], *, wide: bool = False) -> Pa
         *services_blocks(result),
     ]
     blocks += standing_view.blocks(it)
-    blocks += closing(result)
+    blocks += closing(it)
     what = result.pod.template_of or f"Pod {result.pod.name}"
     return Page(what, tuple(blocks))
 
@@ -641,8 +649,9 @@ def services_blocks(result: Description) -> Iterator[Block]:
     yield Table(columns, tuple(rows))
 
 
-def closing(result: Description) -> Iterator[Block]:
+def closing(it: Evidence) -> Iterator[Block]:
     """What would be different now, what is not known, what could not be read or looked at."""
+    result = it.description
     for d in result.outdated:
         yield Note(d.text, "info")
     unknown = [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown]
@@ -654,10 +663,15 @@ def closing(result: Description) -> Iterator[Block]:
         yield Heading("Could not be read")
         for problem in problems:
             yield Note(problem, "warn")
-    if result.subject.gaps:
+    if all_gaps(it):
         yield Heading("Not looked at")
-        for gap in result.subject.gaps:
+        for gap in all_gaps(it):
             yield Text(gap, 2)
+
+
+def all_gaps(it: Evidence) -> tuple[str, ...]:
+    """What could not be looked at, and how to get it."""
+    return (*it.description.subject.gaps, *(it.state.gaps if it.state else ()))
 
 
 def summary(result: Description) -> Mapping[str, str]:
