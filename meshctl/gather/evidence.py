@@ -108,13 +108,18 @@ def judged(evidence: Iterable[Evidence], ignore: Sequence[str] = ()) -> tuple[Ju
 
 
 def pods(
-    world: World, names: Sequence[str], scope: Scope, root: str = "", ignore: Sequence[str] = ()
+    world: World,
+    names: Sequence[str],
+    scope: Scope,
+    root: str = "",
+    ignore: Sequence[str] = (),
+    around: Surroundings | None = None,
 ) -> tuple[Judged, ...]:
     """The pods that names mean (of workloads and services all), or all of the scope; each described and judged."""
     found = [pod for name in names for pod in many(world, name, scope)] if names else list(many(world, None, scope))
-    around = Surroundings(world, root)
+    place = around or Surroundings(world, root)
     unique = {(pod.namespace, pod.name): pod for pod in found}
-    return judged((of_pod(around, pod) for pod in unique.values()), ignore)
+    return judged((of_pod(place, pod) for pod in unique.values()), ignore)
 
 
 def manifest(world: World | None, path: str, namespace: str | None, root: str = "") -> tuple[Judged, ...]:

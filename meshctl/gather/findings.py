@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshctl.checks import registry
+from meshctl.checks import mesh_wide, registry
 from meshctl.checks.finding import Finding
 from meshctl.errors import NotFound
 from meshctl.gather import evidence
+from meshctl.gather.describe import Surroundings
+from meshctl.gather.evidence import Judged
 from meshctl.gather.scope import Scope
 from meshctl.sources.world import World
 
@@ -25,13 +27,28 @@ class Checked:
         return any(f.severity == "error" for f in self.findings)
 
 
+def _mesh_wide(around: Surroundings, judged: Sequence[Judged]) -> tuple[Finding, ...]:
+    """Findings about the mesh's resources in the namespaces of the pods."""
+    mesh = around.mesh()
+    services = around.services("")
+    if mesh is None or services is None:
+        return ()
+    pods = tuple(it.pod for it, _ in judged)
+    places = frozenset(p.namespace for p in pods)
+    return mesh_wide.run(mesh_wide.Cluster(mesh=mesh, services=services, pods=pods, namespaces=places))
+
+
 def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: Sequence[str]) -> Checked:
     """Judge the named pods, or all of the scope. Raises NotFound where there is none."""
-    judged = evidence.pods(world, names, scope, root, ignore)
+    around = Surroundings(world, root)
+    judged = evidence.pods(world, names, scope, root, ignore, around)
     if not judged:
         where = "in any namespace" if scope.all_namespaces else f"in namespace {scope.namespace or 'default'}"
         raise NotFound(f"there are no pods {where}", hint="name a namespace with -n, or use -A for all")
-    findings = registry.ordered([f for _, found in judged for f in found])
+    found = [f for _, of_pod in judged for f in of_pod]
+    if not names:
+        found += [f for f in _mesh_wide(around, judged) if f.id not in {i.upper() for i in ignore}]
+    findings = registry.ordered(found)
     looked_at = tuple(f"{d.pod.namespace}/{d.pod.name}" for d, _ in judged)
     gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.description.subject.gaps))
     blind = [d.pod.name for d, _ in judged if d.state is not None and d.state.gaps]

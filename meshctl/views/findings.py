@@ -64,14 +64,21 @@ def sarif(findings: Sequence[Finding], titles: Iterable[tuple[str, str]], versio
     }
 
 
+def titles() -> list[tuple[str, str]]:
+    """Every id that meshctl can find, with its title."""
+    from meshctl.checks import drifted, mesh_wide
+    from meshctl.checks.registry import CHECKS
+
+    return [*((c.ID, c.TITLE) for c in CHECKS), (drifted.ID, drifted.TITLE), *mesh_wide.TITLES.items()]
+
+
 def sarif_text(findings: Sequence[Finding]) -> str:
     """The SARIF document as text, with every check that could have found something named."""
     import json
 
     from meshctl import __version__
-    from meshctl.checks.registry import CHECKS
 
-    return json.dumps(sarif(findings, [(c.ID, c.TITLE) for c in CHECKS], __version__), indent=2, ensure_ascii=False)
+    return json.dumps(sarif(findings, titles(), __version__), indent=2, ensure_ascii=False)
 
 
 def counted(number: int, word: str) -> str:
