@@ -143,9 +143,19 @@ def _holds_istio(ruleset: Ruleset) -> bool:
     )
 
 
+def _istio_rules(ruleset: Ruleset) -> int:
+    """How many rules stand in chains of Istio's."""
+    return sum(
+        len(chain.rules)
+        for table in ruleset.tables
+        for chain in table.chains
+        if istio_table(table.name) or istio_chain(chain.name)
+    )
+
+
 def _wrong_backend(work: _Comparison, found: Sequence[Ruleset], *, native: bool) -> bool:
     """Istio's rules where they are not expected, or twice; whether they are only where they are not expected."""
-    places = {(ruleset.family, ruleset.backend) for ruleset in found if _holds_istio(ruleset)}
+    places = {(ruleset.family, ruleset.backend) for ruleset in found if _istio_rules(ruleset)}
     right = {place for place in places if (place[0] == "inet") == native}
     wrong = places - right
     if not work.expected.rulesets:
@@ -178,7 +188,7 @@ def _wrong_backend(work: _Comparison, found: Sequence[Ruleset], *, native: bool)
 
 def _compare_family(work: _Comparison, family: Family, want: Ruleset | None, there: Sequence[Ruleset]) -> None:
     """One family's expected tables against the ruleset that holds Istio's rules; the others are foreign."""
-    chosen = next((r for r in there if _holds_istio(r)), there[0] if there else None)
+    chosen = max(there, key=lambda ruleset: (_istio_rules(ruleset), _holds_istio(ruleset)), default=None)
     for ruleset in there:
         if ruleset is not chosen:
             _only_foreign(work, ruleset)

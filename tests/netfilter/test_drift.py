@@ -233,6 +233,17 @@ def test_rules_in_both_backends_are_reported_once() -> None:
     assert kinds == ["both-backends"]
 
 
+def test_empty_chains_in_one_backend_do_not_hide_the_rules_in_the_other() -> None:
+    recorded = case("1.30.3/default")
+    text = recorded.expected.text("iptables-save.txt")
+    flushed = "".join(f"{line}\n" for line in text.splitlines() if not line.startswith("-A"))
+    found = [
+        iptables_save.parse(flushed, "nft", "ipv4", "nft"),
+        iptables_save.parse(text, "legacy", "ipv4", "legacy"),
+    ]
+    assert compare(recorded.expected, found, recorded.capture).in_sync
+
+
 def test_a_family_that_nobody_recorded_is_a_gap_and_no_drift() -> None:
     recorded = case("1.30.3/dual-stack")
     four = [ruleset for ruleset in recorded.found if ruleset.family == "ipv4"]
