@@ -6,7 +6,7 @@ from typing import Any, Literal
 from meshctl.envoy import listener, tls
 from meshctl.envoy.metadata import filter_metadata, istio_config
 from meshctl.envoy.model import Cluster, Endpoint, Health, Opaque, Outlier, SocketMatch, Status, Subsets
-from meshctl.envoy.reading import Deferred, Json
+from meshctl.envoy.reading import Deferred, Json, typed
 
 _TYPES = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -31,12 +31,12 @@ def cluster(message: Json, status: Status) -> Cluster:
         ),
         Json({}, message.source),
     )
-    custom = message.below("cluster_type").text("name")
+    custom, kind = _type(message)
     timeout = message.seconds("connect_timeout")
     panic = common.below("healthy_panic_threshold")
     return Cluster(
         name=message.text("name"),
-        type=custom or message.choice("type", "STATIC", *_TYPES),
+        type=kind,
         service_name=message.below("eds_cluster_config").text("service_name"),
         policy=message.choice("lb_policy", "ROUND_ROBIN"),
         connect_timeout_s=5.0 if timeout is None else timeout,
@@ -58,6 +58,19 @@ def cluster(message: Json, status: Status) -> Cluster:
         istio=istio_config(message.below("metadata")),
         origin=message.origin,
     )
+
+
+def _type(message: Json) -> tuple[str, str]:
+    """The name of a type that meshctl does not know, else empty; and the type: some extensions are built-in ones."""
+    extension = message.below("cluster_type")
+    name = extension.text("name")
+    if not name:
+        return "", message.choice("type", "STATIC", *_TYPES)
+    if name in ("envoy.cluster.dns", "envoy.clusters.dns"):
+        single = typed(extension.below("typed_config")).flag("all_addresses_in_single_endpoint")
+        return "", "LOGICAL_DNS" if single else "STRICT_DNS"
+    known = name.removeprefix("envoy.cluster.").upper()
+    return ("", known) if known in _TYPES else (name, name)
 
 
 def _limit(thresholds: Json, key: str) -> int | None:

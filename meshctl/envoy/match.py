@@ -532,7 +532,8 @@ def _remote(manager: HttpManager, raw: Request) -> str | None:
     if trusted < 0 or not values:
         return raw.source
     hops = [hop.strip() for hop in values.split(",")]
-    return hops[-1 - trusted] if trusted < len(hops) else raw.source
+    named = hops[-1 - trusted] if trusted < len(hops) else ""
+    return named if ip.parsed(named) is not None else raw.source
 
 
 def _shared(targets: tuple[Target, ...]) -> tuple[Share, ...]:

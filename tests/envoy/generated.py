@@ -187,6 +187,8 @@ def headers(random: Random) -> tuple[tuple[str, str], ...]:
         found.append(("cookie", pick(random, "k=1", "a=2; k=1", 'k="1"', "k=2")))
     if maybe(random, 0.1):
         found.append(("content-type", pick(random, "application/grpc", "application/grpc+proto", "application/grpcx")))
+    if maybe(random, 0.2):
+        found.append(("x-forwarded-for", pick(random, "127.0.0.9", "127.0.0.9, 10.0.0.1", "10.0.0.1,127.0.0.9", "zzz")))
     if maybe(random, 0.3):
         found.append(("x-cluster", pick(random, *real.CLUSTERS, "nowhere")))
     return tuple(found)
@@ -354,6 +356,7 @@ def rbac(random: Random, port: int, principals: Sequence[str]) -> dict[str, Any]
             "authenticated": {"principal_name": {"exact": random.choice(list(principals))}},
             "direct_remote_ip": {"address_prefix": "127.0.0.5", "prefix_len": 32},
             "remote_ip": {"address_prefix": "127.0.0.0", "prefix_len": 24},
+            "source_ip": {"address_prefix": "127.0.0.0", "prefix_len": 24},
             "url_path": {"path": {"exact": pick(random, "/a", "/a/b")}},
         }
         return rule(random, leaves, 2, ("and_ids", "or_ids", "not_id", "ids"))
@@ -378,7 +381,9 @@ def policy_listener(
     """A listener whose requests pass filters before a fixed route."""
     routes = [{"name": "only", "match": {"prefix": "/"}, "route": {"cluster": "one"}}]
     config = {"name": "policies", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]}
-    options = {"normalize_path": True} if maybe(random, 0.5) else {}
+    options: dict[str, Any] = {"normalize_path": True} if maybe(random, 0.5) else {}
+    if maybe(random, 0.5):
+        options |= {"use_remote_address": maybe(random, 0.5), "xff_num_trusted_hops": pick(random, 0, 1, 2)}
     chain = {"name": f"chain-{port}", "filters": [real.manager(log, config, filters, **options)]}
     if socket is not None:
         chain["transport_socket"] = dict(socket)

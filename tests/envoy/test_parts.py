@@ -242,6 +242,20 @@ def test_the_transport_follows_the_endpoints_metadata() -> None:
     assert host.socket.tls.sni == "outbound_.9080_.v3_.backend.policies.svc.cluster.local"
 
 
+@pytest.mark.parametrize(
+    ("extension", "single", "verdict"),
+    [
+        ("envoy.clusters.dns", False, "unresolved"),
+        ("envoy.cluster.static", False, "ok"),
+        ("my.cluster", False, "undecided"),
+    ],
+)
+def test_cluster_types_that_are_extensions(extension: str, single: bool, verdict: str) -> None:
+    config = dumps.typed("x.y", all_addresses_in_single_endpoint=single)
+    found = upstream_of(ends("HEALTHY"), cluster_type={"name": extension, "typed_config": config})
+    assert found.verdict == verdict
+
+
 def test_an_ejected_host_is_out() -> None:
     def seen(address: str, **health: Any) -> Any:
         return {"address": {"socket_address": {"address": address, "port_value": 80}}, "health_status": health}
