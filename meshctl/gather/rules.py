@@ -16,6 +16,7 @@ from meshctl.netfilter.model import Family, Ruleset, address_text
 from meshctl.netfilter.release import LATEST, Release
 from meshctl.netfilter.release import parse as parse_release
 from meshctl.netfilter.wanted import Wanted
+from meshctl.sources.local_raw import PROCESSES_ONLY
 from meshctl.sources.world import Part, World
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def of_pod(world: World, pod: Pod, given: Given | None = None, *, predict: bool 
     names = (*netns.PARTS, RESOLV_CONF, SANDBOX)
     parts = world.parts(pod.namespace, pod.name, names)
     found = netns.of_parts(parts, pod.ips or ((pod.ip,) if pod.ip else ()))
+    if PROCESSES_ONLY in pod.annotations:
+        # Whether istio-init ran, and with which arguments, cannot be seen by running processes.
+        return PodRules(f"{pod.name}.{pod.namespace}", pod, found, None, _recorded(parts), parts)
     wanted = wants.of_pod(
         pod,
         found.rulesets,

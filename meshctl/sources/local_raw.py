@@ -13,6 +13,9 @@ from meshctl.sources.local_pods import LocalContainer, LocalPod
 
 Raw = dict[str, Any]
 
+PROCESSES_ONLY = "meshctl/known-by-processes-only"
+"""Marks a pod of which only running processes are known: what has ended, and every argument, is not."""
+
 
 def raw_pod(pod: LocalPod, node: str) -> Raw:
     """The Pod object, in the API's shape."""
@@ -32,12 +35,13 @@ def raw_pod(pod: LocalPod, node: str) -> Raw:
         "initContainerStatuses": [_status(c) for c in latest if c.name in inits],
         "containerStatuses": [_status(c) for c in latest if c.name not in inits],
     }
+    known = any(container.inspect for container in pod.containers)
     metadata = {
         "name": pod.name,
         "namespace": pod.namespace or "default",
         "uid": pod.uid,
         "labels": {k: v for k, v in pod.labels.items() if not k.startswith("io.kubernetes.")},
-        "annotations": dict(pod.annotations),
+        "annotations": {**pod.annotations, **({} if known else {PROCESSES_ONLY: "true"})},
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
@@ -82,7 +86,7 @@ def _spec(container: LocalContainer) -> Raw:
         environment = [
             dict(zip(("name", "value"), e.partition("=")[::2], strict=True)) for e in docker.get("Env") or ()
         ]
-        command, arguments = docker.get("Entrypoint") or [], docker.get("Cmd") or []
+        command, arguments = _words(docker.get("Entrypoint")), _words(docker.get("Cmd"))
     else:
         environment = [{"name": e.get("key"), "value": e.get("value", "")} for e in config.get("envs") or ()]
         command, arguments = config.get("command") or [], config.get("args") or []
@@ -95,6 +99,11 @@ def _spec(container: LocalContainer) -> Raw:
     spec: Raw = {"name": container.name, "image": container.image, "env": environment, "volumeMounts": mounts}
     optional = {"command": command, "args": arguments, "securityContext": security}
     return {**spec, **{key: value for key, value in optional.items() if value}}
+
+
+def _words(value: Any) -> list[str]:
+    """podman 4 writes an entrypoint as one text."""
+    return value.split() if isinstance(value, str) else list(value or ())
 
 
 def _volume(mount: Mapping[str, Any]) -> str:
