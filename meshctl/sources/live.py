@@ -33,6 +33,7 @@ class Cluster:
     _lists: dict[tuple[Kind, str | None, str], Objects] = field(default_factory=dict)
     _single: dict[tuple[Kind, str, str], Raw | None] = field(default_factory=dict)
     _versions: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    _discoveries: dict[str, threading.Lock] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -80,10 +81,17 @@ class Cluster:
         with self._lock:
             self._single[kinds.PODS, metadata["namespace"], metadata["name"]] = raw
 
-    def prefetch(self, wanted: Iterable[tuple[Kind, str | None]]) -> None:
-        """Fetch several lists side by side, so that asking for them afterwards costs nothing."""
-        todo = [(kind, place) for kind, place in wanted if self._known(kind, place, "") is None]
-        self._side_by_side([(self.objects, kind, place) for kind, place in todo])
+    def prefetch(self, lists: Iterable[tuple[Kind, str | None]], singles: Iterable[tuple[Kind, str, str]] = ()) -> None:
+        """Fetch lists (kind, namespace) and single objects (kind, namespace, name) side by side.
+
+        Asking for them afterwards costs nothing.
+        """
+        todo: list[tuple[Any, ...]] = [
+            (self.objects, kind, place)
+            for kind, place in lists
+            if self._known(kind, place if kind.namespaced else None, "") is None
+        ]
+        self._side_by_side([*todo, *((self.one, *single) for single in singles)])
 
     def one(self, kind: Kind, namespace: str, name: str) -> Raw | None:
         """One object by name, from a list that was read already or by a request of its own."""
@@ -209,8 +217,16 @@ class Cluster:
 
     def _discover(self, kind: Kind) -> None:
         """After a 404: one request tells which versions of the group there are, for all its kinds."""
+        if not kind.group:
+            return
         with self._lock:
-            if not kind.group or kind.group in self._versions:
+            discovery = self._discoveries.setdefault(kind.group, threading.Lock())
+        with discovery:
+            self._ask_versions(kind)
+
+    def _ask_versions(self, kind: Kind) -> None:
+        with self._lock:
+            if kind.group in self._versions:
                 return
         served: tuple[str, ...] | None
         try:

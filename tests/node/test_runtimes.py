@@ -242,3 +242,12 @@ def test_without_root_the_refusal_says_so(monkeypatch: pytest.MonkeyPatch, tmp_p
     (folder / "stat").write_text(f"7 (pause) S {'0 ' * 18}1 0\n")
     with pytest.raises(NoAccess, match="only root can see"):
         proc_pods.pods(Wanted("shop", "web-1"), tmp_path, tmp_path)
+
+
+@needs_containerd
+def test_by_processes_alone_nothing_is_said_about_what_the_rules_should_be(runtime: Containerd) -> None:
+    found = dumped("--runtime", "proc", "iptables", "dump", "web-1", "-n", "shop")
+    assert len(texts(found)) == len(rules(istio_rules()))
+    assert "leftover" not in json.dumps(found)
+    described = dumped("--runtime", "proc", "iptables", "dump", "web-1")
+    assert described["pod"]["name"] == "web-1"

@@ -15,6 +15,7 @@ from meshctl.sources.live import Cluster
 from meshctl.sources.readonly import BY_PART
 from meshctl.sources.serve import SnapshotServer
 from meshctl.sources.snapshot import open_demo
+from meshctl.sources.warm import warm
 from tests.sources.conftest import Scripted, kubeconfig
 
 NAMESPACE, POD = "classic", "productpage-v1-65b96ccf8f-8mxlc"
@@ -223,9 +224,12 @@ def test_several_lists_are_fetched_side_by_side(scripted: Scripted, tmp_path: Pa
     scripted.answer = slow
     world = _scripted(scripted, tmp_path)
     began = time.monotonic()
-    world.prefetch([(kind, None) for kind in kinds.KUBERNETES[:8]])
+    warm(world, [(kind, None) for kind in kinds.KUBERNETES[:8]])
     assert time.monotonic() - began < 0.9
     assert len(scripted.asked) == 8
+    warm(world, [(kind, None) for kind in kinds.KUBERNETES[:8]])
+    assert len(scripted.asked) == 8
+    warm(open_demo(), [(kinds.PODS, None)])
 
 
 @pytest.mark.parametrize(
