@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from meshctl.envoy import filter_chain
+from meshctl.envoy import filter_chain, matcher_tree
 from meshctl.envoy.ip import canonical, wildcard
 from meshctl.envoy.metadata import istio_config
 from meshctl.envoy.model import (
@@ -71,7 +71,7 @@ def listener(message: Json, status: Status) -> Listener:
         continue_on_timeout=message.flag("continue_on_listener_filters_timeout"),
         chains=Deferred(lambda: tuple(filter_chain.chain(c) for c in message.each("filter_chains"))),
         default_chain=Deferred(lambda: filter_chain.default_chain(message.below("default_filter_chain"))),
-        matcher=Opaque("filter_chain_matcher", matcher.origin) if matcher else None,
+        matcher=matcher_tree.parse(matcher) if matcher else None,
         status=status,
         istio=istio_config(message.below("metadata")),
         origin=message.origin,

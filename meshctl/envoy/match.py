@@ -7,7 +7,7 @@ it says so in `Match.undecided_because` and stops there.
 from dataclasses import replace
 from typing import Any
 
-from meshctl.envoy import client, filter_chain, filters, ip, listener, rewrite, route_match, tls, upstream
+from meshctl.envoy import client, filter_chain, filters, ip, listener, matcher_tree, rewrite, route_match, tls, upstream
 from meshctl.envoy import virtual_host as hosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.filters import Verdict
@@ -156,11 +156,7 @@ class _Walk:
 
     def chain(self, where: Listener, connection: filter_chain.Connection) -> FilterChain:
         """Choose the filter chain."""
-        if where.matcher is not None:
-            raise self.give_up(
-                "filter chain", "the listener's filter_chain_matcher is not modelled", where.matcher.origin
-            )
-        choice = filter_chain.choose(where.chains.get(), where.default_chain.get(), connection)
+        choice = _chain(where, connection)
         if choice.undecided:
             raise self.give_up("filter chain", choice.undecided, where.origin)
         if choice.rejected:
@@ -523,6 +519,23 @@ def _listener(dump: ConfigDump, query: Query) -> tuple[Listener | None, str, Lis
     if not reachable:
         return None, f"{because}, and {entry.name} does not listen on {ip.wildcard(query.address)}", entry
     return entry, f"{because}, so {entry.name} keeps it", entry
+
+
+def _chain(where: Listener, connection: filter_chain.Connection) -> filter_chain.Choice:
+    """The filter chain by the listener's matcher tree, where it has one, else by what the chains say themselves."""
+    chains, default = where.chains.get(), where.default_chain.get()
+    if where.matcher is None:
+        return filter_chain.choose(chains, default, connection)
+    named = matcher_tree.evaluate(where.matcher, connection)
+    if isinstance(named, Opaque):
+        return filter_chain.Choice(None, "", undecided=f"the filter_chain_matcher depends on {named.text}")
+    found = next((c for c in chains if named is not None and c.name == named), None)
+    if found is not None:
+        return filter_chain.Choice(found, "the filter_chain_matcher names it")
+    because = f"the filter_chain_matcher names {named or 'no chain'}"
+    if default is not None:
+        return filter_chain.Choice(default, f"{because}, so the default chain takes it")
+    return filter_chain.Choice(None, because)
 
 
 def _remote(manager: HttpManager, raw: Request) -> str | None:

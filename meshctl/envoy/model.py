@@ -245,6 +245,26 @@ class FilterChain:
     origin: Origin
 
 
+@dataclass(frozen=True, slots=True)
+class ChainName:
+    """The filter chain that a matcher tree ends in."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchTree:
+    """A node of a ``filter_chain_matcher``: what of the connection decides, and where each value leads."""
+
+    input: str
+    exact: Mapping[str, "MatchNode"]
+    ranges: tuple[tuple[tuple[str, ...], "MatchNode"], ...]
+    otherwise: "MatchNode | None"
+
+
+MatchNode: TypeAlias = ChainName | MatchTree | Opaque
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """A listener; one that does not `bind` only gets connections handed over by another (``use_original_dst``)."""
@@ -260,7 +280,7 @@ class Listener:
     continue_on_timeout: bool = False
     chains: Deferred[tuple[FilterChain, ...]]
     default_chain: Deferred[FilterChain | None]
-    matcher: Opaque | None = None
+    matcher: MatchNode | None = None
     status: Status
     istio: IstioConfig | None = None
     origin: Origin

@@ -107,6 +107,30 @@ def test_plaintext_to_a_host_that_requires_tls_is_redirected() -> None:
     assert (found.error, found.status, found.location) == ("tls-redirect", 301, "https://a.com/x?y=1")
 
 
+def chain_by(kind: str, **tree: Any) -> Any:
+    config = dumps.typed(f"envoy.extensions.matching.common_inputs.network.v3.{kind}")
+    return {"matcher_tree": {"input": {"name": "i", "typed_config": config}, **tree}}
+
+
+def named(chain: str) -> Any:
+    return {"action": {"name": chain, "typed_config": dumps.typed("google.protobuf.StringValue", value=chain)}}
+
+
+def test_a_matcher_tree_names_the_chain() -> None:
+    by_port = {"matcher": chain_by("DestinationPortInput", exact_match_map={"map": {"80": named("one")}})}
+    ranges = [{"ranges": [{"address_prefix": "10.1.0.0", "prefix_len": 16}], "on_match": by_port}]
+    custom = {"name": "ip", "typed_config": dumps.typed("xds.type.matcher.v3.IPMatcher", range_matchers=ranges)}
+    tree = {**chain_by("DestinationIPInput", custom_match=custom), "on_no_match": named("two")}
+    chains = (tcp_chain("one", "app"), tcp_chain("two", "app"))
+    more = {"filter_chain_matcher": tree}
+    found = [gateway(*chains, more=more, address=a).filter_chain for a in ("10.1.2.3", "10.2.0.1")]
+    assert [c.name for c in found if c] == ["one", "two"]
+    unknown = {"filter_chain_matcher": chain_by("SourceIPInput", exact_match_map={"map": {}})}
+    assert "source address" in gateway(*chains, more=unknown).undecided_because[0]
+    opaque = {"filter_chain_matcher": {"matcher_list": {}}}
+    assert "matcher_list" in gateway(*chains, more=opaque).undecided_because[0]
+
+
 def test_two_chains_for_the_same_connections_are_rejected() -> None:
     assert gateway(tcp_chain("a", "app"), tcp_chain("b", "app")).error == "config-rejected"
 
