@@ -77,10 +77,10 @@ class Invocation:
         if self.runtime:
             from meshctl.sources import node
 
-            return cast(World, node.open(self.runtime))
+            return node.open(self.runtime)
         from meshctl.sources import live
 
-        return cast(World, live.open(self.connection()))
+        return live.open(self.connection())
 
     def connection(self) -> Any:
         """How to reach the cluster, for the live source."""
