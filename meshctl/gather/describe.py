@@ -16,6 +16,7 @@ from meshctl.istio import mesh as istio_mesh
 from meshctl.istio import mesh_config
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh_config import MeshConfig
+from meshctl.istio.resource import Labels, selects
 from meshctl.kube import events, namespaces, owners, pods, runtime, webhooks
 from meshctl.kube import services as kube_services
 from meshctl.kube.namespaces import Namespace
@@ -63,6 +64,9 @@ class Surroundings:
     _services: dict[str, tuple[Service, ...]] = field(default_factory=dict)
     _control_planes: tuple[str, ...] | None = None
     _mesh: Mesh | None = None
+    _workloads: dict[tuple[str, str, str], Workload] = field(default_factory=dict)
+    _counts: dict[tuple[str, str, Labels], int] = field(default_factory=dict)
+    _events: dict[str, dict[str, list[Raw]]] = field(default_factory=dict)
     _neighbours: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
 
     def root_namespace(self) -> str:
@@ -129,19 +133,30 @@ class Surroundings:
         return None if self.gap(kinds.SERVICES) else self._services[namespace]
 
     def workload(self, pod: Pod) -> Workload:
-        """What made the pod."""
+        """What made the pod; pods of one owner share the answer."""
         owner = pod.controller
         if owner is None or owner.kind not in _OWNERS:
             return owners.workload(pod, ())
-        objects = [*self._typed(owner.kind, pod.namespace)]
-        above = {"ReplicaSet": "Deployment", "Job": "CronJob"}.get(owner.kind)
-        if above:
-            objects += self._typed(above, pod.namespace)
-        return owners.workload(pod, objects)
+        key = (owner.kind, pod.namespace, owner.name)
+        if key not in self._workloads:
+            above = {"ReplicaSet": "Deployment", "Job": "CronJob"}.get(owner.kind)
+            objects = [*self._typed(owner.kind, pod.namespace)]
+            objects += self._typed(above, pod.namespace) if above else ()
+            self._workloads[key] = owners.workload(pod, objects)
+        return self._workloads[key]
 
     def _typed(self, kind: str, namespace: str) -> Iterator[Raw]:
         for raw in self.listed(_OWNERS[kind], namespace):
             yield raw if raw.get("kind") else {"kind": kind, **raw}
+
+    def count(self, service: Service, labels: Labels) -> int:
+        """How many pods of a service have labels."""
+        key = (service.namespace, service.name, labels)
+        if key not in self._counts:
+            metadata = (raw.get("metadata") for raw in self.listed(kinds.PODS, service.namespace))
+            found = (m.get("labels") or {} for m in metadata if isinstance(m, Mapping))
+            self._counts[key] = sum(1 for own in found if service.selects(own) and selects(labels, own))
+        return self._counts[key]
 
     def control_planes(self) -> tuple[str, ...]:
         """The releases of the istiods that run, by their images."""
@@ -171,7 +186,14 @@ class Surroundings:
 
     def events(self, pod: Pod) -> tuple[events.Event, ...]:
         """The events about a pod."""
-        return events.about(self.listed(kinds.EVENTS, pod.namespace), "Pod", pod.namespace, pod.name)
+        if pod.namespace not in self._events:
+            by_name: dict[str, list[Raw]] = {}
+            for raw in self.listed(kinds.EVENTS, pod.namespace):
+                about = raw.get("involvedObject")
+                name = about.get("name") if isinstance(about, Mapping) else None
+                by_name.setdefault(str(name), []).append(raw)
+            self._events[pod.namespace] = by_name
+        return events.about(self._events[pod.namespace].get(pod.name, ()), "Pod", pod.namespace, pod.name)
 
 
 def subject(around: Surroundings, pod: Pod, *, deep: bool = True) -> Subject:

@@ -1,5 +1,6 @@
 """The evidence that checks judge: a pod's description with what was seen of the running pod."""
 
+import gc
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -50,8 +51,7 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
     mesh = around.mesh()
     place = None
     if mesh is not None:
-        neighbours = around.neighbours(pod.namespace)
-        place = standing.of(pod, described.injection, described.services, mesh, neighbours)
+        place = standing.of(pod, described.injection, described.services, mesh, around.count)
     seen = state(around.world, pod, described.injection.proxy is not None)
     rulesets, drift = _rules(around.world, described)
     carried = _ambient(around, described) if _is_ambient(described) else None
@@ -104,7 +104,11 @@ def of_plan(subject: Subject) -> Evidence:
 
 def judged(evidence: Iterable[Evidence], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
     """Each pod's evidence with its findings, worst first."""
-    return tuple((it, registry.run(it, ignore)) for it in evidence)
+    gc.disable()  # nothing here is cyclic, and the collector would look at all pods again and again
+    try:
+        return tuple((it, registry.run(it, ignore)) for it in evidence)
+    finally:
+        gc.enable()
 
 
 def pods(

@@ -65,7 +65,8 @@ def _in_dump(pod: Pod, dump: Mapping[str, Any] | None) -> tuple[bool | None, boo
     if dump is None:
         return None, None, ""
     workloads = dump.get("workloads")
-    listed = workloads if isinstance(workloads, list) else list((workloads or {}).values())
+    listed = list(workloads.values()) if isinstance(workloads, Mapping) else workloads
+    listed = listed if isinstance(listed, list) else []
     own = next(
         (
             w

@@ -1,6 +1,7 @@
 """Every container of a pod, explained: its role, arguments, environment, mounts, ports and health checks."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from meshctl.injection import effects, origins, probes
@@ -177,10 +178,13 @@ def _plain_arguments(container: Container) -> tuple[ArgumentStory, ...]:
 
 def parsed(container: Container) -> tuple[Argument, ...]:
     """The arguments of a container of the mesh, read as its program reads them."""
-    words = container.args
-    if _is_iptables(container):
-        return parse(words, IPTABLES_SHAPES)
-    return parse(words, AGENT_SHAPES)
+    return _parsed(container.args, _is_iptables(container))
+
+
+@lru_cache(maxsize=512)
+def _parsed(words: tuple[str, ...], iptables: bool) -> tuple[Argument, ...]:
+    """Most pods of a mesh have the same arguments."""
+    return parse(words, IPTABLES_SHAPES if iptables else AGENT_SHAPES)
 
 
 def _is_iptables(container: Container) -> bool:

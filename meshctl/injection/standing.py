@@ -3,18 +3,22 @@
 Judged from the mesh's resources (what the users wrote), not from what a proxy was told.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from meshctl.injection.mode import Injection
 from meshctl.istio.destination_rule import Subset
 from meshctl.istio.entries import Gateway, GatewayServer
 from meshctl.istio.mesh import Mesh
-from meshctl.istio.resource import Meta, host_fits, selects
+from meshctl.istio.resource import Labels, Meta, host_fits, selects
 from meshctl.istio.security import authorization_for, peer_mode
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
+
+Count: TypeAlias = Callable[[Service, Labels], int]
+"""How many pods a service has with these labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,12 @@ def of(
     injection: Injection,
     services: Sequence[Service],
     mesh: Mesh,
-    neighbours: Sequence[Pod],
+    count: Count,
     domain: str = "cluster.local",
 ) -> Standing:
-    """Judge a pod; `services` are those that select it, `neighbours` the pods of its namespace."""
+    """Judge a pod; `services` are those that select it, `count` says how many pods of one have labels."""
     hosts = {f"{s.name}.{s.namespace}.svc.{domain}": s for s in services}
-    subsets = tuple(_subsets(pod, hosts, mesh, neighbours))
+    subsets = tuple(_subsets(pod, hosts, mesh, count))
     routes = tuple(_routes(hosts, mesh, subsets))
     return Standing(
         security=_security(pod, injection, mesh),
@@ -154,14 +158,14 @@ def _authorization_words(action: str, rules: int) -> str:
             return f"action {action}"
 
 
-def _subsets(pod: Pod, hosts: dict[str, Service], mesh: Mesh, neighbours: Sequence[Pod]) -> Iterator[SubsetHere]:
+def _subsets(pod: Pod, hosts: dict[str, Service], mesh: Mesh, count: Count) -> Iterator[SubsetHere]:
     for rule in mesh.destination_rules:
         for host, service in hosts.items():
             if not host_fits(rule.host, host):
                 continue
             for subset in rule.subsets:
-                count = sum(1 for p in neighbours if service.selects(p.labels) and selects(subset.labels, p.labels))
-                yield SubsetHere(rule.meta, host, subset, selects(subset.labels, pod.labels), count)
+                here = selects(subset.labels, pod.labels)
+                yield SubsetHere(rule.meta, host, subset, here, count(service, subset.labels))
 
 
 def _routes(hosts: dict[str, Service], mesh: Mesh, subsets: Sequence[SubsetHere]) -> Iterator[RouteHere]:

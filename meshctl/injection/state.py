@@ -127,10 +127,14 @@ def certificates(raw: Any) -> tuple[Certificate, ...]:
         for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, Mapping)
         for key in ("cert_chain", "ca_cert")
-        for cert in entry.get(key) or ()
+        for cert in _listed(entry.get(key))
         if isinstance(cert, Mapping)
     }
     return tuple(found)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _certificate(name: str, cert: Mapping[str, Any]) -> Certificate:
