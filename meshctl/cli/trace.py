@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,12 @@ from meshctl.cli import options
 from meshctl.cli.options import Invocation
 from meshctl.cli.show import show
 from meshctl.errors import BadInput, ExitCode
+
+if TYPE_CHECKING:
+    from meshctl.path.model import Trace
+    from meshctl.path.observed import Observation
+    from meshctl.path.scene import Scene
+    from meshctl.sources.world import World
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -36,6 +42,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Leave with 10 where the 
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="EXPR", help="Leave with 10 unless the prediction is this.")
 ]
+Probe = Annotated[bool, typer.Option("--probe", help="Really send it (live only), and show what happened beside it.")]
 All = Annotated[str | None, typer.Option("--all", metavar="NS", help="Every caller of a namespace to every service.")]
 
 
@@ -51,6 +58,7 @@ def trace(
     strict: Strict = False,
     expect: Expect = None,
     every: All = None,
+    probe: Probe = False,
 ) -> None:
     """Predict the whole path of a request and how it ends, with the evidence for each step."""
     if target is None:
@@ -70,13 +78,21 @@ def trace(
     )
     found = path_trace.trace(scene, question.question(world, scene, asked, scope))
     met = expectations.judge(expect, found) if expect is not None else None
+    observed = _sent(world, scene, found) if probe else None
     show(
         call,
-        lambda: view.document(found, met),
-        lambda: view.page(found, met, wide=call.output == "wide"),
+        lambda: view.document(found, met, observed),
+        lambda: view.page(found, met, observed, wide=call.output == "wide"),
         code=_code(path_trace.verdict(found), strict, met.met if met else None),
     )
     return None
+
+
+def _sent(world: "World", scene: "Scene", found: "Trace") -> "Observation":
+    """Send the request from the caller's container, and read what the proxies logged of it."""
+    from meshctl.gather import probe
+
+    return probe.send(world, scene, found)
 
 
 def _code(succeeds: bool | None, strict: bool, met: bool | None) -> int:

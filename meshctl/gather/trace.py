@@ -139,7 +139,7 @@ def station(world: World, pod: Pod) -> Station:
         rules_from=rules_from,
         proxy=_optional_bytes(parts, "envoy/config_dump.json", config_dump.parse, gaps),
         live=_Live(world, pod) if injection.proxy is not None else None,
-        sockets=netns.sockets(sockets[0]) if sockets is not None else None,
+        sockets=_sockets(sockets, injection, gaps),
         sockets_source=sockets[1] if sockets is not None else "",
         processes=processes,
         owners=_owners(pod, injection, processes, containers, {n: parts[f] for n, f in runtime.items()}),
@@ -150,6 +150,26 @@ def station(world: World, pod: Pod) -> Station:
         containers=containers,
         gaps=gaps,
     )
+
+
+_STATES = frozenset(
+    ("LISTEN", "UNCONN", "ESTAB", "TIME-WAIT", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT")
+) | {"LAST-ACK", "CLOSING", "State", "Netid"}
+
+
+def _sockets(
+    text: tuple[str, str] | None, injection: Injection, gaps: dict[str, str]
+) -> tuple[netns.Socket, ...] | None:
+    """The listening sockets; None where the listing is not whole: what it lacks would count as not listening."""
+    if text is None:
+        return None
+    found = netns.sockets(text[0])
+    strange = any(line.split() and not _STATES.intersection(line.split()[:2]) for line in text[0].splitlines())
+    broken = strange or (text[0] and not text[0].endswith("\n"))
+    if broken or (not found and injection.proxy is not None):
+        gaps["netns/sockets.txt"] = f"{text[1]}: not a whole listing of ss"
+        return None
+    return found
 
 
 def _text(parts: Mapping[str, Part], name: str) -> tuple[str, str] | None:
@@ -183,29 +203,30 @@ def _optional_bytes(parts: Mapping[str, Part], name: str, parse: Any, gaps: dict
 
 
 def _rules(parts: Mapping[str, Part], gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], bool]:
+    """The rules, and whether they were seen: a dump that is broken counts as none, for its end may be what matters."""
     found: list[Ruleset] = []
-    seen = False
+    seen, broken = False, False
     for name, family, backend in _RULE_FILES:
         text = _text(parts, name)
         if text is None:
             continue
-        seen = True
         try:
-            found.append(iptables_save.parse(text[0], text[1], family, backend, strict=False))  # type: ignore[arg-type]
+            found.append(iptables_save.parse(text[0], text[1], family, backend))  # type: ignore[arg-type]
+            seen = True
         except MeshctlError as error:
-            gaps[name] = str(error)
+            gaps[name], broken = str(error), True
     listing = _text(parts, "netns/nft.json")
     if listing is not None and (not seen or _has_native_tables(listing[0])):
         try:
             found += nft_json.parse(*listing)
             seen = True
         except MeshctlError as error:
-            gaps["netns/nft.json"] = str(error)
+            gaps["netns/nft.json"], broken = str(error), True
     try:
-        return nft_json.merge(found), seen
+        return nft_json.merge(found), seen and not broken
     except MeshctlError as error:
         gaps["netns/iptables-save.txt"] = str(error)
-        return tuple(found), seen
+        return (), False
 
 
 _TABLE = re.compile(r'"table":\s*\{[^{}]*"family":\s*"(\w+)"[^{}]*"name":\s*"([^"]+)"')

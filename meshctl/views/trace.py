@@ -6,11 +6,14 @@ from meshctl.blocks import Block, Facts, Heading, Lane, Lanes, Line, Note, Page,
 from meshctl.blocks import Column as TableColumn
 from meshctl.path.expect import Expectation
 from meshctl.path.model import Branch, End, Evidence, Finding, Hop, Outcome, Trace, succeeds
+from meshctl.path.observed import Observation
 
 SCHEMA = "meshctl.trace/v1"
 
 
-def document(trace: Trace, expected: Expectation | None = None) -> dict[str, object]:
+def document(
+    trace: Trace, expected: Expectation | None = None, observed: Observation | None = None
+) -> dict[str, object]:
     """The contract ``meshctl.trace/v1``."""
     sender, aim = trace.sender, trace.aim
     name, _, namespace = aim.service.partition(".")
@@ -61,7 +64,21 @@ def document(trace: Trace, expected: Expectation | None = None) -> dict[str, obj
                 for i in expected.items
             ],
         }
+    if observed is not None:
+        found["observed"] = _observed(observed)
     return found
+
+
+def _observed(observed: Observation) -> dict[str, object]:
+    return {
+        "sent_from": observed.sent_from,
+        "command": observed.command,
+        "status": observed.status,
+        "error": observed.error or None,
+        "agrees": observed.agrees,
+        "logs": [{"pod": seen.pod, "line": seen.line, "side": seen.side} for seen in observed.logs],
+        "missing": list(observed.missing),
+    }
 
 
 def outcome(outcome: Outcome) -> dict[str, object]:
@@ -152,7 +169,9 @@ def _finding(finding: Finding, subject: str) -> dict[str, object]:
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
-def page(trace: Trace, expected: Expectation | None = None, *, wide: bool = False) -> Page:
+def page(
+    trace: Trace, expected: Expectation | None = None, observed: Observation | None = None, *, wide: bool = False
+) -> Page:
     """The path, the outcome, the kube-proxy question, findings and gaps."""
     sender, aim = trace.sender, trace.aim
     who = f"{sender.pod}.{sender.namespace}" if sender.pod else "outside"
@@ -164,6 +183,8 @@ def page(trace: Trace, expected: Expectation | None = None, *, wide: bool = Fals
     blocks.append(_lanes(trace, wide))
     blocks += _outcome(trace)
     blocks += _kube_proxy(trace)
+    if observed is not None:
+        blocks += _beside(trace, observed)
     if expected is not None:
         blocks.append(_expected(expected))
     blocks += [_note(finding) for finding in trace.findings]
@@ -314,6 +335,23 @@ def _kube_proxy(trace: Trace) -> list[Block]:
     lines: list[Line] = [found.choice] if found.choice else []
     lines += [(Span(f"{_cited(e, '')}  ", "dim"), Span(e.text, "code")) for e in found.evidence[:3]]
     return [Heading("kube-proxy"), Note(f"{words[found.used]}: {found.why}", "info", tuple(lines))]
+
+
+def _beside(trace: Trace, observed: Observation) -> list[Block]:
+    """What was predicted and what was seen, side by side."""
+    end = trace.outcome.end
+    sent = str(observed.status) if observed.status else (observed.error or "nothing")
+    rows: list[tuple[Line, ...]] = [("the client gets", _verdict(end), sent)]
+    flags = {"caller": end.flags or "-", "callee": end.server_flags or "-"}
+    rows += [(f"{seen.side}'s proxy", f"flags {flags[seen.side]}", seen.line) for seen in observed.logs]
+    mood: Literal["good", "bad", "warn"] = "warn" if observed.agrees is None else ("good" if observed.agrees else "bad")
+    words = {True: "It happened as predicted", False: "It happened otherwise", None: "It cannot be compared"}
+    columns = (TableColumn("", keep=9), TableColumn("predicted", keep=7), TableColumn("observed", keep=8))
+    return [
+        Heading("Probe"),
+        Note(words[observed.agrees], mood, (observed.command, *observed.missing)),
+        Table(columns, tuple(rows), 2),
+    ]
 
 
 def _expected(expected: Expectation) -> Block:
