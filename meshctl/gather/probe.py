@@ -43,8 +43,8 @@ def send(world: World, scene: Scene, trace: Trace) -> Observation:
     status, error, broken = _answer(answer.stdout.decode("utf-8", "replace"), answer.code)
     time.sleep(LOG_DELAY_S)
     logs, missing = _logs(world, scene, trace, station, token)
-    said = next((parsed for seen in logs if seen.side == "caller" and (parsed := parse_line(seen.line))), None)
-    flags = frozenset(said.flags) if said is not None else None
+    parsed = [parse_line(seen.line) for seen in logs if seen.side == "caller"]
+    flags = next((frozenset(line.flags) for line in parsed if line is not None), None)
     return Observation(where, shown, status, error, broken, logs, missing, agrees(trace, status, broken, flags))
 
 
