@@ -147,7 +147,7 @@ def _netns(call: Invocation, pod: str | None, rules: Sequence[Path] | None, fami
 
     world = call.world()
     found = pods.one(world, pod, call.scope())
-    gathered = netns.of_pod(world, found.namespace, found.name, found.ips)
+    gathered = netns.of_pod(world, found.namespace, found.name, found.ips or ((found.ip,) if found.ip else ()))
     if not gathered.rulesets:
         raise BadInput(f"no rules of {found.name} can be looked at: {'; '.join(gathered.gaps)}")
     return gathered

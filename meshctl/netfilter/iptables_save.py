@@ -135,6 +135,12 @@ def _verbatim(tokens: list[str]) -> Opaque:
 def spec(text: str) -> Spec:
     """Read one ``-A CHAIN ...`` (or ``-I CHAIN [N] ...``) line; ValueError where it names no chain."""
     tokens = words(text)
+    read = _read(tokens, text)
+    odd = any(isinstance(part, Opaque) for part in (*read.matches, read.target)) or tokens[-1] in _CORE
+    return _checked(read) if odd or _late_matches(tokens) else read
+
+
+def _read(tokens: list[str], text: str) -> Spec:
     if len(tokens) < 2 or tokens[0] not in ("-A", "-I", "--append", "--insert"):
         raise ValueError("no rule")
     at, place = 2, None
@@ -165,6 +171,25 @@ def spec(text: str) -> Spec:
     return Spec(tokens[1], tuple(matches), target, text, place)
 
 
+def _late_matches(tokens: list[str]) -> bool:
+    """Whether something stands behind the target that belongs to a match."""
+    at = next((index for index, word in enumerate(tokens) if word in ("-j", "-g", "--jump", "--goto")), len(tokens))
+    return any(word in _CORE for word in tokens[at + 1 :])
+
+
+def _checked(read: Spec) -> Spec:
+    """The rule, or one Opaque for all of it where its parts would not be read again as they are."""
+    from meshctl.netfilter.iptables_text import match_words, target_words
+
+    parts = ["-A", read.chain, *match_words(read.matches), *(target_words(read.target) if read.target else ())]
+    emitted = " ".join(parts)
+    again = _read(words(emitted), emitted)
+    if (again.chain, again.matches, again.target) == (read.chain, read.matches, read.target):
+        return read
+    rest = read.text.split(None, 2)[2]
+    return Spec(read.chain, (Opaque(rest),), None, read.text, read.place)
+
+
 def _core(tokens: list[str], start: int, at: int, core: str, negated: bool, matches: list[Match]) -> int:
     """Read one of iptables' own options into `matches`; where it ends."""
     if core == "-f":
@@ -175,6 +200,9 @@ def _core(tokens: list[str], start: int, at: int, core: str, negated: bool, matc
     value_at = at + 1
     if value_at < len(tokens) and tokens[value_at] == "!":
         negated, value_at = True, value_at + 1
+    if value_at < len(tokens) and tokens[value_at] in _CORE and type(tokens[value_at]) is not _Quoted:
+        matches.append(_verbatim(tokens[start:value_at]))
+        return value_at
     if value_at >= len(tokens):
         matches.append(_verbatim(tokens[start:]))
         return len(tokens)

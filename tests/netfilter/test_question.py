@@ -1,0 +1,72 @@
+"""Packets from what a user asks."""
+
+import pytest
+
+from meshctl.errors import BadInput
+from meshctl.netfilter import iptables_save, question, routing
+from meshctl.netfilter import packet as packets
+from meshctl.netfilter.model import Owner, address_number
+
+NETWORK = routing.assemble(routing.given_addresses(["172.17.0.7", "fd00::7"]))
+RULES = (iptables_save.parse("*nat\n-A OUTPUT -m owner --uid-owner 1000 -j RETURN\nCOMMIT\n"),)
+
+
+def out(goal: str, **more: object) -> question.Question:
+    return question.outbound(goal, question.Details(**more), RULES, NETWORK)  # type: ignore[arg-type]
+
+
+def test_an_application_is_supposed_whose_user_no_rule_names() -> None:
+    asked = out("10.0.0.1:80")
+    assert isinstance(RULES[0].tables[0].chains[0].rules[0].matches[0], Owner)
+    assert (asked.packet.uid, asked.packet.gid, asked.packet.out_interface) == (1001, 1001, "eth0")
+    assert any("uid 1001" in line for line in asked.supposed)
+    assert question.describe(asked.packet) == (
+        "tcp SYN 172.17.0.7:40000 -> 10.0.0.1:80, out by eth0, uid 1001 gid 1001"
+    )
+
+
+@pytest.mark.parametrize(
+    ("goal", "device", "src"),
+    [
+        ("172.17.0.7:80", "lo", "172.17.0.7"),
+        ("127.0.0.5:80", "lo", "127.0.0.1"),
+        ("[fd00::9]:80", "eth0", "fd00::7"),
+        ("[::1]:80", "lo", "::1"),
+    ],
+)
+def test_the_interface_and_the_source_are_those_that_routing_chooses(goal: str, device: str, src: str) -> None:
+    packet = out(goal, uid=7).packet
+    assert (packet.out_interface, packet.src) == (device, address_number(src)[1])
+
+
+def test_inbound() -> None:
+    asked = question.inbound(":8080", question.Details(), NETWORK)
+    assert (asked.packet.dst, asked.packet.dport, asked.packet.in_interface) == (0xAC110007, 8080, "eth0")
+    assert asked.supposed
+    asked = question.inbound("10.0.0.9 :8080", question.Details(proto="udp"), NETWORK)
+    assert (asked.packet.src, asked.packet.flags, asked.supposed) == (0x0A000009, None, ())
+    assert question.inbound("[fd00::9]:1", question.Details(), NETWORK).packet.version == 6
+
+
+@pytest.mark.parametrize("goal", ["reviews:9080", "10.0.0.1", "10.0.0.1:99999", ":80", "10.0.0.1:x", ""])
+def test_bad_goals(goal: str) -> None:
+    with pytest.raises(BadInput):
+        out(goal)
+
+
+def test_packets_are_read_and_written_alike() -> None:
+    fields = {
+        **{"direction": "outbound", "in": None, "out": "lo", "family": 4, "proto": "tcp", "src": "127.0.0.1"},
+        **{"dst": "127.0.0.1", "sport": 1, "dport": 2, "uid": 0, "gid": 1337, "mark": 5, "flags": "none"},
+        "ctstate": "invalid",
+    }
+    assert packets.document(packets.read(fields)) == fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"dst": "x"}, {"dst": "1.2.3.4", "family": 6}, {"dst": "::1", "src": "1.2.3.4"}, {"dst": "::1", "uid": []}],
+)
+def test_bad_packets_say_where(fields: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=r"^line 7: "):
+        packets.read(fields, "line 7")
