@@ -1,8 +1,8 @@
 """What the mesh added to a pod: by its receipt and its catalog, and against the user's template where that is known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog_metadata import CNI_ONLY, WRITTEN_ANNOTATIONS, WRITTEN_LABELS
 from meshctl.injection.catalog_pod import VOLUMES
 from meshctl.injection.mode import REDIRECTION, Injection

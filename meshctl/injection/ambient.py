@@ -6,9 +6,9 @@ The facts about ztunnel are from its own configuration dump (Istio 1.22 and late
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import DATAPLANE, REDIRECTION
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.pods import Pod

@@ -7,8 +7,8 @@ against the catalog.
 import ipaddress
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog_metadata import LABELS, SETTINGS, WRITTEN_ANNOTATIONS, Setting, is_istio_key
 from meshctl.refs import near_misses
 

@@ -1,10 +1,10 @@
 """Answers that a pod's own records give: did pause come before init, did the application run before its proxy."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.injection.timeline import PAUSE, Clues, Moment, Timeline, holds
 from meshctl.kube.pods import Container, Pod

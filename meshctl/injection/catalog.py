@@ -5,7 +5,8 @@ injection templates and sources of Istio's ``.0`` tags, except where a module sa
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from meshctl.frozen import dataclass
 
 OLDEST = (1, 12)
 NEWEST = (1, 30)

@@ -4,9 +4,9 @@
 templates and ``pkg/kube/inject``, 1.12 to 1.30.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog import Known, table
 
 ValueKind: TypeAlias = Literal[

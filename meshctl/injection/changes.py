@@ -6,9 +6,9 @@ admission and the controllers. By others: what neither explains.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog_metadata import WRITTEN_ANNOTATIONS, WRITTEN_LABELS
 from meshctl.injection.mode import Injection
 from meshctl.injection.probes import originals

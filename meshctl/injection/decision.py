@@ -5,9 +5,10 @@ Steps before istiod: ``templates/{mutatingwebhook,revision-tags-mwc}.yaml``. Ste
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.injection.settings import NO_SETTINGS, MeshSettings, look
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.namespaces import Namespace

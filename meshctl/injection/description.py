@@ -1,10 +1,11 @@
 """Everything about one pod, put together: what `describe pod` shows and what the checks judge."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.injection import added, answers, changes, decision, endings, explain, origins, outdated, timeline
 from meshctl.injection.added import Added
 from meshctl.injection.answers import Answer, Step
@@ -53,12 +54,17 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """One pod, explained."""
+    """One pod, explained.
+
+    `cni_differs` are the settings (name, by the arguments, by the plugin) in which the istio-cni plugin, which writes
+    the rules from the pod's annotations, goes another way than the arguments of istio-validation say.
+    """
 
     subject: Subject
     injection: Injection
     capture: Capture | None
     capture_problem: str
+    cni_differs: tuple[tuple[str, str, str], ...]
     containers: tuple[ContainerStory, ...]
     added: Added
     timeline: Timeline
@@ -106,6 +112,7 @@ def describe(subject: Subject) -> Description:
         injection=injection,
         capture=capture,
         capture_problem=problem,
+        cni_differs=_cni_differs(pod, injection, capture),
         containers=explain.containers(sources),
         added=added.of(pod, injection, template),
         timeline=line,
@@ -128,6 +135,34 @@ def _as_asked(asked: Pod, pod: Pod) -> Pod:
     from dataclasses import replace
 
     return replace(asked, namespace=pod.namespace)
+
+
+_COMPARED = (
+    "include_inbound_ports",
+    "exclude_inbound_ports",
+    "include_outbound_ranges",
+    "exclude_outbound_ranges",
+    "include_outbound_ports",
+    "exclude_outbound_ports",
+    "owner_groups_exclude",
+    "dns",
+)
+
+
+def _cni_differs(pod: Pod, injection: Injection, capture: Capture | None) -> tuple[tuple[str, str, str], ...]:
+    if not injection.cni or capture is None or injection.proxy is None:
+        return ()
+    env = {e.name: e.value for e in injection.proxy.env if e.value is not None}
+    try:
+        plugin = captures.of_annotations(pod.annotations, env, netfilter_release.tell(injection.proxy.image).release)
+    except BadInput:
+        return ()
+    pairs = ((name, _listed(getattr(capture, name)), _listed(getattr(plugin, name))) for name in _COMPARED)
+    return tuple((name, mine, theirs) for name, mine, theirs in pairs if set(mine.split(",")) != set(theirs.split(",")))
+
+
+def _listed(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def capture_of(injection: Injection) -> tuple[Capture | None, str]:

@@ -1,8 +1,8 @@
 """What an argument of istio-init changes for this pod, in one sentence."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog_pod import PORTS
 from meshctl.injection.flags import Argument
 from meshctl.injection.mode import Injection

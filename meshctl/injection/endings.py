@@ -1,8 +1,8 @@
 """Restarts and endings of containers, with what the exit code means."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.kube.pods import Container, Pod, Terminated, Waiting
 

@@ -1,9 +1,9 @@
 """Every container of a pod, explained: its role, arguments, environment, mounts, ports and health checks."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from meshctl.frozen import dataclass
 from meshctl.injection import effects, origins, probes
 from meshctl.injection.catalog import Known
 from meshctl.injection.catalog_arguments import AGENT, AGENT_COMMANDS, AGENT_SHAPES, IPTABLES, IPTABLES_SHAPES

@@ -5,7 +5,8 @@ A flag that takes a value takes the next argument whatever it looks like: in ``-
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ gateway Deployments of the gateway controller, and ambient's redirection by isti
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.injection import receipt as receipts
 from meshctl.injection import release as releases
 from meshctl.injection.receipt import Receipt

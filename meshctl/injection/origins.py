@@ -5,8 +5,9 @@ helm value; what has none of these stands in the template.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog_metadata import SETTINGS
 from meshctl.injection.flags import Argument
 from meshctl.injection.mode import Injection

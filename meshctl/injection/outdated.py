@@ -1,7 +1,6 @@
 """Whether a pod would be injected differently today: proxy image, revision and control plane against its own."""
 
-from dataclasses import dataclass
-
+from meshctl.frozen import dataclass
 from meshctl.injection import release as releases
 from meshctl.injection.catalog import minor
 from meshctl.injection.mode import Injection

@@ -7,9 +7,9 @@ originals are in ``ISTIO_KUBE_APP_PROBERS``, keyed by the path on the agent.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.injection.decode import action_text
 from meshctl.kube.pods import Action, Container, Exec, Grpc, HttpGet, Sleep, TcpSocket, UnknownAction
 

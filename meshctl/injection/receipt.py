@@ -5,8 +5,8 @@ template) instead of ``revision``. With a native sidecar ``containers`` is null.
 """
 
 import json
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.pods import Pod
 

@@ -4,8 +4,8 @@ The shapes come from comparing the injection templates of the ``.0`` tags of 1.1
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.injection.catalog import NEWEST, OLDEST, minor
 from meshctl.kube.pods import Container, Exec, Pod
 

@@ -7,10 +7,11 @@ Mesh config is the ConfigMap ``istio`` (key ``mesh``, YAML), the values are the 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
 from meshctl.yaml_text import documents
 

@@ -4,9 +4,9 @@ Judged from the mesh's resources (what the users wrote), not from what a proxy w
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.istio.destination_rule import Subset
 from meshctl.istio.entries import Gateway, GatewayServer
@@ -147,15 +147,19 @@ def _authorization_words(action: str, rules: int) -> str:
         case "ALLOW" if not rules:
             return "lets nothing in: it allows, and names nobody"
         case "ALLOW":
-            return f"only what one of its {rules} rules names may come in (with other ALLOW policies)"
+            return f"only what {_its(rules)} may come in (or what another ALLOW policy names)"
         case "DENY":
-            return f"what one of its {rules} rules names is refused (403)"
+            return f"what {_its(rules)} is refused (403)"
         case "AUDIT":
             return "only marks requests for the log"
         case "CUSTOM":
             return "asks another service whether a request may come in"
         case _:
             return f"action {action}"
+
+
+def _its(rules: int) -> str:
+    return "its rule names" if rules == 1 else f"one of its {rules} rules names"
 
 
 def _subsets(pod: Pod, hosts: dict[str, Service], mesh: Mesh, count: Count) -> Iterator[SubsetHere]:

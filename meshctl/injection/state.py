@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.kube.fields import moment_of
 from meshctl.kube.pods import Container, Pod

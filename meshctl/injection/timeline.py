@@ -5,9 +5,9 @@ seconds). A moment of the latter kind may be up to a second later than it says, 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.kube.events import Event
 from meshctl.kube.pods import Container, Exec, Pod, Running, State, Terminated

@@ -68,6 +68,9 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
         },
         "containers": [_container(story) for story in result.containers],
         "capture": _capture(result.capture),
+        "cni_differs": [
+            {"setting": name, "arguments": mine, "plugin": theirs} for name, mine, theirs in result.cni_differs
+        ],
         "timeline": [
             {"at": _time(m.at), "container": m.container or None, "event": m.event, "source": m.source}
             for m in result.timeline.moments
@@ -455,6 +458,14 @@ def capture_blocks(result: Description) -> Iterator[Block]:
     yield Facts(_capture_rows(capture), 2)
     for note in capture.notes:
         yield Note(note, "warn")
+    if result.cni_differs:
+        told = tuple(
+            f"{name.replace('_', ' ')}: {theirs or 'none'} instead of {mine or 'none'}"
+            for name, mine, theirs in result.cni_differs
+        )
+        yield Note(
+            "The CNI plugin reads the pod's annotations, and captures otherwise than these arguments:", "info", told
+        )
 
 
 def _capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:

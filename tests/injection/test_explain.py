@@ -183,3 +183,9 @@ def test_parsed_arguments_of_the_agent() -> None:
     assert proxy is not None
     assert [a.name for a in parsed(proxy)][:3] == ["", "", "domain"]
     assert pods.pod({}).containers == ()
+
+
+def test_the_cni_plugin_may_capture_otherwise_than_the_arguments_say() -> None:
+    differing = {name: (mine, theirs) for name, mine, theirs in build.described(build.recorded("cni")).cni_differs}
+    assert differing["exclude_outbound_ports"] == ("", "15020")
+    assert build.described(build.recorded("classic-sidecar")).cni_differs == ()
