@@ -7,10 +7,11 @@ policies that istiod sends it on the callee's side; a refused connection is rese
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.istio.security import authorization_for, peer_mode
 from meshctl.path import rules, server
 from meshctl.path.model import End, Evidence, Hop

@@ -1,8 +1,8 @@
 """Who is meant to send, where the user names nobody: the pod that is seen to call the service, and by what."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 

@@ -1,12 +1,13 @@
 """The sending side: through a proxy to the clusters it chooses, or straight onto the network."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy import upstream
 from meshctl.envoy.match import Query, Step, match
 from meshctl.envoy.model import Cluster
+from meshctl.frozen import dataclass
 from meshctl.path import hosts, kube_proxy, resources, rules, server, wants, wire
 from meshctl.path.decision import NO_LISTENER, Decision, Option, evidence, of_match
 from meshctl.path.model import ClusterShare, End, EndpointSeen, Hop, Request

@@ -5,7 +5,7 @@ Made from a proxy's recorded configuration (`of_match`), or from the mesh's reso
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy import rewrite
@@ -13,6 +13,7 @@ from meshctl.envoy.filters import Verdict
 from meshctl.envoy.match import Match, Step
 from meshctl.envoy.model import AlpnOverride, Forward, RetryPolicy
 from meshctl.envoy.request import Request as EnvoyRequest
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 from meshctl.path.model import Evidence, Request
 

@@ -6,9 +6,9 @@ With DNS capture the proxy's agent answers for Services and ServiceEntries first
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.istio.entries import ServiceEntry
 from meshctl.istio.mesh import Mesh, entry_for
 from meshctl.kube.services import Endpoint, Service, Services

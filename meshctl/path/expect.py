@@ -1,9 +1,9 @@
 """``--expect "status=200,cluster=...,mtls"``: what a pipeline demands of a trace."""
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.path.model import Trace
 
 _FIELDS = (

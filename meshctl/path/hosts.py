@@ -3,11 +3,11 @@
 The choice itself is ``meshctl.envoy.upstream``'s; here hosts get their pods, and a lack of hosts its reason.
 """
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from meshctl.envoy import upstream
 from meshctl.envoy.model import Address, Cluster, Endpoint
+from meshctl.frozen import dataclass
 from meshctl.kube.services import Service
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.scene import Scene, Station

@@ -1,7 +1,6 @@
 """The kube-proxy question: does the node choose the endpoint of this connection, and by which rule?"""
 
-from dataclasses import dataclass
-
+from meshctl.frozen import dataclass
 from meshctl.kube.proxy_rules import NodeDecision, decide, evidence, is_kube_proxy
 from meshctl.kube.services import Service, ServicePort
 from meshctl.path.model import End, Evidence, Hop, KubeProxy

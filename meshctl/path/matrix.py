@@ -1,8 +1,8 @@
 """Every caller to every service: one trace a cell, callers of one workload taken once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path.model import Outcome, Request, succeeds

@@ -1,7 +1,8 @@
 """What a trace says: hops in order, one outcome, and what both rest on (contract ``meshctl.trace/v1``)."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from meshctl.frozen import dataclass
 
 HopKind: TypeAlias = Literal[
     "app",

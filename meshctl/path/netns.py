@@ -8,10 +8,10 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

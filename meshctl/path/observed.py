@@ -1,8 +1,8 @@
 """What a request that was really sent did, and whether that is what was predicted."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from meshctl.frozen import dataclass
 from meshctl.path.model import End, Trace
 
 CURL_ERRORS = {"6": "dns", "7": "refused", "28": "timeout", "52": "reset", "56": "reset", "35": "tls", "60": "tls"}

@@ -5,9 +5,10 @@ proxy ``UF,URX``.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from meshctl.envoy.model import RetryPolicy
+from meshctl.frozen import dataclass
 from meshctl.path.model import Branch, End, Hop, KubeProxy
 
 

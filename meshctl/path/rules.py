@@ -1,11 +1,44 @@
 """A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from meshctl.netfilter.model import address_number
+from meshctl.frozen import dataclass
+from meshctl.netfilter.model import (
+    Accept,
+    Accounting,
+    Comment,
+    Connmark,
+    CtState,
+    CtZone,
+    Destination,
+    Drop,
+    Goto,
+    InInterface,
+    Jump,
+    Mark,
+    Module,
+    NfProto,
+    OutInterface,
+    Ports,
+    Prefix,
+    Protocol,
+    Redirect,
+    Reject,
+    RestoreMark,
+    Return,
+    SaveMark,
+    SetConnmark,
+    SetMark,
+    Source,
+    Span,
+    TcpFlags,
+    Tproxy,
+    address_number,
+)
+from meshctl.netfilter.model import Owner as OwnerClause
 from meshctl.netfilter.packet import Packet
+from meshctl.netfilter.routing import lookup
 from meshctl.netfilter.walk import Step, Walk, Walker, walker
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.netns import is_loopback
@@ -33,14 +66,66 @@ class Passage:
 
 def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> Passage:
     """Walk the first packet of a connection that a process of the pod opens."""
-    key = ("outbound", station.key, owner.uid, owner.gid, address, port)
+    own = is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
+    place = address if own else _alike(scene, station, address, port)
+    key = ("outbound", station.key, owner.uid, owner.gid, place, port if own else None)
     return _cached(scene, key, lambda: _outbound(scene, station, owner, address, port))
 
 
 def inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
     """Walk the first packet of a connection that comes to the pod from outside of it."""
-    key = ("inbound", station.key, source, address, port)
+    key = ("inbound", station.key, _alike(scene, station, source or address, port), address, port)
     return _cached(scene, key, lambda: _inbound(scene, station, source, address, port))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """All that a pod's rules look at in an address and a port; `exact`: a clause looks at more than that."""
+
+    prefixes: tuple[Prefix, ...]
+    ports: tuple[Span, ...]
+    exact: bool
+
+
+def _alike(scene: Scene, station: Station, address: str, port: int) -> object:
+    """What the rules can tell of an address and a port: those with the same answer are walked once."""
+    key = ("sight", station.key)
+    if key not in scene.cache:
+        scene.cache[key] = _sight(station)
+    sight = scene.cache[key]
+    assert isinstance(sight, _Sight)
+    if sight.exact:
+        return address, port
+    version, number = _number(address)
+    way = lookup(station.network, version, number)
+    inside = tuple(prefix.contains(version, number) for prefix in sight.prefixes)
+    return version, way.kind, way.device, inside, tuple(port in span for span in sight.ports)
+
+
+_BLIND = (Protocol, NfProto, OwnerClause, Mark, Connmark, CtState, Comment, Module, Accounting, TcpFlags)
+"""Clauses that do not look at addresses and ports."""
+_STEADY = (Jump, Goto, Return, Accept, Drop, Redirect, SetMark, SetConnmark, SaveMark, RestoreMark, CtZone, Tproxy)
+"""Targets whose effect does not depend on them either."""
+
+
+def _sight(station: Station) -> _Sight:
+    prefixes: dict[Prefix, None] = {}
+    ports: dict[Span, None] = {}
+    exact = False
+    for ruleset in station.rulesets:
+        for _, _, _, rule in ruleset.rules:
+            for clause in rule.matches:
+                match clause:
+                    case Destination(network) | Source(network):
+                        prefixes[network] = None
+                    case Ports(_, ranges):
+                        ports.update(dict.fromkeys(ranges))
+                    case InInterface() | OutInterface():
+                        pass
+                    case _:
+                        exact = exact or not isinstance(clause, _BLIND)
+            exact = exact or not all(isinstance(target, (*_STEADY, Reject)) for target in rule.targets)
+    return _Sight(tuple(prefixes), tuple(ports), exact)
 
 
 def _cached(scene: Scene, key: object, make: object) -> Passage:

@@ -5,13 +5,14 @@ is said in `Station.gaps`, never raised.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Literal, TypeAlias
 
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 from meshctl.istio.mesh import Mesh
 from meshctl.kube.pods import Pod

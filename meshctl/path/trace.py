@@ -1,9 +1,10 @@
 """The whole path of one request: name, caller's rules, proxies, wire, callee's rules, socket, and one outcome."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from meshctl.frozen import dataclass
 from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name, Zone

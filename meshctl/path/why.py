@@ -6,8 +6,9 @@ Source: Envoy's access log and response code details pages (1.40); the causes ar
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

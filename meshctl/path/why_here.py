@@ -1,10 +1,10 @@
 """Which of the usual causes it is here: the logged requests that ended so, traced again over what is recorded."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from meshctl.envoy.access_log import LogLine
 from meshctl.errors import MeshctlError
+from meshctl.frozen import dataclass
 from meshctl.path.model import Request
 from meshctl.path.netns import listens
 from meshctl.path.scene import Scene, Station

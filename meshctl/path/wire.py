@@ -1,11 +1,11 @@
 """What goes over the wire between two ends: plain bytes, the application's own TLS, or the mesh's mutual TLS."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from meshctl.envoy import upstream
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.model import Cluster, Endpoint
+from meshctl.frozen import dataclass
 from meshctl.path.model import Evidence, Hop, Mtls, Request
 from meshctl.path.scene import Station
 
