@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
     pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason="needs iproute2, nft, iptables"),
 ]
-CASES = int(os.environ.get("MESHCTL_KERNEL_CASES", "40"))
+CASES = int(os.environ.get("MESHCTL_KERNEL_CASES", "30"))
 searching = settings(
     max_examples=CASES,
     deadline=None,
@@ -129,3 +130,19 @@ def test_what_is_emitted_is_what_iptables_restore_takes(lab: Lab) -> None:
     rule = '-A OUTPUT -p tcp -m comment --comment "it\'s" -j REDIRECT --to-ports 15001'
     text = f"*nat\n:OUTPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n"
     assert lab.restore(iptables_text.emit(iptables_save.parse(text))) == ""
+
+
+def test_recorded_rules_are_taken_back_as_they_are_emitted(lab: Lab, fixtures: Path) -> None:
+    for folder in sorted((fixtures / "rulesets").glob("*/*")):
+        texts = [folder / "iptables-save.txt", folder / "ip6tables-save.txt"]
+        if not texts[0].exists():
+            continue
+        lab.clear()
+        four, six = (
+            iptables_text.emit(iptables_save.parse(text.read_text())) if text.exists() else "" for text in texts
+        )
+        assert lab.restore(four, six) == "", folder.name
+        held = {ruleset.family: ruleset for ruleset in lab.rulesets() if ruleset.backend == "nft"}
+        wanted = iptables_save.parse(texts[0].read_text())
+        for _, _, _, rule in wanted.rules:
+            assert rule.text in {one.text for _, _, _, one in held["ipv4"].rules}
