@@ -4,8 +4,10 @@ Styles (closed set): ``""`` plain, ``"strong"``, ``"dim"``, ``"name"`` (a resour
 flag, command), ``"good"``, ``"bad"``, ``"warn"``, ``"added"`` (put there by the mesh), ``"accent"`` (headings, arrows).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
+
+from meshctl.frozen import dataclass
 
 Style: TypeAlias = Literal["", "strong", "dim", "name", "code", "good", "bad", "warn", "added", "accent"]
 

@@ -1,6 +1,6 @@
 """Where a parsed thing came from, so that every answer can point back at its evidence."""
 
-from dataclasses import dataclass
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

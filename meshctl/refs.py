@@ -1,10 +1,10 @@
 """How users name things: pods, workloads, services, targets of a trace. Parsed here, looked up elsewhere."""
 
 import ipaddress
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 
 WorkloadKind: TypeAlias = Literal[
     "pod", "deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob", "service"

@@ -1,7 +1,9 @@
 """What the commands about nodes, access and recordings found: plain nouns between the sources and the views."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
+
+from meshctl.frozen import dataclass
 
 Grade: TypeAlias = Literal["good", "warn", "bad", "skip"]
 

@@ -1,8 +1,7 @@
 """What a check may look at: one pod's description and, where they were gathered, its rules, proxy and sockets."""
 
-from dataclasses import dataclass
-
 from meshctl.checks.finding import Finding, Severity
+from meshctl.frozen import dataclass
 from meshctl.injection.ambient import Ambient
 from meshctl.injection.description import Description
 from meshctl.injection.standing import Standing

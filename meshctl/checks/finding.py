@@ -1,7 +1,8 @@
 """A finding: something that is wrong or worth a look, with a stable id, its evidence and what to do."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from meshctl.frozen import dataclass
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 RANK: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}

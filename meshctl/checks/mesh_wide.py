@@ -4,9 +4,9 @@ Each rule is one function that takes a `Cluster`; `ALL` lists them with their id
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from meshctl.checks.finding import Finding
+from meshctl.frozen import dataclass
 from meshctl.istio.mesh import Mesh, entry_for
 from meshctl.istio.resource import Meta, host_fits
 from meshctl.istio.security import peer_mode

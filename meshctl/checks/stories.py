@@ -1,11 +1,11 @@
 """Descriptions of more than one pod: a service by all of its pods, a namespace with all of its pods."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.frozen import dataclass
 from meshctl.injection.decision import Decision
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.services import Endpoint, Service

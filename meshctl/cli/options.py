@@ -7,13 +7,14 @@ shared options to its signature. What is given after the name wins over what is 
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import wraps
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.gather.scope import Scope
 from meshctl.sources.world import World
 

@@ -6,9 +6,9 @@ same since 1.9. ``-`` stands for "nothing".
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 _ORDER = (

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from meshctl.envoy import cluster, listener
 from meshctl.envoy.model import Address, Health
 from meshctl.envoy.reading import Json
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 _CHECKS = {

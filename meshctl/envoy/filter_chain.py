@@ -6,12 +6,12 @@ none of its siblings fits.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from meshctl.envoy import ip, network_filters, tls
 from meshctl.envoy.metadata import istio_config
 from meshctl.envoy.model import ChainMatch, FilterChain
 from meshctl.envoy.reading import Deferred, Json
+from meshctl.frozen import dataclass
 
 _KNOWN = {
     "destination_port", "prefix_ranges", "server_names", "transport_protocol", "application_protocols",

@@ -1,7 +1,6 @@
 """What the filters of a chain do with a request, in their order: each one's verdict, with the policy behind it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -26,6 +25,7 @@ from meshctl.envoy.model import (
     VirtualHost,
 )
 from meshctl.envoy.request import Request
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 SNI_CLUSTER = network_filters.SNI_CLUSTER

@@ -7,7 +7,6 @@ issuer, time, audience, then the signature. A signature is checked where the key
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ from meshctl.envoy import route_match
 from meshctl.envoy.model import Jwt, JwtProvider, JwtRule, Requirement
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
+from meshctl.frozen import dataclass
 
 Claims: TypeAlias = Mapping[str, Any]
 

@@ -1,7 +1,6 @@
 """Listeners: read them, and choose the one that gets a connection."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from meshctl.envoy import filter_chain, matcher_tree
 from meshctl.envoy.ip import canonical, wildcard
@@ -21,6 +20,7 @@ from meshctl.envoy.model import (
     Status,
 )
 from meshctl.envoy.reading import Deferred, Json, type_name
+from meshctl.frozen import dataclass
 
 ORIGINAL_DST = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"
 TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"

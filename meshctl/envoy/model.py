@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from meshctl.envoy.reading import Deferred
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 State: TypeAlias = Literal["static", "active", "warming", "draining", "rejected"]

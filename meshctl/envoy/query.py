@@ -1,11 +1,12 @@
 """The question that a match answers, and the answer: a request to one proxy, and what the proxy decides."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 from meshctl.envoy.filters import Verdict
 from meshctl.envoy.model import FilterChain, HttpManager, Listener, Route, RouteConfig, TcpProxy, VirtualHost
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 Error: TypeAlias = Literal[

@@ -5,7 +5,6 @@ pilot/pkg/security/authz/builder writes them (Istio 1.12 to 1.30). Istio makes o
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from meshctl.envoy import ip, strings
 from meshctl.envoy.model import (
@@ -22,6 +21,7 @@ from meshctl.envoy.model import (
 )
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
+from meshctl.frozen import dataclass
 
 _PEER_PRINCIPAL = "io.istio.peer_principal"
 

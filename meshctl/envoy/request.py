@@ -1,8 +1,10 @@
 """A connection and the request on it as filters and routes see them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from meshctl.frozen import dataclass
 
 _SET_BY_ENVOY = ("x-request-id", "x-envoy-internal", "x-envoy-external-address", "x-forwarded-client-cert")
 

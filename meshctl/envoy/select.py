@@ -1,7 +1,6 @@
 """Which resources a user asks for: by address, port, name, host, direction; as rows with what belongs together."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from meshctl.envoy import strings
@@ -22,6 +21,7 @@ from meshctl.envoy.model import (
     VirtualHost,
 )
 from meshctl.envoy.upstream import Live, as_seen
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

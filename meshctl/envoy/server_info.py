@@ -1,10 +1,10 @@
 """What a proxy says of itself (``/server_info``) and of its certificates (``/certs``)."""
 
 import json
-from dataclasses import dataclass
 
 from meshctl.envoy.reading import Json
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 

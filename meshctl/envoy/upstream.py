@@ -4,12 +4,13 @@ Source: Envoy, "Load balancing: priority levels, panic threshold" and "Transport
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.model import Address, Cluster, Endpoint, Subsets, TransportSocket
+from meshctl.frozen import dataclass
 
 Live = Mapping[str, ClusterHosts]
 OVERPROVISIONING = 1.4

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from meshctl.errors import BadInput, NotFound
+from meshctl.frozen import dataclass
 from meshctl.injection import release as releases
 from meshctl.injection import settings as mesh_settings
 from meshctl.injection.description import Subject

@@ -29,7 +29,8 @@ from meshctl.kube.services import Service
 from meshctl.netfilter.model import Ruleset
 from meshctl.refs import near_misses
 from meshctl.sources import kinds
-from meshctl.sources.world import World
+from meshctl.sources.warm import warm
+from meshctl.sources.world import Kind, World
 
 Judged: TypeAlias = tuple[Evidence, tuple[Finding, ...]]
 
@@ -122,8 +123,29 @@ def pods(
     """The pods that names mean (of workloads and services all), or all of the scope; each described and judged."""
     found = [pod for name in names for pod in many(world, name, scope)] if names else list(many(world, None, scope))
     place = around or Surroundings(world, root)
+    _fetch_ahead(place, {pod.namespace for pod in found})
     unique = {(pod.namespace, pod.name): pod for pod in found}
     return judged((of_pod(place, pod) for pod in unique.values()), ignore)
+
+
+_AROUND = (kinds.SERVICES, kinds.EVENTS, kinds.REPLICA_SETS, kinds.DEPLOYMENTS)
+_MESH = (
+    kinds.VIRTUAL_SERVICES,
+    kinds.DESTINATION_RULES,
+    kinds.PEER_AUTHENTICATIONS,
+    kinds.SIDECARS,
+    kinds.SERVICE_ENTRIES,
+    kinds.GATEWAYS,
+)
+
+
+def _fetch_ahead(around: Surroundings, namespaces: set[str]) -> None:
+    """What describing a pod will ask for, side by side: on a live cluster one round trip instead of a dozen."""
+    nearby: list[tuple[Kind, str | None]] = [(kind, place) for place in sorted(namespaces) for kind in _AROUND]
+    root = around.root_namespace()
+    settings = [(kinds.CONFIG_MAPS, root, name) for name in ("istio", "istio-sidecar-injector")]
+    everywhere: list[tuple[Kind, str | None]] = [(kind, None) for kind in (kinds.NAMESPACES, kinds.WEBHOOKS, *_MESH)]
+    warm(around.world, [*nearby, *everywhere], settings if namespaces else ())
 
 
 def manifest(world: World | None, path: str, namespace: str | None, root: str = "") -> tuple[Judged, ...]:

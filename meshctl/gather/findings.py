@@ -1,11 +1,11 @@
 """All findings about pods, of every package: injection, rules, proxy and path."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from meshctl.checks import mesh_wide, registry
 from meshctl.checks.finding import Finding
 from meshctl.errors import NotFound
+from meshctl.frozen import dataclass
 from meshctl.gather import evidence
 from meshctl.gather.describe import Surroundings
 from meshctl.gather.evidence import Judged

@@ -1,10 +1,10 @@
 """What is in a network namespace: its rules, addresses and routes, from a pod's or node's parts or from bare files."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from meshctl.errors import BadInput, NotFound
+from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_save, nft_json, routing, rulefile
 from meshctl.netfilter.model import Backend, Family, Ruleset
 from meshctl.netfilter.routing import Address, Network, PolicyRule, Route

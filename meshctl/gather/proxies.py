@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +11,7 @@ from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.server_info import Certificate, ServerInfo
 from meshctl.errors import BadInput, MeshctlError, NotFound, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.gather import pods
 from meshctl.gather.scope import Scope
 from meshctl.sources.world import Part, World

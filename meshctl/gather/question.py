@@ -1,9 +1,10 @@
 """From what the user typed after ``meshctl trace`` to a question that can be answered: who, what, where."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from meshctl.errors import BadInput, NotFound
+from meshctl.frozen import dataclass
 from meshctl.gather import pods as gather_pods
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import recognise

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.gather import netns
 from meshctl.gather.netns import Netns
 from meshctl.kube.pods import Pod

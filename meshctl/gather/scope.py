@@ -1,6 +1,6 @@
 """Where to look for what a user names."""
 
-from dataclasses import dataclass
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ Fields: ``networking/v1alpha3/destination_rule.proto`` (istio.io/api, 1.30).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.istio.resource import Labels, Meta, exported, full_host, host_fits, read
 from meshctl.kube.fields import Fields
 

@@ -4,9 +4,9 @@ Fields: ``networking/v1alpha3/{service_entry,sidecar,gateway}.proto`` (istio.io/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.istio.resource import Labels, Meta, labels_of, read, selects
 from meshctl.kube.fields import Fields
 

@@ -1,9 +1,10 @@
 """All mesh resources of a cluster together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
+from meshctl.frozen import dataclass
 from meshctl.istio import destination_rule, entries, security, virtual_service
 from meshctl.istio.destination_rule import DestinationRule
 from meshctl.istio.entries import Gateway, ServiceEntry, Sidecar

@@ -1,9 +1,9 @@
 """The mesh's own settings, from the ``mesh`` key of the ConfigMap ``istio`` (MeshConfig, 1.30)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields
 from meshctl.yaml_text import documents
 

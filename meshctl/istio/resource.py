@@ -1,9 +1,9 @@
 """What every mesh resource has: a name, a place to cite, and (many of them) a selector or hosts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.origin import Origin
 

@@ -4,9 +4,9 @@ Fields: ``security/v1beta1/*.proto`` and ``type/v1beta1/selector.proto`` (istio.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from meshctl.frozen import dataclass
 from meshctl.istio.resource import Labels, Meta, labels_of, read, selects
 from meshctl.kube.fields import Fields
 

@@ -4,9 +4,9 @@ Fields: ``networking/v1alpha3/virtual_service.proto`` (istio.io/api, 1.30).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from meshctl.frozen import dataclass
 from meshctl.istio.resource import Meta, full_host, read
 from meshctl.kube.fields import Fields
 

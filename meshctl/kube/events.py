@@ -1,10 +1,10 @@
 """Events about pods (core/v1 Event): what the scheduler, the kubelet and controllers did or failed to do."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 
 

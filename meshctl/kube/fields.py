@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

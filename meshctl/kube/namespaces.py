@@ -1,10 +1,11 @@
 """Namespaces: their labels decide about injection and ambient mode."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.pods import NOWHERE
 from meshctl.origin import Origin

@@ -1,9 +1,9 @@
 """From a pod to the workload that made it, and to the template that its user wrote."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.pods import Owner, Pod, template_pod
 
 Raw = Mapping[str, Any]

@@ -6,10 +6,11 @@ Facts are those of the Kubernetes API (core/v1 Pod); nothing here knows a mesh.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw, shown
 from meshctl.origin import Origin
 

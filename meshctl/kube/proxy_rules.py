@@ -6,8 +6,9 @@ and ``pkg/proxy/nftables/proxier.go`` (table kube-proxy, maps service-ips and se
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter import model as nf
 from meshctl.netfilter.model import Chain, Rule, Ruleset, Table, address_number, address_text
 from meshctl.origin import Origin

@@ -5,10 +5,10 @@ where Kubernetes' own statuses have whole seconds.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 
 

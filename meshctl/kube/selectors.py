@@ -1,8 +1,8 @@
 """Label selectors: ``matchLabels`` and ``matchExpressions`` of meta/v1 LabelSelector."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, shown
 
 

@@ -4,9 +4,9 @@ Fields: core/v1 Service, discovery.k8s.io/v1 EndpointSlice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.origin import Origin
 

@@ -1,9 +1,9 @@
 """Mutating webhooks that are called when a pod is created (admissionregistration.k8s.io/v1)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.selectors import Selector, selector
 

@@ -8,12 +8,13 @@ whatever it is, so an empty ``-x`` that was lost swallows the flag after it). Fl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 from typing import Any, Literal, TypeAlias
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.netfilter.release import Release
 
 Writer: TypeAlias = Literal["istio-init", "istio-cni", "ambient"]

@@ -6,9 +6,9 @@ front of it do not matter. A counter that is smaller than before was made anew i
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.model import Rule, Ruleset
 
 Key: TypeAlias = tuple[str, str, str, str, str, int]

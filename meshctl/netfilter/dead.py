@@ -5,9 +5,10 @@ one asks for (one alone, or two that share them out, as Istio's uid rules on lo 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.clauses import contradicts, ends_chain, ends_table, essential, implied
 from meshctl.netfilter.model import (
     Chain,

@@ -5,8 +5,10 @@ them into what ``iptables-save`` and ``nft -j list ruleset`` print once the kern
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple, TypeAlias
+
+from meshctl.frozen import dataclass
 
 ClauseKind: TypeAlias = Literal[
     "in", "out", "src", "dst", "proto", "module", "sport", "dport", "dports", "uid", "gid", "mark", "connmark", "state"

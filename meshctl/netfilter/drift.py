@@ -5,9 +5,10 @@ not: a foreign RETURN in front of ISTIO_OUTPUT is drift.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter import drift_effects as effects
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.clauses import implied, key

@@ -1,9 +1,10 @@
 """A namespace's rules ready to be shown: explained, in the order in which packets meet them, with what stands out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.dead import targets_of
 from meshctl.netfilter.explain import Explained, explain

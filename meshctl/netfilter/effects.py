@@ -1,8 +1,8 @@
 """What targets do to a packet and its connection: translations, marks, zones (``nf_nat_core.c``, ``xt_mark.c`` ...)."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.flight import PORTED, Flight
 from meshctl.netfilter.model import (
     ALL_BITS,

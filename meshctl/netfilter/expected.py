@@ -4,11 +4,12 @@
 addresses) it takes from `Network`, and what was assumed instead is said in `Expected.notes`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_save, spell
 from meshctl.netfilter.capture import Capture, Network, split
 from meshctl.netfilter.expected_ambient import ambient

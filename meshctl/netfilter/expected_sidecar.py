@@ -5,10 +5,10 @@ Follows ``tools/istio-iptables/pkg/capture/run.go`` (1.12.1 to 1.30.3) and, for 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.capture import Capture, split
 from meshctl.netfilter.draft import ACCEPT, DROP, RETURN, TCP, UDP, Action, Clause, Draft, at, draft, jump, no, yes
 from meshctl.netfilter.release import Release

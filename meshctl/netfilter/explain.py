@@ -4,9 +4,9 @@ Pure and cached by the rules' text: pods of one workload share almost all of the
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter import wording
 from meshctl.netfilter.capture import FLAGS, Capture, Setting, split
 from meshctl.netfilter.dead import Dead, dead_rules, signature

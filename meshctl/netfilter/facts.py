@@ -1,7 +1,6 @@
 """A rule's conditions by field, so that its shape can be told without looking through clause by clause."""
 
-from dataclasses import dataclass
-
+from meshctl.frozen import dataclass
 from meshctl.netfilter.clauses import essential
 from meshctl.netfilter.model import (
     Connmark,

@@ -5,9 +5,10 @@ repeated with other answers to see whether they matter (`meshctl.netfilter.walk`
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.model import address_text
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Network

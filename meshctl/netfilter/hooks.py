@@ -7,8 +7,8 @@ sorted among themselves (nf_nat_core.c, nf_nat_register_fn). Of equal priorities
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.model import (
     Chain,
     Connmark,

@@ -8,11 +8,12 @@ Names follow iptables-extensions(8) and nft(8). All marks and masks are unsigned
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 Family: TypeAlias = Literal["ipv4", "ipv6", "inet"]

@@ -5,10 +5,10 @@ came in on. `uid` and `gid` own the sending socket; both None: there is none (it
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.netfilter.iptables_words import PROTOCOL_NAMES
 from meshctl.netfilter.model import address_number, address_text
 

@@ -1,10 +1,10 @@
 """Makes a packet from what a user asks: ``--out 10.0.0.1:80``, ``--in :8080``; says what it supposed for the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.netfilter.model import Owner, Ruleset, address_number, address_text
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Network, lookup

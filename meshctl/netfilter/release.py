@@ -6,11 +6,11 @@ release is marked as not verified, and names the nearest recorded one.
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 
 OLDEST = (1, 12)
 NEWEST = (1, 30)

@@ -5,8 +5,8 @@ field of the capture it stands for. `role_of` finds a rule's role; None means th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter.facts import Facts, facts
 from meshctl.netfilter.model import (
     Accept,

@@ -6,10 +6,11 @@ local addresses, the default rules, and a default route over its first interface
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.netfilter.model import Prefix, address_number, address_text, prefix
 
 Version: TypeAlias = Literal[4, 6]

@@ -12,9 +12,10 @@ all end alike the verdict stands, else it is ``undecided`` and names the first q
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, TypeAlias
 
+from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_text, nft_text
 from meshctl.netfilter.conditions import actual, element_holds, holds, missing, stable
 from meshctl.netfilter.effects import Change, apply

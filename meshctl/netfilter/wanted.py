@@ -5,10 +5,11 @@ annotations and the proxy's environment tell), and istio-cni's ambient agent (an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection, recognise
 from meshctl.kube.pods import Container, Pod
 from meshctl.netfilter import capture as captures

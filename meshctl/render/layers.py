@@ -5,8 +5,10 @@ lays out from left to right and from top to bottom. Groups become bands beside e
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
+
+from meshctl.frozen import dataclass
 
 Key = int
 """Boxes are numbers; those of the points where a long arrow crosses a layer follow the boxes' own."""

@@ -1,10 +1,10 @@
 """A graph as a picture: boxes in layers, arrows between them, frames round the groups."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count, pairwise
 
 from meshctl.blocks import Edge, Graph, Vertex
+from meshctl.frozen import dataclass
 from meshctl.render import svg_shapes as shapes
 from meshctl.render.layers import Plan, arrange, spread
 from meshctl.render.plain import folded, printable

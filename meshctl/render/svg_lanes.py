@@ -3,9 +3,8 @@
 Also a timeline, drawn to scale.
 """
 
-from dataclasses import dataclass
-
 from meshctl.blocks import Lane, Lanes, Stage, Timeline
+from meshctl.frozen import dataclass
 from meshctl.render import svg_shapes as shapes
 from meshctl.render.palette import MARKS
 from meshctl.render.plain import folded, plain, printable

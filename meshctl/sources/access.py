@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from meshctl.errors import MeshctlError, NoAccess
+from meshctl.frozen import dataclass
 from meshctl.sources.kube_client import Api
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

@@ -3,10 +3,10 @@
 import gzip
 import tarfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

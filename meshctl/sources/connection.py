@@ -1,6 +1,6 @@
 """How to reach a live cluster: what the options say, nothing opened yet."""
 
-from dataclasses import dataclass
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ descriptor: a PID that was reused in between is noticed.
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from meshctl.errors import MeshctlError, NotFound, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources import proc_scan
 from meshctl.sources.kube_client import Api
 from meshctl.sources.kube_streams import Exit

@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources import kube_streams
 from meshctl.sources.connection import Connection
 from meshctl.sources.kube_errors import Refusal, error_for, read_refusal

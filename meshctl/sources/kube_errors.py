@@ -1,10 +1,10 @@
 """What an API server's refusal means to the user: an HTTP status and a Status object become one of meshctl's errors."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from meshctl.errors import MeshctlError, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources.kube_errors import error_for, read_refusal
 
 _STDOUT, _STDERR, _ERROR, _CLOSE = 1, 2, 3, 255

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshctl import yaml_text
 from meshctl.errors import BadInput, NoAccess
+from meshctl.frozen import dataclass
 
 _OFFLINE = "or work offline: --snapshot PATH, --demo"
 

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
 from meshctl.errors import MeshctlError, NoAccess, NotFound
+from meshctl.frozen import dataclass
 from meshctl.sources import envoy_admin, kinds, reach
 from meshctl.sources.connection import Connection
 from meshctl.sources.kube_client import Api, connect

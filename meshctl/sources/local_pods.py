@@ -1,10 +1,11 @@
 """Pods as a node's runtime knows them: containers with their PIDs, and which PID to enter the namespace by."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 from meshctl.errors import BadInput, NotFound
+from meshctl.frozen import dataclass
 from meshctl.refs import near_misses
 
 State: TypeAlias = Literal["running", "exited", "created", "unknown"]

@@ -3,10 +3,10 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources import cri, crictl, docker, netns, podman, proc_pods, proc_scan
 from meshctl.sources.local_pods import LocalContainer, LocalPod, Wanted, choose
 from meshctl.sources.proc_scan import NamespaceId

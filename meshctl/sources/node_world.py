@@ -4,12 +4,13 @@ import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from meshctl.errors import MeshctlError, NotFound, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources import envoy_admin, kinds, node
 from meshctl.sources.local_pods import LocalPod, Wanted
 from meshctl.sources.local_raw import raw_pod

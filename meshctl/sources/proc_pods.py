@@ -9,10 +9,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from meshctl.errors import NoAccess, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources import proc_scan
 from meshctl.sources.local_pods import LocalContainer, LocalPod, Wanted
 from meshctl.sources.proc_scan import Process

@@ -5,10 +5,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from meshctl.frozen import dataclass
 
 PROC = Path("/proc")
 

@@ -3,7 +3,7 @@
 ``iptables -L`` is not among them: with the legacy binary it creates the tables that it lists.
 """
 
-from dataclasses import dataclass
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from meshctl.errors import MeshctlError, NotFound, Unavailable
+from meshctl.frozen import dataclass
 from meshctl.sources import kinds, recording_files
 from meshctl.sources.readdress import Readdress
 from meshctl.sources.readonly import NETNS_PARTS

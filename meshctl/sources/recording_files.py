@@ -10,12 +10,12 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, Unavailable
+from meshctl.frozen import dataclass
 
 _PLAN = ".plan.json"
 _LOCK = ".lock"

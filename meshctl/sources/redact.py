@@ -9,10 +9,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.sources.readdress import Readdress
 
 REDACTED = "REDACTED"

@@ -2,10 +2,11 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from meshctl.errors import BadInput
+from meshctl.frozen import dataclass
 from meshctl.sources import kinds
 from meshctl.sources.selector import selects
 from meshctl.sources.snapshot import Snapshot, load_json

@@ -8,9 +8,9 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from meshctl.frozen import dataclass
 from meshctl.sources.envoy_admin import PATHS
 from meshctl.sources.readonly import BY_PART
 

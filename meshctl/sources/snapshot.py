@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from meshctl.errors import BadInput, NotFound
+from meshctl.frozen import dataclass
 from meshctl.sources.selector import selects
 from meshctl.sources.world import Kind, Objects, Part
 

@@ -6,9 +6,10 @@ nothing above a source knows which it is talking to.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """``meshctl.drift/v1`` and the pages of one or many comparisons."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
+from meshctl.frozen import dataclass
 from meshctl.netfilter.drift import Drift, Item
 from meshctl.netfilter.release import nearest_recorded
 from meshctl.netfilter.wanted import Wanted

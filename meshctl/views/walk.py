@@ -1,10 +1,11 @@
 """``meshctl.walk/v1`` and the page of one packet's walk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from meshctl.blocks import Block, Edge, Graph, Heading, Line, Node, Note, Page, Span, Text, Tree, Vertex
+from meshctl.frozen import dataclass
 from meshctl.netfilter import packet as packets
 from meshctl.netfilter.model import address_text
 from meshctl.netfilter.question import describe
