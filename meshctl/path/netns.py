@@ -189,6 +189,7 @@ def connections(text: str) -> tuple[Connection, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     """Whether an address never leaves the pod."""
     try:
