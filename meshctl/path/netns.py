@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from meshctl.errors import BadInput
