@@ -1,15 +1,12 @@
-"""A page as terminal text, with rich: wraps to the width, colours by style, and knows nothing of a mesh.
+"""A page as terminal text: wraps to the width, colours by style, and knows nothing of a mesh.
 
 Only the eight basic colours and bold/dim are used, never a background and never black or white, so the output reads
 on light and on dark terminals alike; without colour nothing is lost, because no meaning is in colour alone.
 """
 
-import io
 from collections.abc import Iterator
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text as RichText
 
 from meshctl.blocks import (
     Block,
@@ -21,12 +18,14 @@ from meshctl.blocks import (
     Note,
     Page,
     Span,
+    Style,
     Table,
     Text,
     Timeline,
     Tree,
     Verbatim,
 )
+from meshctl.render.styled import Styled
 
 STYLES = {
     "": "",
@@ -41,30 +40,21 @@ STYLES = {
     "accent": "bold blue",
 }
 MARKS = {"good": "✓", "bad": "✗", "warn": "!", "info": "·"}
-MOODS = {"good": "good", "bad": "bad", "warn": "warn", "info": "dim", "plain": "", "dim": "dim"}
+MOODS: dict[str, Style] = {"good": "good", "bad": "bad", "warn": "warn", "info": "dim", "plain": "", "dim": "dim"}
 
 
 def draw(page: Page, *, width: int = 100, color: bool = False) -> str:
     """Draw a page in so many columns; ANSI escapes only with `color`."""
-    lines: list[RichText] = []
+    lines: list[Styled] = []
     for index, block in enumerate(page.blocks):
         if index and _air_above(block, page.blocks[index - 1]):
-            lines.append(RichText())
+            lines.append(Styled())
         lines.extend(_block(block, width))
-    return _encode(lines, width, color)
+    return _encode(lines, color)
 
 
-def _encode(lines: list[RichText], width: int, color: bool) -> str:
-    if not color:
-        return "\n".join(line.plain.rstrip() for line in lines)
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=True, color_system="standard", highlight=False, soft_wrap=True
-    )
-    with console.capture() as captured:
-        for line in lines:
-            line.rstrip()
-            console.print(line, soft_wrap=True)
-    return captured.get().rstrip("\n")
+def _encode(lines: list[Styled], color: bool) -> str:
+    return "\n".join(line.ansi() if color else line.plain.rstrip() for line in lines)
 
 
 def _air_above(block: Block, above: Block) -> bool:
@@ -77,9 +67,9 @@ def _air_above(block: Block, above: Block) -> bool:
     )
 
 
-def rich(line: Line, style: str = "") -> RichText:
-    """A line of spans as rich text."""
-    text = RichText(style=STYLES[style])
+def styled(line: Line, style: Style = "") -> Styled:
+    """A line of spans as styled text."""
+    text = Styled("", STYLES[style])
     for span in line if isinstance(line, tuple) else (line,):
         if isinstance(span, Span):
             text.append(clean(span.text), STYLES[span.style])
@@ -95,42 +85,24 @@ def clean(text: str) -> str:
     )
 
 
-def wrapped(line: RichText, width: int, first: str = "", rest: str | None = None, style: str = "") -> list[RichText]:
+def wrapped(line: Styled, width: int, first: str = "", rest: str | None = None, style: Style = "") -> list[Styled]:
     """Fold a line to the width behind a prefix; `rest` prefixes the lines after the first."""
     rest = " " * cell_len(first) if rest is None else rest
     room = max(width - max(cell_len(first), cell_len(rest)), 12)
-    folded = _folded(line, room)
     return [
-        RichText(first if i == 0 else rest, style=STYLES[style]).append_text(part) for i, part in enumerate(folded)
-    ] or [RichText(first, style=STYLES[style])]
+        Styled(first if i == 0 else rest, STYLES[style]).append_styled(part) for i, part in enumerate(line.folded(room))
+    ]
 
 
-def _folded(line: RichText, room: int) -> list[RichText]:
-    plain = line.plain
-    if "\n" not in plain and cell_len(plain) <= room:
-        return [line]
-    parts = []
-    for piece in line.split("\n", allow_blank=True):
-        parts.extend(_wrap_one(piece, room))
-    return parts
-
-
-def _wrap_one(line: RichText, room: int) -> list[RichText]:
-    if cell_len(line.plain) <= room:
-        return [line]
-    console = Console(width=room, file=io.StringIO())
-    return list(line.wrap(console, room, overflow="fold"))
-
-
-def _block(block: Block, width: int) -> Iterator[RichText]:
+def _block(block: Block, width: int) -> Iterator[Styled]:
     match block:
         case Heading():
             yield from _heading(block, width)
         case Text(line, indent):
-            yield from wrapped(rich(line), width, " " * indent)
+            yield from wrapped(styled(line), width, " " * indent)
         case Verbatim(text, indent):
             for row in text.split("\n"):
-                yield from wrapped(rich(Span(row, "code")), width, " " * indent, " " * (indent + 4))
+                yield from wrapped(styled(Span(row, "code")), width, " " * indent, " " * (indent + 4))
         case Facts(rows, indent):
             yield from _facts(rows, indent, width)
         case Table():
@@ -154,50 +126,48 @@ def _block(block: Block, width: int) -> Iterator[RichText]:
             yield from _note(block, width)
 
 
-def _heading(block: Heading, width: int) -> Iterator[RichText]:
+def _heading(block: Heading, width: int) -> Iterator[Styled]:
     if block.level == 1:
-        title = rich(block.text, "accent")
+        title = styled(block.text, "accent")
         yield from wrapped(title, width)
-        yield RichText(
-            "═" * min(max((cell_len(row) for row in title.plain.split("\n")), default=0), width), "bold blue"
-        )
+        yield Styled("═" * min(max((cell_len(row) for row in title.plain.split("\n")), default=0), width), "bold blue")
         return
-    yield from wrapped(rich(block.text, "accent" if block.level == 2 else "strong"), width, "", "")
+    yield from wrapped(styled(block.text, "accent" if block.level == 2 else "strong"), width, "", "")
 
 
-def _facts(rows: tuple[tuple[str, Line], ...], indent: int, width: int) -> Iterator[RichText]:
+def _facts(rows: tuple[tuple[str, Line], ...], indent: int, width: int) -> Iterator[Styled]:
     longest = max((cell_len(name) for name, _ in rows), default=0)
     column = min(longest, max(width // 3, 12))
     for name, line in rows:
         head = " " * indent + name.ljust(column) + "  "
         if cell_len(name) > column:
-            yield RichText(" " * indent + name, "dim")
+            yield Styled(" " * indent + name, "dim")
             head = " " * (indent + column + 2)
-        yield from wrapped(rich(line), width, head, " " * (indent + column + 2), "dim")
+        yield from wrapped(styled(line), width, head, " " * (indent + column + 2), "dim")
 
 
-def _tree(node: object, width: int, first: str, rest: str, guide: str) -> Iterator[RichText]:
+def _tree(node: object, width: int, first: str, rest: str, guide: str) -> Iterator[Styled]:
     from meshctl.blocks import Node
 
     assert isinstance(node, Node)
     below = rest + ("│  " if node.children else "")
-    yield from wrapped(rich(node.line), width, first, below if node.children else rest or "  ", "dim")
+    yield from wrapped(styled(node.line), width, first, below if node.children else rest or "  ", "dim")
     for index, child in enumerate(node.children):
         last = index == len(node.children) - 1
         yield from _tree(child, width, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "), guide)
 
 
-def _graph(block: Graph, width: int) -> Iterator[RichText]:
+def _graph(block: Graph, width: int) -> Iterator[Styled]:
     titles = {vertex.key: vertex.title for vertex in block.vertices}
     for edge in block.edges:
         label = f"  ({edge.label})" if edge.label else ""
-        text = RichText(titles.get(edge.start, edge.start), STYLES["name"])
+        text = Styled(titles.get(edge.start, edge.start), STYLES["name"])
         text.append(" → ").append(titles.get(edge.end, edge.end), STYLES["name"]).append(label, "dim")
         yield from wrapped(text, width, "", "    ")
 
 
-def _note(block: Note, width: int) -> Iterator[RichText]:
+def _note(block: Note, width: int) -> Iterator[Styled]:
     style = MOODS[block.mood]
-    yield from wrapped(rich(block.line), width, f"{MARKS[block.mood]} ", "  ", style)
+    yield from wrapped(styled(block.line), width, f"{MARKS[block.mood]} ", "  ", style)
     for line in block.more:
-        yield from wrapped(rich(line), width, "    ", "    ")
+        yield from wrapped(styled(line), width, "    ", "    ")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from rich.cells import cell_len
-from rich.text import Text as RichText
 
 from meshctl.blocks import Column, Table
 from meshctl.render import terminal
+from meshctl.render.styled import Styled
 
 GAP = 2
 LEAST = 8
@@ -14,10 +14,10 @@ WORD = 40
 """A longer word may be broken."""
 
 
-def table(block: Table, width: int) -> Iterator[RichText]:
+def table(block: Table, width: int) -> Iterator[Styled]:
     """Lay out a table in so many columns of the screen."""
     room = width - block.indent
-    cells = [[terminal.rich(cell) for cell in row] for row in block.rows]
+    cells = [[terminal.styled(cell) for cell in row] for row in block.rows]
     kept = [i for i, column in enumerate(block.columns) if column.keep or any(row[i].plain for row in cells)]
     columns = tuple(block.columns[i] for i in kept)
     cells = [[row[i] for i in kept] for row in cells]
@@ -27,7 +27,7 @@ def table(block: Table, width: int) -> Iterator[RichText]:
         return
     pad = " " * block.indent
     if any(column.title for column in columns):
-        titles = [RichText(column.title, "dim") for column in columns]
+        titles = [Styled(column.title, "dim") for column in columns]
         yield from _row(titles, widths, columns, pad)
     for row in cells:
         yield from _row(row, widths, columns, pad)
@@ -65,38 +65,39 @@ def _shrink(widths: list[int], group: list[int], excess: int, floors: list[int])
     return excess
 
 
-def _natural(columns: tuple[Column, ...], cells: list[list[RichText]]) -> list[int]:
+def _natural(columns: tuple[Column, ...], cells: list[list[Styled]]) -> list[int]:
     return [
         max([cell_len(column.title), *(cell_len(line) for row in cells for line in row[i].plain.split("\n"))])
         for i, column in enumerate(columns)
     ]
 
 
-def _words(columns: tuple[Column, ...], cells: list[list[RichText]]) -> list[int]:
+def _words(columns: tuple[Column, ...], cells: list[list[Styled]]) -> list[int]:
     return [
         max((cell_len(word) for row in cells for word in row[i].plain.split()), default=0) for i in range(len(columns))
     ]
 
 
-def _row(row: list[RichText], widths: list[int], columns: tuple[Column, ...], pad: str) -> Iterator[RichText]:
+def _row(row: list[Styled], widths: list[int], columns: tuple[Column, ...], pad: str) -> Iterator[Styled]:
     folded = [terminal.wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
     for height in range(max(len(cell) for cell in folded)):
-        line = RichText(pad)
+        line = Styled(pad)
         for i, (cell, width) in enumerate(zip(folded, widths, strict=True)):
-            part = cell[height] if height < len(cell) else RichText()
+            part = cell[height] if height < len(cell) else Styled()
             space = " " * max(width - cell_len(part.plain), 0)
             line.append(space) if columns[i].right else None
-            line.append_text(part)
+            line.append_styled(part)
             if not columns[i].right and i < len(widths) - 1:
                 line.append(space)
             line.append(" " * GAP if i < len(widths) - 1 else "")
         yield line
 
 
-def _cards(columns: tuple[Column, ...], cells: list[list[RichText]], width: int, indent: int) -> Iterator[RichText]:
+def _cards(columns: tuple[Column, ...], cells: list[list[Styled]], width: int, indent: int) -> Iterator[Styled]:
     name = max((cell_len(column.title) for column in columns[1:]), default=0)
     for row in cells:
-        yield from terminal.wrapped(row[0], width, " " * indent)
+        if row[0].plain:
+            yield from terminal.wrapped(row[0], width, " " * indent)
         for column, cell in zip(columns[1:], row[1:], strict=True):
             if cell.plain:
                 head = " " * (indent + 2) + column.title.ljust(name) + "  "

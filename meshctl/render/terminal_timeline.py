@@ -3,24 +3,24 @@
 from collections.abc import Iterator
 
 from rich.cells import cell_len
-from rich.text import Text as RichText
 
 from meshctl.blocks import Bar, Timeline
 from meshctl.render import terminal
+from meshctl.render.styled import Styled
 
 
-def timeline(block: Timeline, width: int) -> Iterator[RichText]:
+def timeline(block: Timeline, width: int) -> Iterator[Styled]:
     """Draw each bar on its own line: label, bar, note; notes that do not fit go below."""
     label = min(max((cell_len(bar.label) for bar in block.bars), default=0), width // 3)
     track = max(min(width - label - 30, 60), 16)
     for bar in block.bars:
-        name = RichText(bar.label.ljust(label)[:label], "bold")
+        name = Styled(bar.label.ljust(label)[:label], "bold")
         head = name.append("  ").append(_track(bar, block.length, track), terminal.STYLES[bar.style]).append("  ")
         indent = cell_len(head.plain)
-        for row, part in enumerate(terminal.wrapped(terminal.rich(bar.note), width - indent)):
-            yield (head if row == 0 else RichText(" " * indent)).append_text(part)
+        for row, part in enumerate(terminal.wrapped(terminal.styled(bar.note), width - indent)):
+            yield (head if row == 0 else Styled(" " * indent)).append_styled(part)
     scale = f"0s{_seconds(block.length).rjust(track - 2)}"
-    yield RichText(" " * (label + 2) + scale, "dim")
+    yield Styled(" " * (label + 2) + scale, "dim")
 
 
 def _track(bar: Bar, length: float, columns: int) -> str:
