@@ -129,7 +129,9 @@ def _knowing_all(dump: dict[str, Any], world: Sequence[Made]) -> dict[str, Any]:
 
 def _multiplied(entries: Sequence[Any], world: Sequence[Made]) -> list[Any]:
     """The entries that are about no Service of the demo, and a copy for each made Service of the one about `OTHER`."""
-    about = {name: [e for e in entries if f"{name}.{SPACE}" in json.dumps(e)] for name in SERVICES}
+    texts = {id(entry): json.dumps(entry) for entry in entries}
+    outward = [entry for entry in entries if '"inbound|' not in texts[id(entry)]]
+    about = {name: [e for e in outward if f"{name}.{SPACE}" in texts[id(e)]] for name in SERVICES}
     known = [id(entry) for found in about.values() for entry in found]
     kept = [entry for entry in entries if id(entry) not in known]
     templates = [json.dumps(entry) for entry in about[OTHER]]
