@@ -13,7 +13,7 @@ from meshctl.sources.connection import Connection
 from meshctl.sources.local_pods import Wanted
 
 _SECURITY = "docs/security.md has the smallest ClusterRole"
-_READ = ("pods", "services", "namespaces", "nodes", "events", "configmaps")
+_READ = ("pods", "services", "namespaces", "nodes", "events")
 
 
 def examine(connection: Connection, root_namespace: str = "istio-system", runtime: str = "auto") -> Health:
@@ -58,16 +58,18 @@ def _cluster(connection: Connection, root_namespace: str) -> Iterator[Probe]:
     took = (time.monotonic() - began) * 1000
     yield Probe("cluster", "API server", "good", f"Kubernetes {about.get('gitVersion')}, answered in {took:.0f} ms")
     world = Cluster(api, connection)
-    yield from _permissions(api, connection.debug_namespace or api.namespace, api.namespace)
+    yield from _permissions(api, connection.debug_namespace or api.namespace, api.namespace, root_namespace)
     yield from _mesh(world, root_namespace)
 
 
-def _permissions(api: Any, debug_namespace: str, namespace: str) -> Iterator[Probe]:
+def _permissions(api: Any, debug_namespace: str, namespace: str, root_namespace: str) -> Iterator[Probe]:
     from meshctl.sources import debug_pod, ephemeral
 
     asked: list[tuple[str, tuple[Right, ...], Grade, str]] = [
         (f"read {resource}", (Right("list", resource),), "warn", _SECURITY) for resource in _READ
     ]
+    settings = Right("get", "configmaps", "", root_namespace)
+    asked.append(("read the mesh's settings", (settings,), "warn", _SECURITY))
     mesh = ("virtualservices.networking.istio.io", "peerauthentications.security.istio.io")
     for full in mesh:
         resource, _, group = full.partition(".")

@@ -4,6 +4,7 @@ Only with --via debug-pod or --via ephemeral, after the rights were checked and 
 """
 
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ TTL_S = 60
 START_S = 60.0
 _jobs: dict[tuple[str, str], tuple[str, str]] = {}
 """The debug pod of each (server, node) in this run: (namespace, pod)."""
+_one_at_a_time = threading.Lock()
 
 
 def parts(api: Api, connection: Connection, pod: Raw, names: Sequence[str]) -> Mapping[str, Part]:
@@ -61,8 +63,13 @@ def debug_pod(api: Api, connection: Connection, pod: Raw) -> tuple[str, str]:
     node = str(pod.get("spec", {}).get("nodeName") or "")
     if not node:
         raise Unavailable("the pod is not on a node yet")
-    if (api.server, node) in _jobs:
+    with _one_at_a_time:
+        if (api.server, node) not in _jobs:
+            _jobs[api.server, node] = _made_on(api, connection, pod, node)
         return _jobs[api.server, node]
+
+
+def _made_on(api: Api, connection: Connection, pod: Raw, node: str) -> tuple[str, str]:
     namespace = connection.debug_namespace or str(pod.get("metadata", {}).get("namespace") or "default")
     image = image_for(connection, pod, distroless_will_do=False)
     access.require(api, rights(namespace), "a debug pod")
@@ -70,8 +77,7 @@ def debug_pod(api: Api, connection: Connection, pod: Raw) -> tuple[str, str]:
     job = manifest(made.new_name("meshctl-debug"), namespace, node, image)
     made.consent(_announcement(job, node, image), connection.assume_yes)
     remove_abandoned(api, namespace)
-    _jobs[api.server, node] = _start(api, namespace, job)
-    return _jobs[api.server, node]
+    return _start(api, namespace, job)
 
 
 def rights(namespace: str) -> tuple[Right, ...]:

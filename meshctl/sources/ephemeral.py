@@ -4,6 +4,7 @@ Kubernetes cannot remove it: it stays listed in the pod until the pod goes. It i
 else pilot-agent), ends when told, and by itself after a while.
 """
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ _SHELL = ["sh", "-c", f'trap "exit 0" TERM; sleep {IDLE_S} & wait']
 _AGENT = ["pilot-agent", "wait", "--url=http://127.0.0.1:1/", f"--timeoutSeconds={IDLE_S}", "--periodMillis=1000"]
 _PARALLEL = 4
 _containers: dict[tuple[str, str], str] = {}
+_one_at_a_time = threading.Lock()
+"""Two questions at once on one terminal cannot be answered."""
 
 
 def parts(api: Api, connection: Connection, pod: Raw, names: Sequence[str]) -> Mapping[str, Part]:
@@ -56,6 +59,12 @@ def _container(api: Api, connection: Connection, pod: Raw) -> str:
     namespace, name, uid = (str(metadata.get(key) or "") for key in ("namespace", "name", "uid"))
     if (api.server, uid) in _containers:
         return _containers[api.server, uid]
+    with _one_at_a_time:
+        _containers[api.server, uid] = _added(api, connection, pod, namespace, name)
+    return _containers[api.server, uid]
+
+
+def _added(api: Api, connection: Connection, pod: Raw, namespace: str, name: str) -> str:
     image = image_for(connection, pod, distroless_will_do=True)
     access.require(api, rights(namespace), "an ephemeral container")
     made.consent(_announcement(namespace, name, image), connection.assume_yes)
@@ -66,7 +75,6 @@ def _container(api: Api, connection: Connection, pod: Raw) -> str:
         _add(api, namespace, name, manifest(container, image, idle))
         problem = _wait(api, namespace, name, container)
         if not problem:
-            _containers[api.server, uid] = container
             return container
         if "executable file not found" not in problem and "no such file" not in problem:
             break
