@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from meshctl.cli import options
 from meshctl.cli.lean import lean
+from meshctl.cli.on_demand import built
 from meshctl.errors import ExitCode, MeshctlError
 
 COMMANDS = {
@@ -46,7 +47,7 @@ class Shell(TyperGroup):
             return None
         if cmd_name not in self.commands:
             loaded = import_module(COMMANDS[cmd_name][0])
-            self.commands[cmd_name] = lean(typer.main.get_command(loaded.app))
+            self.commands[cmd_name] = built(loaded.app)
             self.commands[cmd_name].name = cmd_name
         return self.commands[cmd_name]
 
