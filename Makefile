@@ -28,6 +28,7 @@ format: .venv/ready-dev
 	$(BIN)/ruff check --fix .
 
 bench: .venv/ready-dev
+	@$(BIN)/python -m compileall -q meshctl
 	$(BIN)/python -m bench
 
 .venv/bin/pip:
@@ -36,6 +37,7 @@ bench: .venv/ready-dev
 
 .venv/ready: pyproject.toml constraints.txt | .venv/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BIN)/python -m compileall -q meshctl
 	@touch $@
 
 .venv/ready-dev: .venv/ready
