@@ -87,9 +87,16 @@ def _spec(container: LocalContainer) -> Raw:
             dict(zip(("name", "value"), e.partition("=")[::2], strict=True)) for e in docker.get("Env") or ()
         ]
         command, arguments = _words(docker.get("Entrypoint")), _words(docker.get("Cmd"))
-    else:
+    elif config:
         environment = [{"name": e.get("key"), "value": e.get("value", "")} for e in config.get("envs") or ()]
         command, arguments = config.get("command") or [], config.get("args") or []
+    else:
+        # CRI-O shows the OCI bundle only: there the entrypoint is the first word.
+        process = ((container.inspect.get("info") or {}).get("runtimeSpec") or {}).get("process") or {}
+        environment = [
+            dict(zip(("name", "value"), e.partition("=")[::2], strict=True)) for e in process.get("env") or ()
+        ]
+        command, arguments = list(process.get("args") or ())[:1], list(process.get("args") or ())[1:]
     mounts = [
         {"name": _volume(m), "mountPath": m.get("container_path"), "readOnly": bool(m.get("readonly"))}
         for m in config.get("mounts") or ()
