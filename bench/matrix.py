@@ -1,5 +1,6 @@
 """Every caller to every service of a made snapshot: 200 by 200."""
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -13,20 +14,19 @@ SIZE = 200
 
 
 def rows() -> list[Row]:
-    """Time and peak memory of the whole matrix, reading the files included; the first trace's worth beside it."""
+    """Time and peak memory of the whole matrix, reading the files included."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "snapshot"
         make(root, SIZE)
         size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
-        import json
-
+        start = time.perf_counter()
+        found = matrix(open_snapshot(str(root)), SPACE)
+        took = time.perf_counter() - start
+        peak = peak_mb()
         start = time.perf_counter()
         for file in root.rglob("config_dump.json"):
             json.loads(file.read_bytes())
         base = time.perf_counter() - start
-        start = time.perf_counter()
-        found = matrix(open_snapshot(str(root)), SPACE)
-        took = time.perf_counter() - start
     cells = len(found.rows) * len(found.columns)
     what = f"trace --all: {len(found.rows)} callers x {len(found.columns)} services ({size / 1e6:.0f} MB)"
     return [
@@ -37,5 +37,5 @@ def rows() -> list[Row]:
             took / base,
             "under 60 s",
         ),
-        Row("trace --all: peak memory", f"{peak_mb():.0f} MB", target="under 1,000 MB"),
+        Row("trace --all: peak memory", f"{peak:.0f} MB", target="under 1,000 MB"),
     ]
