@@ -45,8 +45,12 @@ def record(
         raise BadInput("no file is named", hint="-o FILE.tar.gz")
     world = call.world()
     plan = _plan(call, world, Path(output), tuple(pods or ()), tuple(also or ()), bool(redact), parallel)
-    with _progress() as progress:
-        done = write(world, plan, Path(output), progress)
+    try:
+        with _progress() as progress:
+            done = write(world, plan, Path(output), progress)
+    except KeyboardInterrupt:
+        say(f"what was recorded stays in {output}.partial: run the same command to go on, or remove it")
+        raise
     _summary(done)
     emit(done.path)
 

@@ -238,7 +238,18 @@ def run_read_command(command: ReadCommand, timeout_s: float) -> tuple[str, bytes
         program = shutil.which(argv[0], path=path)
         if program:
             return _run(shlex.join(argv), [program, *argv[1:]], command.part, timeout_s)
-    return command.program, b"", f"`{command.program}` is not installed here (package {command.package})"
+    return (
+        command.program,
+        b"",
+        f"`{command.program}` is not installed here (package {command.package}){_instead(command)}",
+    )
+
+
+def _instead(command: ReadCommand) -> str:
+    """What there is without iptables' own programs."""
+    if command.package != "iptables":
+        return ""
+    return "; `nft` shows native tables in full and iptables' own in part, --via debug-pod brings the tools"
 
 
 def _run(text: str, argv: list[str], part: str, timeout_s: float) -> tuple[str, bytes, str]:

@@ -95,6 +95,11 @@ def test_a_missing_tool_is_a_gap_with_its_package() -> None:
     )
 
 
+def test_without_iptables_the_gap_says_what_else_there_is() -> None:
+    gap = netns.run_read_command(ReadCommand("netns/iptables-save.txt", (("no-iptables-here",),), "iptables"), 1)[2]
+    assert "--via debug-pod brings the tools" in gap
+
+
 def test_a_command_that_hangs_or_fails_is_a_gap() -> None:
     assert "did not finish" in netns.run_read_command(ReadCommand("x", (("sleep", "5"),), "coreutils"), 0.1)[2]
     assert "`false` failed: exit code 1" in netns.run_read_command(ReadCommand("x", (("false",),), "coreutils"), 5)[2]
