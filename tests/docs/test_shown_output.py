@@ -16,8 +16,8 @@ from meshctl.cli.app import app
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHOWN = re.compile(
-    r"<!-- run: meshctl (?P<words>[^|\n]*?)(?: \| lines (?P<first>\d+)-(?P<last>\d+))? -->\n"
-    r"```[a-z]*\n(?P<text>.*?)```\n",
+    r"(?P<head><!-- run: meshctl (?P<words>[^|\n]*?)(?: \| lines (?P<first>\d+)-(?P<last>\d+))? -->\n"
+    r"```[a-z]*\n)(?P<text>.*?)(?P<foot>```\n)",
     re.DOTALL,
 )
 
@@ -35,7 +35,7 @@ def shown(words: str, first: str | None, last: str | None, monkeypatch: pytest.M
 def test_shown_output_is_real(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def fresh(found: re.Match[str]) -> str:
         text = shown(found["words"], found["first"], found["last"], monkeypatch)
-        return found[0].replace(found["text"], text) if found["text"] else found[0].replace("```\n", f"```\n{text}", 1)
+        return found["head"] + text + found["foot"]
 
     now = page.read_text()
     expected = SHOWN.sub(fresh, now)
