@@ -187,7 +187,7 @@ def conntrack_words(flight: Flight) -> frozenset[str]:
 def _ct_field(clause: CtField, flight: Flight) -> bool | None:
     connection = flight.connection
     if connection is None and flight.template:
-        connection = Connection("NEW", (0, 0, 0, 0))
+        connection = Connection("NEW", (0, 0, 0, 0), confirmed=True)
     if connection is None:
         return clause.beside_state
     met = _ct_value(clause.field, clause.value, flight, connection)

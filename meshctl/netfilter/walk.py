@@ -11,7 +11,7 @@ What rules and input leave open is asked of an `Oracle`. The walk is repeated fo
 all end alike the verdict stands, else it is ``undecided`` and names the first question that matters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from typing import Literal, TypeAlias
 
@@ -37,6 +37,7 @@ from meshctl.netfilter.model import (
     Target,
     Tproxy,
     VerdictMap,
+    address_text,
 )
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Network, Way, address_kind, lookup
@@ -144,6 +145,10 @@ class _Run:
     def fate(self) -> tuple[Verdict, int | None, str]:
         return self.verdict, self.port, self.stopped
 
+    @property
+    def goal(self) -> tuple[int | None, int | None]:
+        return (None, None) if self.arrival is None else (self.arrival.dst, self.arrival.dport)
+
 
 def _explore(ready: Walker, packet: Packet) -> Walk:
     """Try every combination of answers that the walk asks for, until two ends differ."""
@@ -153,6 +158,7 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
     runs = 1
     pending = [(False,) * at + (True,) for at in range(len(first.questions))]
     questions = list(first.questions)
+    ends = {first.goal: None}
     while pending:
         script = pending.pop()
         runs += 1
@@ -161,6 +167,7 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
         other = _run(ready, packet, script)
         if other.fate != first.fate:
             return _undecided(packet, first, other.questions[script.index(True)])
+        ends[other.goal] = None
         extra = range(len(script), len(other.questions))
         pending += [(*script, *(False,) * (at - len(script)), True) for at in extra]
     return Walk(
@@ -169,10 +176,16 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
         first.verdict,
         first.port,
         None,
-        first.arrival,
+        first.arrival if len(ends) == 1 or first.arrival is None else replace(first.arrival, dst=None, dport=None),
         first.dropped_by,
-        (*ready.notes, *dict.fromkeys(first.notes)),
+        (*ready.notes, *dict.fromkeys(first.notes), *_one_of(packet, ends)),
     )
+
+
+def _one_of(packet: Packet, ends: Iterable[tuple[int | None, int | None]]) -> tuple[str, ...]:
+    """The destinations that chance, or what is not known, leaves open."""
+    known = [f"{address_text(packet.version, dst)} port {port}" for dst, port in ends if dst is not None]
+    return (f"the destination is one of: {', '.join(known)}",) if len(known) > 1 else ()
 
 
 def _undecided(packet: Packet, run: _Run, because: str) -> Walk:

@@ -100,7 +100,7 @@ def verdict_line(result: Walk) -> tuple[str | Span, ...]:
         case _:
             arrival = result.arrival
             if arrival is None or arrival.dst is None:
-                return (Span("accepted", "good"), ": it goes on")
+                return (Span("accepted", "good"), ": it goes on, to a destination that is left open")
             goal = address_text(packet.version, arrival.dst)
             changed = arrival.dst != packet.dst or arrival.dport != packet.dport
             where = "is delivered here" if arrival.hook == "INPUT" else f"leaves by {arrival.out_interface}"

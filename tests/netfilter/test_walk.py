@@ -312,3 +312,22 @@ def test_both_backends_at_one_priority_are_undecided_where_their_order_matters()
     result = engine.walk((one, two), packet, NETWORK)
     assert result.verdict == "undecided"
     assert "comes first" in (result.undecided_because or "")
+
+
+def test_where_chance_chooses_the_destination_all_are_named() -> None:
+    chance = "-m statistic --mode random --probability 0.5"
+    text = rules(
+        "nat",
+        f"OUTPUT -p tcp {chance} -j DNAT --to-destination 10.0.0.2:80",
+        "OUTPUT -p tcp -j DNAT --to-destination 10.0.0.3:80",
+    )
+    result = go(text, OUT)
+    assert (result.verdict, result.arrival and result.arrival.dst) == ("accepted", None)
+    assert "the destination is one of: 10.0.0.3 port 80, 10.0.0.2 port 80" in result.notes
+
+
+def test_a_zone_stands_for_a_connection_until_conntrack_runs() -> None:
+    text = rules("raw", "OUTPUT -j CT --zone 1", "OUTPUT -m conntrack --ctstate NEW --ctstatus CONFIRMED -j ACCEPT")
+    assert [step.matched for step in go(text, OUT).steps if step.rule] == [True, True]
+    text = rules("raw", "OUTPUT -m conntrack --ctstate INVALID -j ACCEPT")
+    assert [step.matched for step in go(text, OUT).steps if step.rule] == [True]
