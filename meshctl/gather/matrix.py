@@ -24,9 +24,11 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
         if pod.namespace in spaces and pod.phase in ("", "Running") and recognise(pod).mode != "gateway"
     ]
     services = [s for s in scene.services.services if s.namespace in spaces and s.kind != "ExternalName"]
+    whole = scene.load_station
+    scene.load_station = lambda pod: trace.inbound_station(world, pod)
     gc.collect()
     gc.disable()  # nothing here is cyclic, and each pass over 200 parsed proxies costs more than a trace
     try:
-        return build(scene, one_each(pods), services, tick or (lambda _done, _all: None))
+        return build(scene, one_each(pods), services, tick or (lambda _done, _all: None), whole)
     finally:
         gc.enable()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshctl.envoy import clusters_json, config_dump
@@ -110,8 +110,40 @@ def _reachable(world: World, scope: Scope) -> str | None:
 # --- a pod -----------------------------------------------------------------------------------------------------------
 
 
+def inbound_station(world: World, pod: Pod) -> Station:
+    """A pod as others call it: of a sidecar's configuration only what concerns inbound traffic, a tenth of it."""
+    return _station(world, pod, _inbound_only if recognise(pod).mode in ("sidecar", "native-sidecar") else None)
+
+
+def _inbound_only(content: bytes) -> bytes:
+    """A config dump without what a sidecar uses for outbound traffic only; as it is where it cannot be read."""
+    try:
+        document = json.loads(content)
+        for part in document["configs"]:
+            for key in [k for k in part if k.startswith(("dynamic_", "static_")) and isinstance(part[k], list)]:
+                part[key] = [one for one in part[key] if not _of_outbound(one)]
+        return json.dumps(document).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return content
+
+
+def _of_outbound(resource: dict[str, Any]) -> bool:
+    """Whether a resource of a dump is one of Istio's for outbound traffic: clusters, endpoints, routes, listeners."""
+    for key, name in (("cluster", "name"), ("endpoint_config", "cluster_name")):
+        if str(resource.get(key, {}).get(name, "")).startswith("outbound|"):
+            return True
+    if "route_config" in resource:
+        return not str(resource["route_config"].get("name", "")).startswith("inbound")
+    listener = resource.get("active_state", {}).get("listener", {})
+    return bool(listener.get("traffic_direction") == "OUTBOUND")
+
+
 def station(world: World, pod: Pod) -> Station:
     """All parts of a pod that a path looks at; what is missing or broken is a gap."""
+    return _station(world, pod, None)
+
+
+def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> Station:
     injection = recognise(pod)
     gaps: dict[str, str] = {}
     wanted = [name for name, _, _ in _RULE_FILES] + ["netns/nft.json", *_NETNS]
@@ -123,6 +155,8 @@ def station(world: World, pod: Pod) -> Station:
     for name, part in parts.items():
         if not part.there and part.gap:
             gaps[name] = part.gap
+    if trim is not None and (dump := parts.get("envoy/config_dump.json")) is not None and dump.content is not None:
+        parts = {**parts, "envoy/config_dump.json": Part(dump.source, trim(dump.content))}
     rulesets, seen = _rules(parts, gaps)
     network = _network(parts, pod, gaps)
     rules_from: RulesFrom = "seen" if seen else "none"

@@ -6,7 +6,7 @@ from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path.model import Outcome, Request, succeeds
-from meshctl.path.scene import Scene
+from meshctl.path.scene import Scene, Station
 from meshctl.path.trace import Question, trace
 from meshctl.refs import Target
 
@@ -58,10 +58,12 @@ def build(
     callers: Sequence[Pod],
     services: Sequence[Service],
     tick: Callable[[int, int], None] = lambda _done, _all: None,
+    load: Callable[[Pod], Station] | None = None,
 ) -> Matrix:
     """Trace a GET / (or a TCP connection) from each caller to each TCP port of each service.
 
-    `tick` is told how many cells of how many are done.
+    `tick` is told how many cells of how many are done. `load` reads a caller for its row only, so that its whole
+    configuration need not be kept; without it the scene's stations serve as callers, too.
     """
     columns = [(service, port.number) for service in services for port in service.ports if port.protocol == "TCP"]
     total = len(callers) * len(columns)
@@ -69,7 +71,7 @@ def build(
     for pod in callers:
         row = Row(workload(pod), pod.namespace, pod.name)
         rows.append(row)
-        station = scene.station(pod)
+        station = load(pod) if load is not None else scene.station(pod)
         for service, port in columns:
             target = Target(f"{service.name}.{service.namespace}:{port}", f"{service.name}.{service.namespace}", port)
             found = trace(scene, Question(caller=station, target=target, request=Request()))
