@@ -739,7 +739,6 @@ PASSIVE = frozenset(
         "ECN",
         "SYSRQ",
         "ACCOUNT",
-    
     ]
 )
 
