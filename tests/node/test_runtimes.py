@@ -111,6 +111,24 @@ def test_the_command_line_dumps_them_by_name(runtime: Containerd) -> None:
 
 
 @needs_containerd
+def test_on_a_node_without_a_kubeconfig_the_name_is_enough(runtime: Containerd, tmp_path: Path) -> None:
+    environment = {"CONTAINER_RUNTIME_ENDPOINT": f"unix://{runtime.socket}", "HOME": str(tmp_path), "KUBECONFIG": ""}
+    found = dumped("iptables", "dump", "web-1", **environment)
+    assert found["pod"]["name"] == "web-1"
+    assert len(texts(found)) == len(rules(istio_rules()))
+
+
+@needs_containerd
+def test_a_node_records_itself_without_an_api_server(runtime: Containerd, tmp_path: Path) -> None:
+    target = tmp_path / "node.tar.gz"
+    words = ["--runtime", str(runtime.socket), "snapshot", "record", "-A", "-o", str(target)]
+    done = subprocess.run([sys.executable, "-m", "meshctl", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dumped("--snapshot", str(target), "iptables", "dump", "web-1", "-n", "shop")
+    assert len(texts(found)) == len(rules(istio_rules()))
+
+
+@needs_containerd
 def test_with_the_socket_closed_proc_finds_the_same(runtime: Containerd) -> None:
     closed = runtime.socket.with_name("closed")
     runtime.socket.rename(closed)
