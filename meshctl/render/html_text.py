@@ -8,9 +8,10 @@ from meshctl.render.plain import plain, printable, spans
 
 KINDS = {"good": "Good", "bad": "Problem", "warn": "Warning", "info": "Note"}
 
-WORD = 30
-LETTERS = 112
-"""So many letters fit in the widest column of a page."""
+WORD, PROSE = 30, 44
+LETTERS = 130
+"""So many letters of `LETTER` ems fit in the widest column of a page."""
+LETTER = 0.56
 
 
 def safe(text: str) -> str:
@@ -81,7 +82,7 @@ def table(block: Table, name: str) -> str:
         return ""
     widths = zip(block.columns, _least(block), strict=True)
     heads = "".join(
-        f'<th scope="col" role="columnheader"{_css(column.right, False)} style="min-width:{least}ch">'
+        f'<th scope="col" role="columnheader"{_css(column.right, False)} style="min-width:{least}em">'
         f"{safe(column.title)}</th>"
         for column, least in widths
     )
@@ -94,14 +95,15 @@ def table(block: Table, name: str) -> str:
     )
 
 
-def _least(block: Table) -> list[int]:
-    """How narrow each column may get, in letters: no word is broken while there is room for all longest words."""
-    longest = []
+def _least(block: Table) -> list[float]:
+    """How narrow each column may get, in ems: no word is broken while there is room, and prose has room to run."""
+    letters = []
     for index, column in enumerate(block.columns):
-        texts = [plain(row[index]) for row in block.rows if index < len(row)]
-        words = [len(word) for text in (column.title, *texts) for word in text.split()]
-        longest.append(min(max(words, default=0), WORD) + 2)
-    return [max(least * LETTERS // max(sum(longest), LETTERS), 4) for least in longest]
+        texts = [column.title, *(plain(row[index]) for row in block.rows if index < len(row))]
+        word = max((len(word) for text in texts for word in text.split()), default=0)
+        prose = max(map(len, texts), default=0)
+        letters.append(max(min(word, WORD) + 2, min(prose, PROSE) if prose > 2 * PROSE else 0))
+    return [round(least * LETTER * min(LETTERS / max(sum(letters), 1), 1.0), 1) for least in letters]
 
 
 def _cells(block: Table, row: tuple[Line, ...]) -> list[str]:
