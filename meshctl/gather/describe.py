@@ -1,6 +1,7 @@
 """What is known about pods for `describe` and `check`: the pod, its surroundings, and the runtime's records."""
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Surroundings:
     _control_planes: tuple[str, ...] | None = None
     _mesh: Mesh | None = None
     _workloads: dict[tuple[str, str, str], Workload] = field(default_factory=dict)
+    _owners: dict[tuple[str, str], dict[owners.Name, Raw]] = field(default_factory=dict)
     _counts: dict[tuple[str, str, Labels], int] = field(default_factory=dict)
     _events: dict[str, dict[str, list[Raw]]] = field(default_factory=dict)
     _neighbours: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
@@ -141,10 +143,15 @@ class Surroundings:
         key = (owner.kind, pod.namespace, owner.name)
         if key not in self._workloads:
             above = {"ReplicaSet": "Deployment", "Job": "CronJob"}.get(owner.kind)
-            objects = [*self._typed(owner.kind, pod.namespace)]
-            objects += self._typed(above, pod.namespace) if above else ()
-            self._workloads[key] = owners.workload(pod, objects)
+            kinds_above = (owner.kind, above) if above else (owner.kind,)
+            known = ChainMap(*(self._named(kind, pod.namespace) for kind in kinds_above))
+            self._workloads[key] = owners.workload(pod, known)
         return self._workloads[key]
+
+    def _named(self, kind: str, namespace: str) -> dict[owners.Name, Raw]:
+        if (kind, namespace) not in self._owners:
+            self._owners[kind, namespace] = owners.by_name(self._typed(kind, namespace))
+        return self._owners[kind, namespace]
 
     def _typed(self, kind: str, namespace: str) -> Iterator[Raw]:
         for raw in self.listed(_OWNERS[kind], namespace):

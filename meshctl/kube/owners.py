@@ -1,6 +1,6 @@
 """From a pod to the workload that made it, and to the template that its user wrote."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from meshctl.frozen import dataclass
@@ -26,15 +26,24 @@ class Workload:
         return self.chain[-1] if self.chain else None
 
 
-def workload(pod: Pod, objects: Sequence[Raw]) -> Workload:
+Name = tuple[str, str, str]
+"""Kind, namespace and name."""
+
+
+def by_name(objects: Iterable[Raw]) -> dict[Name, Raw]:
+    """Objects by kind, namespace and name: made once for many pods."""
+    return {_key(raw): raw for raw in objects}
+
+
+def workload(pod: Pod, objects: Sequence[Raw] | Mapping[Name, Raw]) -> Workload:
     """Follow the owner references through the objects at hand (ReplicaSets, Deployments, Jobs, ...)."""
-    by_name = {_key(raw): raw for raw in objects}
+    known = objects if isinstance(objects, Mapping) else by_name(objects)
     chain: list[Owner] = []
     templates: list[Pod] = []
     owner = pod.controller
     while owner is not None and len(chain) < 5:
         chain.append(owner)
-        raw = by_name.get((owner.kind, pod.namespace, owner.name))
+        raw = known.get((owner.kind, pod.namespace, owner.name))
         if raw is None:
             break
         template = template_pod(raw, source=owner.kind.lower(), namespace=pod.namespace)
@@ -44,7 +53,7 @@ def workload(pod: Pod, objects: Sequence[Raw]) -> Workload:
     return Workload(tuple(chain), templates[0] if templates else None, templates[-1] if len(templates) > 1 else None)
 
 
-def _key(raw: Raw) -> tuple[str, str, str]:
+def _key(raw: Raw) -> Name:
     meta = raw.get("metadata")
     meta = meta if isinstance(meta, Mapping) else {}
     return str(raw.get("kind", "")), str(meta.get("namespace", "")), str(meta.get("name", ""))
