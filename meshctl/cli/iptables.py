@@ -122,7 +122,7 @@ def _dump(found: "PodRules") -> "Dump":
         wanted.capture if wanted else None,
         wanted.reason if wanted else "",
         wanted.told.sentence if wanted and wanted.capture else "",
-        found.netns.gaps if not found.recorded else (),
+        found.netns.gaps if not found.recorded else tuple(found.netns.unread.values()),
         (wanted.problem,) if wanted and wanted.problem else (),
         captured=wanted is None or wanted.capture is not None or bool(wanted.problem),
     )
@@ -328,8 +328,11 @@ def _compared(found: "PodRules") -> "Compared":
     gap = ""
     if found.wanted is not None and found.wanted.problem:
         gap = f"{found.wanted.reason}: {found.wanted.problem}"
-    elif not found.recorded:
-        gap = "the rules are not recorded"
+    elif lacking := found.lacking:
+        gap = f"the {lacking} are not recorded"
+        if found.netns.unread:
+            gap = "; ".join((f"the {lacking} cannot be compared", *found.netns.unread.values()))
     elif found.pod is not None and found.pod.host_network:
         gap = "hostNetwork: these are the node's rules, which Istio does not write"
-    return Compared(found.title, pod, found.wanted, None if gap else drift_of(found), gap)
+    drift = None if gap else drift_of(found)
+    return Compared(found.title, pod, found.wanted, drift, gap, () if gap else tuple(found.netns.unread.values()))

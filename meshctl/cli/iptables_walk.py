@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from meshctl.cli.options import Invocation, command
-from meshctl.cli.show import emit, show
+from meshctl.cli.show import emit, say, show
 from meshctl.errors import BadInput
 
 Words = Annotated[
@@ -144,12 +144,12 @@ def _netns(call: Invocation, pod: str | None, rules: Sequence[Path] | None, fami
             raise BadInput("a POD and --rules exclude each other")
         return netns.of_files(rules, _family(family), beside)
     from meshctl.gather import pods
+    from meshctl.gather import rules as gather
 
     world = call.world()
-    found = pods.one(world, pod, call.scope())
-    gathered = netns.of_pod(world, found.namespace, found.name, found.ips or ((found.ip,) if found.ip else ()))
-    if not gathered.rulesets:
-        raise BadInput(f"no rules of {found.name} can be looked at: {'; '.join(gathered.gaps)}")
+    gathered = gather.for_walking(world, pods.one(world, pod, call.scope()))
+    for broken in gathered.unread.values():
+        say(f"note: left out: {broken}")
     return gathered
 
 

@@ -1,7 +1,9 @@
 """What is in a network namespace: its rules, addresses and routes, from a pod's or node's parts or from bare files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
+from typing import TypeVar
 
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
@@ -25,11 +27,17 @@ PARTS = (*DUMPS, LISTING, *_ROUTING)
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """Rules without repetitions, the routing beside them, and what could not be looked at."""
+    """Rules without repetitions, the routing beside them, and what could not be looked at.
+
+    `unread` are the parts that are there but broken, each with what is wrong; `gaps` has those that are not there, too.
+    `seen` are the families whose rules could be looked at.
+    """
 
     rulesets: tuple[Ruleset, ...]
     network: Network
     gaps: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    seen: frozenset[Family] = frozenset()
 
 
 def of_pod(world: World, namespace: str, pod: str, addresses: Sequence[str] = ()) -> Netns:
@@ -42,36 +50,78 @@ def of_node(world: World, node: str) -> Netns:
     return of_parts({name: world.node_part(node, name) for name in PARTS}, ())
 
 
-def of_parts(parts: Mapping[str, Part], addresses: Sequence[str] = ()) -> Netns:
-    """Parse what was fetched; a part that breaks off is kept as far as it goes, and said in its ruleset's remarks."""
+def of_parts(parts: Mapping[str, Part], addresses: Sequence[str] = (), *, whole: bool = True) -> Netns:
+    """Parse what was fetched; a part that cannot be read is a gap, as one that is missing.
+
+    So is a dump that breaks off: its lost end may be what matters. To show it as far as it goes, say `whole` False;
+    its ruleset's remarks tell where it ends.
+    """
     rulesets: list[Ruleset] = []
     gaps: list[str] = []
+    unread: dict[str, str] = {}
     for name, (family, backend) in DUMPS.items():
         part = parts.get(name)
         if part is None or part.content is None:
             gaps.append(f"{name}: {part.gap if part and part.gap else 'not recorded'}")
             continue
         said = iptables_save.header(_text(part))[1]
-        rulesets.append(iptables_save.parse(_text(part), part.source, family, said or backend, strict=False))
+        try:
+            rulesets.append(iptables_save.parse(_text(part), part.source, family, said or backend, strict=whole))
+        except BadInput as error:
+            unread[name] = str(error)
     listing = parts.get(LISTING)
     if listing is not None and listing.content is not None:
-        rulesets += nft_json.parse(_text(listing), listing.source)
+        try:
+            rulesets += nft_json.parse(_text(listing), listing.source)
+        except BadInput as error:
+            unread[LISTING] = str(error)
     else:
         gaps.append(f"{LISTING}: {listing.gap if listing and listing.gap else 'not recorded'}")
-    return Netns(nft_json.merge(rulesets), _network(parts, addresses), tuple(gaps))
+    network = _network(parts, addresses, unread)
+    return Netns(nft_json.merge(rulesets), network, (*unread.values(), *gaps), unread, _seen(parts, unread))
 
 
-def _network(parts: Mapping[str, Part], addresses: Sequence[str]) -> Network:
-    def read(name: str) -> tuple[str, str] | None:
+def _seen(parts: Mapping[str, Part], unread: Mapping[str, str]) -> frozenset[Family]:
+    there = {name: part.content for name, part in parts.items() if part.content is not None and name not in unread}
+    return seen(there, unread)
+
+
+def seen(there: Mapping[str, bytes], unread: Container[str]) -> frozenset[Family]:
+    """The families whose rules are known from the parts that could be read.
+
+    An empty legacy dump alone proves nothing: where it is taken beside the other, the other has the rules.
+    """
+    if LISTING in there:
+        return frozenset(("ipv4", "ipv6", "inet"))
+    found: set[Family] = set()
+    for name, (family, backend) in DUMPS.items():
+        other = name.replace("-legacy", "")
+        if name in there and (backend == "nft" or (other not in unread and b"-A " in there[name])):
+            found.add(family)
+    return frozenset(found)
+
+
+_Read = TypeVar("_Read")
+
+
+def _network(parts: Mapping[str, Part], addresses: Sequence[str], unread: dict[str, str]) -> Network:
+    def read(name: str, parse: Callable[[str, str], tuple[_Read, ...]]) -> tuple[_Read, ...] | None:
         part = parts.get(name)
-        return None if part is None or part.content is None else (_text(part), part.source)
+        if part is None or part.content is None:
+            return None
+        try:
+            return parse(_text(part), part.source)
+        except BadInput as error:
+            unread[name] = str(error)
+            return None
 
-    found, routes, rules4, rules6 = (read(name) for name in _ROUTING)
+    of_addresses, of_routes, of_rules, of_rules6 = _ROUTING
+    found = read(of_addresses, routing.parse_addresses)
     return routing.assemble(
-        routing.parse_addresses(*found) if found else routing.given_addresses(addresses),
-        routing.parse_routes(*routes) if routes else None,
-        routing.parse_rules(*rules4) if rules4 else None,
-        routing.parse_rules(*rules6) if rules6 else None,
+        found if found is not None else routing.given_addresses(addresses),
+        read(of_routes, routing.parse_routes),
+        read(of_rules, routing.parse_rules),
+        read(of_rules6, routing.parse_rules),
         complete=found is not None,
     )
 

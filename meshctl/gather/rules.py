@@ -23,6 +23,7 @@ from meshctl.sources.world import Part, World
 if TYPE_CHECKING:
     from meshctl.netfilter.drift import Drift
 
+_WALKED: Mapping[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
 RESOLV_CONF, SANDBOX = "netns/resolv.conf", "runtime/sandbox.json"
 
 
@@ -45,6 +46,15 @@ class PodRules:
         """The found rules."""
         return self.netns.rulesets
 
+    @property
+    def lacking(self) -> str:
+        """Which rules of the pod's own address families could not be looked at; empty where all could."""
+        if not self.recorded:
+            return "rules"
+        pod = self.pod
+        own = {"ipv6" if ":" in ip else "ipv4" for ip in (pod.ips or (pod.ip,) if pod else ()) if ip}
+        return " and ".join(f"{_WALKED[family]} rules" for family in _WALKED if family in own - self.recorded)
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -62,10 +72,10 @@ def of_pod(world: World, pod: Pod, given: Given | None = None, *, predict: bool 
     said = given or Given()
     names = (*netns.PARTS, RESOLV_CONF, SANDBOX)
     parts = world.parts(pod.namespace, pod.name, names)
-    found = netns.of_parts(parts, pod.ips or ((pod.ip,) if pod.ip else ()))
+    found = netns.of_parts(parts, pod.ips or ((pod.ip,) if pod.ip else ()), whole=predict)
     if PROCESSES_ONLY in pod.annotations:
         # Whether istio-init ran, and with which arguments, cannot be seen by running processes.
-        return PodRules(f"{pod.name}.{pod.namespace}", pod, found, None, _recorded(parts), parts)
+        return PodRules(f"{pod.name}.{pod.namespace}", pod, found, None, found.seen, parts)
     wanted = wants.of_pod(
         pod,
         found.rulesets,
@@ -76,7 +86,27 @@ def of_pod(world: World, pod: Pod, given: Given | None = None, *, predict: bool 
         env=pairs(said.env),
         predict=predict,
     )
-    return PodRules(f"{pod.name}.{pod.namespace}", pod, found, wanted, _recorded(parts), parts)
+    return PodRules(f"{pod.name}.{pod.namespace}", pod, found, wanted, found.seen, parts)
+
+
+def for_walking(world: World, pod: Pod) -> Netns:
+    """A pod's rules; of a family whose rules were not seen those that its arguments ask for, said in the network.
+
+    Raises BadInput where there is neither.
+    """
+    there = of_pod(world, pod)
+    lacking = {family for family in _WALKED if family not in there.netns.seen}
+    if not lacking:
+        return there.netns
+    wanted = there.wanted.expected if there.wanted is not None else None
+    if wanted is None and not there.rulesets:
+        raise BadInput(f"no rules of {pod.name} can be looked at: {'; '.join(there.netns.gaps)}")
+    extra = tuple(r for r in wanted.rulesets if r.family in lacking or r.family == "inet") if wanted is not None else ()
+    which = " and ".join(_WALKED[family] for family in sorted(lacking))
+    how = "those that the pod's arguments ask for are assumed" if wanted is not None else "none are assumed"
+    network = there.netns.network
+    assumed = (f"the {which} rules were not seen: {how}", *network.assumed)
+    return replace(there.netns, rulesets=(*there.rulesets, *extra), network=replace(network, assumed=assumed))
 
 
 def of_process(pid: int) -> PodRules:
@@ -84,7 +114,8 @@ def of_process(pid: int) -> PodRules:
     from meshctl.sources import netns as namespaces
 
     parts = namespaces.collect(pid)
-    return PodRules(f"process {pid}", None, netns.of_parts(parts), None, _recorded(parts), parts)
+    found = netns.of_parts(parts, whole=False)
+    return PodRules(f"process {pid}", None, found, None, found.seen, parts)
 
 
 def of_files(paths: Sequence[Path], family: Family | None = None) -> PodRules:
@@ -195,16 +226,6 @@ def numbers(texts: Sequence[str]) -> dict[str, int]:
 
 def _addresses(found: Netns) -> tuple[str, ...]:
     return tuple(address_text(a.version, a.number) for a in found.network.addresses)
-
-
-def _recorded(parts: Mapping[str, Part]) -> frozenset[Family]:
-    seen: set[Family] = {
-        family for name, (family, _) in netns.DUMPS.items() if name in parts and parts[name].content is not None
-    }
-    listing = parts.get(netns.LISTING)
-    if listing is not None and listing.content is not None:
-        seen |= {"ipv4", "ipv6", "inet"}
-    return frozenset(seen)
 
 
 def _resolvers(pod: Pod, parts: Mapping[str, Part]) -> tuple[str, ...] | None:

@@ -8,6 +8,8 @@ from typing import Any
 from meshctl.envoy import clusters_json, config_dump
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.errors import MeshctlError, NoAccess
+from meshctl.frozen import dataclass
+from meshctl.gather import netns as namespaces
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import Injection, recognise
 from meshctl.istio import mesh as istio_mesh
@@ -157,11 +159,8 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
             gaps[name] = part.gap
     if trim is not None and (dump := parts.get("envoy/config_dump.json")) is not None and dump.content is not None:
         parts = {**parts, "envoy/config_dump.json": Part(dump.source, trim(dump.content))}
-    rulesets, seen = _rules(parts, gaps)
+    rulesets, rules_from = _rules_of(parts, pod, injection, gaps)
     network = _network(parts, pod, gaps)
-    rules_from: RulesFrom = "seen" if seen else "none"
-    if not seen and not pod.host_network:
-        rulesets, rules_from = _assumed(pod, injection, gaps)
     sockets = _text(parts, "netns/sockets.txt")
     containers = _containers(pod)
     processes = _optional(parts, "netns/processes.json", netns.processes, gaps) or ()
@@ -236,31 +235,72 @@ def _optional_bytes(parts: Mapping[str, Part], name: str, parse: Any, gaps: dict
         return None
 
 
-def _rules(parts: Mapping[str, Part], gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], bool]:
-    """The rules, and whether they were seen: a dump that is broken counts as none, for its end may be what matters."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The rules of a pod's dumps: `seen` are the families that are known, `named` whether by name only in part."""
+
+    rulesets: tuple[Ruleset, ...]
+    seen: frozenset[str]
+    named: bool = False
+
+
+def _rules(parts: Mapping[str, Part], gaps: dict[str, str]) -> _Found:
+    """The rules that were seen: a dump that is broken counts as none, for its end may be what matters."""
     found: list[Ruleset] = []
-    seen, broken = False, False
+    there: dict[str, bytes] = {}
     for name, family, backend in _RULE_FILES:
         text = _text(parts, name)
         if text is None:
             continue
         try:
             found.append(iptables_save.parse(text[0], text[1], family, backend))  # type: ignore[arg-type]
-            seen = True
+            there[name] = parts[name].content or b""
         except MeshctlError as error:
-            gaps[name], broken = str(error), True
-    listing = _text(parts, "netns/nft.json")
-    if listing is not None and (not seen or _has_native_tables(listing[0])):
+            gaps[name] = str(error)
+    listing = _text(parts, namespaces.LISTING)
+    whole = namespaces.seen(there, gaps) >= {"ipv4", "ipv6"}
+    if listing is not None and (not whole or _has_native_tables(listing[0])):
         try:
             found += nft_json.parse(*listing)
-            seen = True
+            there[namespaces.LISTING] = b""
         except MeshctlError as error:
-            gaps["netns/nft.json"], broken = str(error), True
+            gaps[namespaces.LISTING] = str(error)
+            if whole:  # native tables are there, and they cannot be read
+                return _Found((), frozenset())
     try:
-        return nft_json.merge(found), seen and not broken
+        merged = nft_json.merge(found)
     except MeshctlError as error:
         gaps["netns/iptables-save.txt"] = str(error)
-        return (), False
+        return _Found((), frozenset())
+    return _Found(merged, namespaces.seen(there, gaps), any(r.through_nft and not r.empty for r in merged))
+
+
+def _families(pod: Pod) -> frozenset[str]:
+    """The families that the pod has addresses of."""
+    told = frozenset("ipv6" if ":" in ip else "ipv4" for ip in pod.ips or (pod.ip,) if ip)
+    return told or frozenset(("ipv4",))
+
+
+def _rules_of(
+    parts: Mapping[str, Part], pod: Pod, injection: Injection, gaps: dict[str, str]
+) -> tuple[tuple[Ruleset, ...], RulesFrom]:
+    """The rules that were seen, else those that the pod's arguments ask for.
+
+    nft knows some of iptables' matches by name only: where such a listing shows no difference from what the arguments
+    ask for, these are taken, since they can be walked.
+    """
+    found = _rules(parts, gaps)
+    known = found.seen >= _families(pod)
+    if pod.host_network or (known and not found.named):
+        return found.rulesets, "seen" if known else "none"
+    wanted = _assumed(pod, injection, gaps)
+    if wanted is None:
+        return (found.rulesets, "seen") if known else ((), "none")
+    from meshctl.netfilter.drift import compare  # seldom needed, and costs start-up time
+
+    if known and not compare(wanted, found.rulesets, recorded=found.seen).in_sync:  # type: ignore[arg-type]
+        return found.rulesets, "seen"
+    return wanted.rulesets, "assumed"
 
 
 _TABLE = re.compile(r'"table":\s*\{[^{}]*"family":\s*"(\w+)"[^{}]*"name":\s*"([^"]+)"')
@@ -280,18 +320,18 @@ def _network(parts: Mapping[str, Part], pod: Pod, gaps: dict[str, str]) -> routi
     return routing.assemble(known, routes, rules, complete=addresses is not None and routes is not None)
 
 
-def _assumed(pod: Pod, injection: Injection, gaps: dict[str, str]) -> tuple[tuple[Ruleset, ...], RulesFrom]:
-    """The rules that the pod's arguments (or annotations) ask for."""
+def _assumed(pod: Pod, injection: Injection, gaps: dict[str, str]) -> expected.Expected | None:
+    """The rules that the pod's arguments (or annotations) ask for; None for none, or where that cannot be told."""
     wanted = _capture(pod, injection)
     if wanted is None:
-        return (), "none"
+        return None
     capture, release = wanted
     addresses = tuple(ip for ip in pod.ips or (pod.ip,) if ip)
     try:
-        return expected.predict(capture, release, captures.Network(addresses=addresses)).rulesets, "assumed"
+        return expected.predict(capture, release, captures.Network(addresses=addresses))
     except MeshctlError as error:
         gaps["netns/iptables-save.txt"] = f"{gaps.get('netns/iptables-save.txt', '')}; {error}".lstrip("; ")
-        return (), "none"
+        return None
 
 
 def _capture(pod: Pod, injection: Injection) -> tuple[captures.Capture, releases.Release] | None:

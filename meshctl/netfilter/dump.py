@@ -100,6 +100,8 @@ def explained(dump: Dump) -> Iterator[tuple[Ruleset, Mapping[tuple[str, str], Se
 def remarks(dump: Dump) -> tuple[Remark, ...]:
     """What stands out without knowing what the rules should be, worst first."""
     found = [*_absent(dump), *_backends(dump)]
+    if dump.rulesets:
+        found += [Remark("rules-unreadable", "warning", f"left out: {gap}") for gap in dump.gaps]
     for ruleset, by_chain in explained(dump):
         for entries in by_chain.values():
             for entry in entries:

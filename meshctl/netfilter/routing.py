@@ -5,7 +5,7 @@ local addresses, the default rules, and a default route over its first interface
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -209,12 +209,26 @@ def _load(text: str, source: str, what: str) -> list[dict[str, Any]]:
 def parse_addresses(text: str, source: str = "ip-address.json") -> tuple[Address, ...]:
     """Read ``ip -j address``."""
     found: list[Address] = []
-    for item in _load(text, source, "ip -j address"):
-        for info in item.get("addr_info", ()):
-            if "local" in info:
-                version, number = address_number(str(info["local"]))
-                found.append(Address(str(item.get("ifname", "")), version, number, int(info.get("prefixlen", 0))))
+    for number, item in enumerate(_load(text, source, "ip -j address"), 1):
+        try:
+            found += _addresses(item)
+        except _WRONG:
+            raise _unreadable(source, "ip -j address", number, item) from None
     return tuple(found)
+
+
+_WRONG = (ValueError, TypeError, AttributeError, KeyError)
+
+
+def _unreadable(source: str, what: str, number: int, item: dict[str, Any]) -> BadInput:
+    return BadInput(f"{source}: entry {number} of `{what}` cannot be read: {json.dumps(item)[:80]}")
+
+
+def _addresses(item: dict[str, Any]) -> Iterator[Address]:
+    for info in item.get("addr_info", ()):
+        if "local" in info:
+            version, number = address_number(str(info["local"]))
+            yield Address(str(item.get("ifname", "")), version, number, int(info.get("prefixlen", 0)))
 
 
 _KINDS: dict[str, Kind] = {
@@ -232,28 +246,33 @@ _KINDS: dict[str, Kind] = {
 def parse_routes(text: str, source: str = "ip-route.json") -> tuple[Route, ...]:
     """Read ``ip -j route show table all`` (both families may be in one list, as ``ip -6`` appends to it)."""
     found: list[Route] = []
-    for item in _load(text, source, "ip -j route"):
-        destination = str(item.get("dst", ""))
-        version = _version(item, destination)
-        whole = prefix("0.0.0.0/0" if version == 4 else "::/0")
+    for number, item in enumerate(_load(text, source, "ip -j route"), 1):
         try:
-            network = whole if destination in ("default", "") else prefix(destination)
-        except ValueError:
-            raise BadInput(f"{source}: a route to {destination!r} cannot be read") from None
-        device = str(item.get("dev") or next((hop.get("dev", "") for hop in item.get("nexthops", ())), ""))
-        preferred = item.get("prefsrc")
-        found.append(
-            Route(
-                version,
-                str(item.get("table", "main")),
-                _KINDS.get(str(item.get("type", "unicast")), "none"),
-                network,
-                device,
-                address_number(preferred)[1] if preferred else None,
-                int(item.get("metric", 0)),
-            )
-        )
+            found.append(_route(item, source))
+        except _WRONG:
+            raise _unreadable(source, "ip -j route", number, item) from None
     return tuple(found)
+
+
+def _route(item: dict[str, Any], source: str) -> Route:
+    destination = str(item.get("dst", ""))
+    version = _version(item, destination)
+    whole = prefix("0.0.0.0/0" if version == 4 else "::/0")
+    try:
+        network = whole if destination in ("default", "") else prefix(destination)
+    except ValueError:
+        raise BadInput(f"{source}: a route to {destination!r} cannot be read") from None
+    device = str(item.get("dev") or next((hop.get("dev", "") for hop in item.get("nexthops", ())), ""))
+    preferred = item.get("prefsrc")
+    return Route(
+        version,
+        str(item.get("table", "main")),
+        _KINDS.get(str(item.get("type", "unicast")), "none"),
+        network,
+        device,
+        address_number(preferred)[1] if preferred else None,
+        int(item.get("metric", 0)),
+    )
 
 
 def _version(item: dict[str, Any], destination: str) -> Version:
@@ -269,29 +288,34 @@ def _version(item: dict[str, Any], destination: str) -> Version:
 def parse_rules(text: str, source: str = "ip-rule.json") -> tuple[PolicyRule, ...]:
     """Read ``ip -j rule``."""
     found: list[PolicyRule] = []
-    for item in _load(text, source, "ip -j rule"):
-        mark = item.get("fwmark")
-        known = {
-            *("priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "table", "iif", "oif", "not", "action"),
-            *("flags", "protocol"),
-        }
-        words = tuple(f"{key} {value}" for key, value in item.items() if key not in known)
-        found.append(
-            PolicyRule(
-                int(item.get("priority", 0)),
-                str(item.get("table", "")),
-                int(str(mark), 0) if mark is not None else None,
-                int(str(item.get("fwmask", "0xffffffff")), 0),
-                _rule_prefix(item, "src"),
-                _rule_prefix(item, "dst"),
-                str(item.get("iif", "")),
-                str(item.get("oif", "")),
-                "not" in item,
-                str(item.get("action", "lookup")) if "table" not in item else "lookup",
-                words,
-            )
-        )
+    for number, item in enumerate(_load(text, source, "ip -j rule"), 1):
+        try:
+            found.append(_rule(item))
+        except _WRONG:
+            raise _unreadable(source, "ip -j rule", number, item) from None
     return tuple(sorted(found, key=lambda rule: rule.priority))
+
+
+_RULE_KEYS = frozenset(
+    ("priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "table", "iif", "oif", "not", "action")
+) | {"flags", "protocol"}
+
+
+def _rule(item: dict[str, Any]) -> PolicyRule:
+    mark = item.get("fwmark")
+    return PolicyRule(
+        int(item.get("priority", 0)),
+        str(item.get("table", "")),
+        int(str(mark), 0) if mark is not None else None,
+        int(str(item.get("fwmask", "0xffffffff")), 0),
+        _rule_prefix(item, "src"),
+        _rule_prefix(item, "dst"),
+        str(item.get("iif", "")),
+        str(item.get("oif", "")),
+        "not" in item,
+        str(item.get("action", "lookup")) if "table" not in item else "lookup",
+        tuple(f"{key} {value}" for key, value in item.items() if key not in _RULE_KEYS),
+    )
 
 
 def _rule_prefix(item: dict[str, Any], key: str) -> Prefix | None:

@@ -22,6 +22,7 @@ class Compared:
     wanted: Wanted | None
     drift: Drift | None
     gap: str = ""
+    unread: tuple[str, ...] = ()
 
     @property
     def drifted(self) -> bool:
@@ -38,7 +39,7 @@ def document(compared: Compared) -> dict[str, Any]:
         "expected_from": _expected_from(wanted),
         "in_sync": None if drift is None else drift.in_sync,
         "items": [_item(item) for item in (drift.items if drift else ())],
-        "notes": [*(wanted.notes if wanted else ()), *(drift.notes if drift else ())],
+        "notes": [*(wanted.notes if wanted else ()), *(drift.notes if drift else ()), *_unread(compared)],
         "gap": compared.gap or None,
     }
 
@@ -88,7 +89,12 @@ def page(compared: Compared) -> Page:
         blocks.append(Note(verdict(compared), "good" if drift.in_sync else "bad"))
         blocks += _items(drift.items)
     blocks += [Note(note) for note in (*(wanted.notes if wanted else ()), *(drift.notes if drift else ()))]
+    blocks += [Note(note, "warn") for note in _unread(compared)]
     return Page(title, tuple(blocks))
+
+
+def _unread(compared: Compared) -> list[str]:
+    return [f"not compared: {broken}" for broken in compared.unread]
 
 
 def verdict(compared: Compared) -> str:

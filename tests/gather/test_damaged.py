@@ -1,0 +1,109 @@
+"""Recordings with parts that are missing or broken: each costs its own section, never the answer or the truth."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from meshctl.cli.app import app
+from meshctl.errors import BadInput
+from meshctl.netfilter import routing
+
+DEMO = Path(__file__).parents[2] / "meshctl" / "demo" / "snapshot"
+POD = "productpage"
+NOISE = bytes(range(1, 256))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DEMO, tmp_path / "recording"))
+
+
+def run(recording: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["--snapshot", str(recording), *words])
+
+
+def netns(recording: Path) -> Path:
+    return next(recording.glob(f"pods/*/{POD}-*/netns"))
+
+
+def halve(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def only_ipv6(recording: Path) -> None:
+    """Leave of the rules those of IPv6, and what a machine without legacy rules says of the others: nothing."""
+    place = netns(recording)
+    for name in ("iptables-save.txt", "nft.json"):
+        (place / name).unlink(missing_ok=True)
+    (place / "ip6tables-save.txt").write_text("")
+    (place / "iptables-legacy-save.txt").write_text("")
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_dump_that_breaks_off_is_no_drift(recording: Path) -> None:
+    only_ipv6(recording)
+    shutil.copy(netns(DEMO) / "iptables-save.txt", netns(recording))
+    halve(netns(recording) / "iptables-save.txt")
+    found = document(run(recording, "iptables", "diff", POD, "-o", "json"))
+    assert found["in_sync"] is None
+    assert "IPv4 rules" in found["gap"]
+    assert "breaks off" in found["gap"]
+    shown = document(run(recording, "iptables", "dump", POD, "-o", "json"))
+    assert any("breaks off" in f["text"] for f in shown["findings"])
+
+
+def test_rules_that_nobody_recorded_are_no_drift(recording: Path) -> None:
+    only_ipv6(recording)
+    found = document(run(recording, "iptables", "diff", POD, "-o", "json"))
+    assert (found["in_sync"], found["gap"]) == (None, "the IPv4 rules are not recorded")
+
+
+@pytest.mark.parametrize("damage", [only_ipv6, lambda it: [only_ipv6(it), (netns(it) / "nft.json").write_bytes(NOISE)]])
+def test_without_rules_the_walk_is_over_those_that_the_arguments_ask_for(recording: Path, damage: Any) -> None:
+    damage(recording)
+    walked = run(recording, "iptables", "walk", POD, "--out", "10.1.1.1:80", "--uid", "1000")
+    assert walked.exit_code == 0
+    assert "the IPv4 rules were not seen" in " ".join(walked.stdout.split())
+    found = document(run(recording, "iptables", "walk", POD, "--out", "10.1.1.1:80", "--uid", "1000", "-o", "json"))
+    assert (found["verdict"], found["redirect_port"]) == ("redirected", 15001)
+    traced = document(run(recording, "trace", "details:9080", "--from", POD, "-o", "json"))
+    assert traced["outcome"]["through_client_proxy"] is True
+    assert any("iptables-save" in gap for gap in traced["gaps"])
+
+
+@pytest.mark.parametrize("part", ["nft.json", "ip-address.json", "ip-route.json", "ip-rule.json"])
+@pytest.mark.parametrize("content", [NOISE, b'{"x', b"null", b'[{"priority": "x", "addr_info": 7, "dst": 7}]'])
+def test_a_broken_part_is_named_and_left_out(recording: Path, part: str, content: bytes) -> None:
+    (netns(recording) / part).write_bytes(content)
+    assert run(recording, "iptables", "diff", POD).exit_code == 0
+    shown = run(recording, "iptables", "dump", POD)
+    assert shown.exit_code == 0
+    assert part in shown.stdout.replace("\n    ", "")
+    walked = run(recording, "iptables", "walk", POD, "--out", "10.1.1.1:80", "--uid", "1000", "-o", "json")
+    assert json.loads(walked.stdout)["verdict"] == "redirected"
+    assert part in walked.stderr
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (routing.parse_addresses, '[{"addr_info": [{"local": "x"}]}]'),
+        (routing.parse_addresses, '[{"addr_info": [7]}]'),
+        (routing.parse_routes, '[{"dst": "10.0.0.0/8", "metric": "x"}]'),
+        (routing.parse_routes, '[{"dst": "10.0.0.0/8", "nexthops": [7]}]'),
+        (routing.parse_rules, '[{"priority": "x"}]'),
+        (routing.parse_rules, '[{"priority": 1, "src": "nowhere"}]'),
+    ],
+)
+def test_an_entry_of_another_shape_is_named(read: Any, text: str) -> None:
+    with pytest.raises(BadInput, match=r"it\.json: entry 1 of `ip -j \w+` cannot be read"):
+        read(text, "it.json")
