@@ -13,6 +13,7 @@ from meshctl.checks import (
     both_namespace_labels,
     cancelling_settings,
     certificate_expiry,
+    cluster_without_endpoints,
     conflicting_protocols,
     empty_setting,
     failed_events,
@@ -34,6 +35,8 @@ from meshctl.checks import (
     privileged_ports_without_capture,
     refused_configuration,
     removed_annotation,
+    route_without_cluster,
+    stale_configuration,
     swallowed_flag,
     two_meshes,
     undeclared_port,
@@ -45,6 +48,7 @@ from meshctl.checks import (
     unreadable_receipt,
     unresolved_target,
     useless_setting,
+    warming,
 )
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import RANK, Finding
@@ -101,6 +105,10 @@ CHECKS: tuple[Check, ...] = (
     undeclared_port,
     unresolved_target,
     failed_events,
+    route_without_cluster,
+    cluster_without_endpoints,
+    warming,
+    stale_configuration,
     unmatched_subset,
     unknown_subset,
 )

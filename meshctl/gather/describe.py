@@ -61,6 +61,7 @@ class Surroundings:
     _settings: dict[str, MeshSettings] = field(default_factory=dict)
     _lists: dict[tuple[str, str], Sequence[Raw]] = field(default_factory=dict)
     _gaps: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     _webhooks: tuple[Webhook, ...] | None = None
     _namespaces: dict[str, Namespace] | None = None
     _services: dict[str, tuple[Service, ...]] = field(default_factory=dict)
@@ -88,6 +89,14 @@ class Surroundings:
                 self._gaps[kind.plural] = found.gap
             self._lists[key] = found.items
         return self._lists[key]
+
+    def names(self, kind: Kind) -> frozenset[tuple[str, str]]:
+        """Namespace and name of every object of a kind."""
+        if kind.plural not in self._names:
+            metadata = (raw.get("metadata") for raw in self.listed(kind, ""))
+            found = (m for m in metadata if isinstance(m, Mapping))
+            self._names[kind.plural] = frozenset((str(m.get("namespace")), str(m.get("name"))) for m in found)
+        return self._names[kind.plural]
 
     def gap(self, kind: Kind) -> str:
         """Why a kind could not be looked at; empty where it could."""

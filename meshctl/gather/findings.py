@@ -1,8 +1,12 @@
 """All findings about pods, of every package: injection, rules, proxy and path."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING
 
-from meshctl.checks import mesh_wide, registry
+from meshctl.checks import mesh_wide, registry, traced
 from meshctl.checks.finding import Finding
 from meshctl.errors import NotFound
 from meshctl.frozen import dataclass
@@ -10,7 +14,19 @@ from meshctl.gather import evidence
 from meshctl.gather.describe import Surroundings
 from meshctl.gather.evidence import Judged
 from meshctl.gather.scope import Scope
+from meshctl.injection.mode import recognise
+from meshctl.kube import services as kube_services
+from meshctl.kube.pods import Pod
+from meshctl.kube.services import Service
+from meshctl.refs import Target
+from meshctl.sources import kinds
 from meshctl.sources.world import World
+
+if TYPE_CHECKING:
+    from meshctl.path.scene import Scene
+
+MOST_TRACES = 400
+"""Of so many requests the paths are looked at; each costs a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +49,83 @@ def _mesh_wide(around: Surroundings, judged: Sequence[Judged]) -> tuple[Finding,
     services = around.services("")
     if mesh is None or services is None:
         return ()
-    pods = tuple(it.pod for it, _ in judged)
-    places = frozenset(p.namespace for p in pods)
-    return mesh_wide.run(mesh_wide.Cluster(mesh=mesh, services=services, pods=pods, namespaces=places))
+    places = frozenset(it.pod.namespace for it, _ in judged)
+    slices = kube_services.read((), around.listed(kinds.ENDPOINT_SLICES, ""))
+    blind = bool(around.gap(kinds.ENDPOINT_SLICES))
+
+    def endpoints(service: Service) -> int | None:
+        return None if blind else len(slices.endpoints(service))
+
+    pods = tuple(chain.from_iterable(around.neighbours(place) for place in sorted(places)))
+    covered = frozenset(around.world.namespaces())
+    return mesh_wide.run(
+        mesh_wide.Cluster(
+            mesh=mesh, services=services, pods=pods, namespaces=places, covered=covered, endpoints=endpoints
+        )
+    )
+
+
+def _without_share(text: str) -> tuple[str, bool]:
+    """A trace's finding without its target and share, and whether it holds for every request."""
+    head, _, rest = text.partition(": ")
+    return rest, "% of the requests)" not in head
+
+
+def _traced(world: World, places: frozenset[str], found: Sequence[Finding]) -> tuple[tuple[Finding, ...], str]:
+    """Findings of a request from every workload of the namespaces to each port of their services, and what was not."""
+    if world.live:  # each pod's rules and configuration would be fetched once more
+        return (), "requests between the workloads (meshctl trace --all NAMESPACE traces them)"
+    from meshctl.gather import trace as gathering
+    from meshctl.path.matrix import one_each
+
+    scene = gathering.scene(world)
+    spaces = places - {scene.mesh.config.root_namespace}
+    pods = [p for p in scene.pods if p.namespace in spaces and p.phase in ("", "Running")]
+    callers = one_each([p for p in pods if recognise(p).mode != "gateway"])
+    services = [s for s in scene.services.services if s.namespace in spaces and s.kind != "ExternalName"]
+    ports = [(s, p.number) for s in services for p in s.ports if p.protocol == "TCP"]
+    if len(callers) * len(ports) > MOST_TRACES:
+        return (), f"{len(callers) * len(ports)} requests between workloads (meshctl trace --all NAMESPACE traces them)"
+    gc.disable()  # nothing here is cyclic
+    try:
+        failures = [f for pod in callers for f in _failures(scene, pod, ports)]
+    finally:
+        gc.enable()
+    return tuple(traced.findings(failures, len(callers), found)), ""
+
+
+def _failures(scene: "Scene", pod: Pod, ports: Sequence[tuple[Service, int]]) -> Iterator[traced.Failure]:
+    """What fails of the requests of one caller."""
+    from meshctl.path.matrix import workload
+    from meshctl.path.model import Request
+    from meshctl.path.trace import Question, trace
+
+    station = scene.station(pod)
+    for service, port in ports:
+        name = f"{service.name}.{service.namespace}"
+        made = trace(scene, Question(caller=station, target=Target(f"{name}:{port}", name, port), request=Request()))
+        for found in made.findings:
+            text, certain = _without_share(found.text)
+            yield traced.Failure(found.id, text, workload(pod), name, port, certain)
+
+
+def _grouped(found: Sequence[Finding]) -> list[Finding]:
+    """What several proxies were told alike is one finding: it names the first, and how many more there are."""
+    together: dict[tuple[str, str, str], list[Finding]] = {}
+    for f in found:
+        together.setdefault(
+            (f.id, f.severity, f.text if f.id in _OF_EVERY_PROXY else f"{f.subject} {f.text}"), []
+        ).append(f)
+    grouped = []
+    for alike in together.values():
+        names = list(dict.fromkeys(f.subject.rpartition("/")[2] for f in alike))
+        more = len(names) - 1
+        shown = ", ".join(names[1:3]) + (f" and {more - 2} more" if more > 2 else "")
+        grouped.append(replace(alike[0], text=f"{alike[0].text} (so do {shown})") if more else alike[0])
+    return grouped
+
+
+_OF_EVERY_PROXY = ("MC401", "MC402", "MC404")
 
 
 def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: Sequence[str]) -> Checked:
@@ -46,13 +136,21 @@ def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: S
         where = "in any namespace" if scope.all_namespaces else f"in namespace {scope.namespace or 'default'}"
         raise NotFound(f"there are no pods {where}", hint="name a namespace with -n, or use -A for all")
     found = [f for _, of_pod in judged for f in of_pod]
+    untraced = ""
     if not names:
-        found += [f for f in _mesh_wide(around, judged) if f.id not in {i.upper() for i in ignore}]
-    findings = registry.ordered(found)
+        found += _mesh_wide(around, judged)
+        paths, untraced = _traced(world, frozenset(it.pod.namespace for it, _ in judged), found)
+        found += paths
+    left_out = {i.upper() for i in ignore}
+    findings = registry.ordered(_grouped([f for f in found if f.id.upper() not in left_out]))
     looked_at = tuple(f"{d.pod.namespace}/{d.pod.name}" for d, _ in judged)
+    return Checked(findings, looked_at, _gaps(judged, untraced))
+
+
+def _gaps(judged: Sequence[Judged], untraced: str) -> tuple[str, ...]:
     gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.description.subject.gaps))
     blind = [d.pod.name for d, _ in judged if d.state is not None and d.state.gaps]
     if blind:
         shown = ", ".join(blind[:5]) + (f" and {len(blind) - 5} more" if len(blind) > 5 else "")
         gaps += (f"sockets or the proxy's own state of {shown} (meshctl snapshot record takes them)",)
-    return Checked(findings, looked_at, gaps)
+    return (*gaps, untraced) if untraced else gaps

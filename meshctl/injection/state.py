@@ -3,12 +3,16 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.kube.fields import moment_of
 from meshctl.kube.pods import Container, Pod
+
+if TYPE_CHECKING:  # where no dump was recorded, nothing pays for Envoy's model
+    from meshctl.envoy.config_dump import ConfigDump
 
 WILDCARDS = ("0.0.0.0", "*", "::", "")
 
@@ -52,12 +56,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Each part is None where its source was missing."""
+    """Each part is None where its source was missing; `proxy` is the proxy's own configuration."""
 
     listeners: tuple[Listener, ...] | None = None
     certificates: tuple[Certificate, ...] | None = None
     refused: tuple[Refused, ...] | None = None
     server_state: str | None = None
+    proxy: "ConfigDump | None" = None
     problems: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
 
@@ -203,8 +208,19 @@ def parse(parts: Mapping[str, bytes | None]) -> State:
         certificates=None if certs is None else certificates(certs),
         refused=None if dump is None else refused(dump),
         server_state=str(info.get("state")) if isinstance(info, Mapping) and info.get("state") else None,
+        proxy=None if dump is None else _proxy(dump, problems),
         problems=tuple(problems),
     )
+
+
+def _proxy(dump: Any, problems: list[str]) -> "ConfigDump | None":
+    from meshctl.envoy import config_dump
+
+    try:
+        return config_dump.read(dump, "envoy/config_dump.json")
+    except BadInput as error:
+        problems.append(f"{error}; left out")
+        return None
 
 
 def _json(parts: Mapping[str, bytes | None], name: str, problems: list[str]) -> Any:

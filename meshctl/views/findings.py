@@ -66,10 +66,11 @@ def sarif(findings: Sequence[Finding], titles: Iterable[tuple[str, str]], versio
 
 def titles() -> list[tuple[str, str]]:
     """Every id that meshctl can find, with its title."""
-    from meshctl.checks import drifted, mesh_wide
+    from meshctl.checks import drifted, mesh_wide, traced
     from meshctl.checks.registry import CHECKS
 
-    return [*((c.ID, c.TITLE) for c in CHECKS), (drifted.ID, drifted.TITLE), *mesh_wide.TITLES.items()]
+    told = [*((c.ID, c.TITLE) for c in CHECKS), (drifted.ID, drifted.TITLE)]
+    return [*told, *mesh_wide.TITLES.items(), *traced.TITLES.items(), *drifted.REMARKS.items()]
 
 
 def sarif_text(findings: Sequence[Finding]) -> str:

@@ -1,6 +1,7 @@
 """Every check with a pod that triggers it and one that nearly does."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from meshctl.checks import drifted, traced
 from meshctl.checks.registry import CHECKS
+from meshctl.checks.traced import Failure
+from meshctl.envoy import config_dump
+from meshctl.envoy.model import IstioConfig
 from meshctl.injection import ambient
 from meshctl.injection.settings import MeshSettings
 from meshctl.injection.standing import RouteHere, Standing, SubsetHere
@@ -20,6 +25,7 @@ from meshctl.kube.events import Event
 from meshctl.kube.owners import Workload
 from meshctl.kube.pods import NOWHERE, template_pod
 from meshctl.views.findings import titles
+from tests.envoy import dumps
 from tests.injection import build
 from tests.injection.build import findings, injected, namespace, plain, recorded_webhooks, service
 
@@ -94,6 +100,37 @@ def started(raw: dict[str, Any], proxy: str) -> dict[str, Any]:
     found = running(raw)
     found["status"]["containerStatuses"][1]["state"]["running"]["startedAt"] = proxy
     return found
+
+
+def proxy(
+    *,
+    routes: tuple[str, ...] = ("outbound|80||web.shop.svc.cluster.local",),
+    host: str = "web.shop.svc.cluster.local",
+    port: int = 80,
+    endpoints: tuple[str, ...] = ("10.0.0.1",),
+    health: str = "HEALTHY",
+    state: str = "active_state",
+    secrets: str = "dynamic_active_secrets",
+) -> State:
+    name = f"outbound|80||{host}"
+    leads = [
+        {"match": {"prefix": "/"}, "route": {"cluster": r.replace("web.shop.svc.cluster.local", host)}} for r in routes
+    ]
+    config = dumps.route_config("80", dumps.host(f"{host}:{port}", [host], *leads))
+    places = [{"socket_address": {"address": a, "port_value": 8080}} for a in endpoints]
+    ends = [{"endpoint": {"address": place}, "health_status": health} for place in places]
+    eds = {"cluster_name": name, "endpoints": [{"lb_endpoints": ends}] if ends else []}
+    known = [{"cluster": {"name": name, "type": "EDS"}}]
+    listener = {"name": "l", state: {"listener": dumps.listener("l", "0.0.0.0", 80)}}
+    sections = {
+        "ClustersConfigDump": {"dynamic_active_clusters": known},
+        "EndpointsConfigDump": {"dynamic_endpoint_configs": [{"endpoint_config": eds}]},
+        "RoutesConfigDump": {"dynamic_route_configs": [{"route_config": config}]},
+        "ListenersConfigDump": {"dynamic_listeners": [listener]},
+        "SecretsConfigDump": {secrets: [{"name": "default", "secret": {"tls_certificate": {}}}]},
+    }
+    configs = [dumps.typed(f"envoy.admin.v3.{kind}", **section) for kind, section in sections.items()]
+    return State(proxy=config_dump.read({"configs": configs}, "config_dump.json"))
 
 
 HOLD = {"proxy.istio.io/config": "holdApplicationUntilProxyStarts: true"}
@@ -225,6 +262,21 @@ CASES: list[Case] = [
         events=(Event("FailedMount", "no such Secret", True, "Pod", "web", "shop"),))),
      lambda: findings(running(injected()), clues=Clues(
          events=(Event("FailedMount", "no such Secret", True, "Pod", "web", "shop"),)))),
+    ("MC401", lambda: findings(injected(), state=proxy(routes=("nope",))),
+     lambda: findings(injected(), state=proxy())),
+    ("MC401", lambda: findings(injected(), state=proxy(routes=("outbound|80|v9|web.shop.svc.cluster.local",), port=80)),
+     lambda: findings(injected(),
+                      state=proxy(routes=("outbound|81||web.shop.svc.cluster.local",), port=81))),  # nobody can ask
+    ("MC402", lambda: findings(injected(), state=proxy(endpoints=())),
+     lambda: findings(injected(), state=proxy())),
+    ("MC402", lambda: findings(injected(), state=proxy(health="UNHEALTHY")),
+     lambda: findings(injected(), state=proxy(endpoints=(), host="web.other.svc.cluster.local"))),  # not its matter
+    ("MC403", lambda: findings(injected(), state=proxy(state="warming_state")),
+     lambda: findings(injected(), state=proxy())),
+    ("MC403", lambda: findings(injected(), state=proxy(secrets="dynamic_warming_secrets")),
+     lambda: findings(injected(), state=proxy(secrets="dynamic_active_secrets"))),
+    ("MC404", lambda: findings(injected(), gone=(IstioConfig("virtual-service", "shop", "web", "/apis"),)),
+     lambda: findings(injected(), gone=())),
     ("MC501", lambda: findings(injected(), standing=standing(pods=0)),
      lambda: findings(injected(), standing=standing())),
     ("MC502", lambda: findings(injected(), standing=standing(here=None)),
@@ -246,10 +298,62 @@ def test_every_check_has_a_case_and_ids_are_unique() -> None:
     assert {id for id, _, _ in CASES} == set(ids)
 
 
-def test_every_id_is_explained() -> None:
+def test_every_id_that_any_command_can_print_is_explained() -> None:
     text = (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
-    sections = {line[3:].strip() for line in text.splitlines() if line.startswith("## ")}
-    assert {id for id, _ in titles()} == sections
+    sections = [line[3:].strip() for line in text.splitlines() if line.startswith("## ")]
+    assert len(sections) == len(set(sections))
+    assert {id for id, _ in titles()} == set(sections)
+
+
+def test_every_id_in_the_code_has_a_title() -> None:
+    code = "\n".join(path.read_text() for path in (Path(__file__).parents[2] / "meshctl").rglob("*.py"))
+    written = set(re.findall(r"\bM[CT][1-9]\d\d\b", code)) | set(re.findall(r'Remark\(\s*"([a-z-]+)"', code))
+    assert len(written) > 60
+    assert written == {id for id, _ in titles()}
+
+
+def item(kind: str, *, harmless: bool = False) -> Any:
+    from meshctl.netfilter.drift import Item
+
+    return Item(kind=kind, family="ipv4", table="nat", chain="OUTPUT", effect="e", fix="", harmless=harmless)  # type: ignore[arg-type]
+
+
+def test_a_difference_of_the_rules_is_a_finding_and_a_harmless_one_a_remark() -> None:
+    assert drifted.finding(item("missing"), "pod/a/b").severity == "error"
+    assert drifted.finding(item("extra"), "pod/a/b").severity == "warning"
+    assert drifted.finding(item("foreign", harmless=True), "pod/a/b").severity == "info"
+    assert drifted.finding(item("missing"), "pod/a/b").id == "MC301"
+
+
+def failure(caller: str, id: str = "MT102", text: str = "no endpoint", certain: bool = True) -> Failure:
+    return Failure(id, text, caller, "web.shop", 80, certain)
+
+
+def severities(*failures: Failure, callers: int = 2, others: Any = ()) -> list[str]:
+    return [f.severity for f in traced.findings(failures, callers, others)]
+
+
+def test_a_request_that_fails_for_every_caller_is_an_error() -> None:
+    assert severities(failure("a"), failure("b")) == ["error"]
+    assert severities(failure("a")) == ["warning"]
+    assert severities(failure("a"), failure("b", certain=False)) == ["warning"]
+    (found,) = traced.findings([failure("a"), failure("b")], 3, ())
+    assert (found.id, found.subject) == ("MT102", "service/shop/web")
+    assert "from a, b (2 of 3 callers)" in found.text
+
+
+def test_a_request_that_a_policy_refuses_is_a_remark() -> None:
+    assert severities(failure("a", "MT105", "p denies it"), failure("b", "MT105", "p denies it")) == ["info"]
+    assert severities(failure("a", "MT106", "fault")) == ["info"]
+
+
+def test_a_failed_request_is_not_told_beside_its_cause() -> None:
+    from meshctl.checks.finding import Finding
+
+    cause = Finding(id="MC506", severity="warning", subject="service/shop/web", text="service web selects no pod")
+    other = Finding(id="MC506", severity="warning", subject="service/shop/x", text="service website selects no pod")
+    assert severities(failure("a"), others=(cause,)) == []
+    assert severities(failure("a"), others=(other,)) == ["warning"]
 
 
 def test_a_misspelt_annotation_is_told_the_nearest_right_one() -> None:

@@ -24,8 +24,12 @@ def cluster(namespaces: frozenset[str] = frozenset({"shop"}), **kinds: Any) -> C
     )
 
 
-def route(host: str) -> dict[str, Any]:
-    return {"hosts": ["web"], "http": [{"route": [{"destination": {"host": host}}]}]}
+def route(host: str, **more: str) -> dict[str, Any]:
+    return {"hosts": ["web"], "http": [{"route": [{"destination": {"host": host, **more}}]}]}
+
+
+MUTUAL = {"host": "web", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
+OUTSIDE = {"hosts": ["api.example.com"]}
 
 
 STRICT = {"mtls": {"mode": "STRICT"}}
@@ -53,6 +57,20 @@ GATEWAY = {"selector": {"istio": "ingressgateway"}, "servers": []}
             {"destinationrules": [PLAIN], "peerauthentications": [{"mtls": {"mode": "PERMISSIVE"}}]},
         ),
         (
+            "MC507",
+            {"destinationrules": [MUTUAL], "peerauthentications": [{"mtls": {"mode": "DISABLE"}}]},
+            {"destinationrules": [MUTUAL], "peerauthentications": [{"mtls": {"mode": "PERMISSIVE"}}]},
+        ),
+        (
+            "MC502",
+            {"virtualservices": [route("api.example.com", subset="v1")], "serviceentries": [OUTSIDE]},
+            {
+                "virtualservices": [route("api.example.com", subset="v1")],
+                "serviceentries": [OUTSIDE],
+                "destinationrules": [{"host": "api.example.com", "subsets": [{"name": "v1"}]}],
+            },
+        ),
+        (
             "MC505",
             {"destinationrules": [PLAIN], "peerauthentications": [STRICT]},
             {
@@ -75,3 +93,47 @@ def test_a_near_miss_is_suggested() -> None:
 
 def test_only_the_namespaces_asked_about() -> None:
     assert mesh_wide.run(cluster(frozenset({"other"}), virtualservices=[route("wep")])) == ()
+
+
+def test_a_named_target_port_is_resolved_by_each_pod() -> None:
+    from dataclasses import replace
+
+    pod = pods.pod(
+        build.plain(
+            labels={"app": "web", "security.istio.io/tlsMode": "istio"},
+            app={"ports": [{"containerPort": 8080, "name": "web"}]},
+        )
+    )
+    strict = {"selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": {"8080": {"mode": "STRICT"}}}
+    other = {"selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": {"8081": {"mode": "STRICT"}}}
+    named = replace(cluster(destinationrules=[PLAIN], peerauthentications=[strict]), pods=(pod,))
+    named = replace(named, services=(build.service(targetPort="web"),))
+    assert [f.id for f in mesh_wide.run(named)] == ["MC505"]
+    near = replace(named, mesh=cluster(destinationrules=[PLAIN], peerauthentications=[other]).mesh)
+    assert mesh_wide.run(near) == ()
+
+
+def test_a_service_that_selects_no_pod() -> None:
+    from dataclasses import replace
+
+    nobody = replace(cluster(), services=(build.service(selector={"app": "nobody"}),))
+    assert [f.id for f in mesh_wide.run(nobody)] == ["MC506"]
+    assert mesh_wide.run(replace(nobody, endpoints=lambda _service: 1)) == ()  # its pods were not recorded
+    assert mesh_wide.run(cluster()) == ()
+
+
+def test_mutual_tls_towards_a_pod_without_a_proxy() -> None:
+    from dataclasses import replace
+
+    outside = replace(cluster(destinationrules=[MUTUAL]), pods=(pods.pod(build.plain()),))
+    assert [f.id for f in mesh_wide.run(outside)] == ["MC507"]
+    carried = pods.pod(build.plain({"ambient.istio.io/redirection": "enabled"}))
+    assert mesh_wide.run(replace(outside, pods=(carried,))) == ()
+
+
+def test_nothing_is_said_of_namespaces_that_were_not_looked_at() -> None:
+    from dataclasses import replace
+
+    far = cluster(virtualservices=[route("web.elsewhere.svc.cluster.local")])
+    assert [f.id for f in mesh_wide.run(far)] == ["MC503"]
+    assert mesh_wide.run(replace(far, covered=frozenset({"shop"}))) == ()

@@ -128,12 +128,17 @@ def described(raw: Mapping[str, Any], **subject: Any) -> Description:
 
 
 def findings(
-    raw: Mapping[str, Any], *, state: Any = None, standing: Any = None, ambient: Any = None, **subject: Any
+    raw: Mapping[str, Any],
+    *,
+    state: Any = None,
+    standing: Any = None,
+    ambient: Any = None,
+    gone: Any = (),
+    **subject: Any,
 ) -> tuple[Finding, ...]:
     """All findings about a pod."""
-    return registry.run(
-        Evidence(description=described(raw, **subject), state=state, standing=standing, ambient=ambient)
-    )
+    it = Evidence(description=described(raw, **subject), state=state, standing=standing, ambient=ambient, gone=gone)
+    return registry.run(it)
 
 
 def ids(raw: Mapping[str, Any], **more: Any) -> set[str]:
