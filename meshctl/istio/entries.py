@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshctl.frozen import dataclass
-from meshctl.istio.resource import Labels, Meta, labels_of, read, selects
+from meshctl.istio.resource import Labels, Meta, host_fits, labels_of, read, selects
 from meshctl.kube.fields import Fields
 
 
@@ -144,3 +144,20 @@ def sidecar_for(sidecars: tuple[Sidecar, ...], namespace: str, labels: Mapping[s
         if not sidecar.selector:
             return sidecar
     return None
+
+
+def imports(sidecar: Sidecar, home: str, host: str) -> bool:
+    """Whether a Sidecar tells its proxies of a host of namespace `home`; one without egress hosts says nothing.
+
+    Hosts are ``namespace/name``: ``.`` is the Sidecar's own namespace, ``*`` any, ``~`` none (sidecar.proto, 1.30).
+    """
+    if not sidecar.hosts:
+        return True
+    for text in sidecar.hosts:
+        place, slash, name = text.partition("/")
+        if not slash:
+            place, name = "*", text
+        named = {".": sidecar.meta.namespace}.get(place, place)
+        if named in ("*", home) and host_fits(name, host):
+            return True
+    return False

@@ -12,9 +12,9 @@ from typing import Literal
 from meshctl.envoy.match import Step
 from meshctl.envoy.model import RetryPolicy
 from meshctl.istio.destination_rule import DestinationRule, rule_for
-from meshctl.istio.entries import ServiceEntry, sidecar_for
+from meshctl.istio.entries import ServiceEntry, Sidecar, imports, sidecar_for
 from meshctl.istio.mesh import entry_for, virtual_services_for
-from meshctl.istio.resource import selects
+from meshctl.istio.resource import exported, selects
 from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for, peer_mode
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
 from meshctl.kube.pods import Pod
@@ -58,6 +58,11 @@ def outbound(
     )
     if service is not None and entry_port is None:
         return replace(_unknown_host(scene, station, address, port, request), steps=(step,))
+    home = service.namespace if service else entry.meta.namespace if entry else ""
+    if (sidecar := _sidecar(scene, station)) is not None and not imports(sidecar, home, host):
+        because = f"{sidecar.meta} does not tell this proxy of {host}"
+        decided = _unknown_host(scene, station, address, port, request)
+        return replace(decided, steps=(_step("host", host, because, sidecar.meta.origin), *decided.steps))
     if declared in _HTTP or (not declared and request.protocol != "tcp" and not request.tls):
         return _http(virtual_services_for(scene.mesh, host, namespace), station, host, port, request, step)
     return _tcp(virtual_services_for(scene.mesh, host, namespace), host, port, request, step)
@@ -102,12 +107,37 @@ def _step(what: str, chosen: str, because: str, origin: object = None) -> Step:
     return Step(what, chosen, because, origin if isinstance(origin, Origin) else None)
 
 
+def _sidecar(scene: Scene, station: Station) -> Sidecar | None:
+    pod = station.pod
+    return sidecar_for(scene.mesh.sidecars, pod.namespace, pod.labels, scene.mesh.config.root_namespace)
+
+
+def _speaks_http(scene: Scene, station: Station, sidecar: Sidecar | None, port: int) -> bool:
+    """Whether the proxy has an HTTP listener for all addresses on a port: a known host has that port for HTTP.
+
+    Else the connection goes through as TCP (``buildSidecarOutboundListener`` in pilot/pkg/networking/core, 1.30).
+    """
+    if any(
+        (found := service.port(port)) is not None
+        and protocol_of(found) in _HTTP
+        and (sidecar is None or imports(sidecar, service.namespace, service.full_name))
+        for service in scene.services.services
+    ):
+        return True
+    return any(
+        p.number == port and p.protocol in ("HTTP", "HTTP2", "GRPC")
+        for entry in scene.mesh.service_entries
+        if exported(entry.export_to, entry.meta.namespace, station.pod.namespace)
+        if sidecar is None or any(imports(sidecar, entry.meta.namespace, host) for host in entry.hosts)
+        for p in entry.ports
+    )
+
+
 def _unknown_host(scene: Scene, station: Station, address: str, port: int, request: Request) -> Decision:
     """A destination that the mesh does not know: passed through, or refused with REGISTRY_ONLY."""
-    root = scene.mesh.config.root_namespace
-    sidecar = sidecar_for(scene.mesh.sidecars, station.pod.namespace, station.pod.labels, root)
+    sidecar = _sidecar(scene, station)
     mode = (sidecar.outbound_mode if sidecar else "") or scene.mesh.config.outbound_mode
-    tcp = request.protocol == "tcp" or request.tls
+    tcp = request.protocol == "tcp" or request.tls or not _speaks_http(scene, station, sidecar, port)
     if mode == "REGISTRY_ONLY":
         origin = sidecar.meta.origin if sidecar and sidecar.outbound_mode else None
         step = _step(
