@@ -11,7 +11,22 @@ from typing import Literal, NamedTuple, TypeAlias
 from meshctl.frozen import dataclass
 
 ClauseKind: TypeAlias = Literal[
-    "in", "out", "src", "dst", "proto", "module", "sport", "dport", "dports", "uid", "gid", "mark", "connmark", "state"
+    "in",
+    "out",
+    "src",
+    "dst",
+    "proto",
+    "module",
+    "sport",
+    "dport",
+    "dports",
+    "uid",
+    "gid",
+    "mark",
+    "connmark",
+    "state",
+    "socket",
+    "set",
 ]
 ActionKind: TypeAlias = Literal[
     "jump",
@@ -25,6 +40,7 @@ ActionKind: TypeAlias = Literal[
     "save-mark",
     "restore-mark",
     "zone",
+    "snat",
     "log",
 ]
 

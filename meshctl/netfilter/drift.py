@@ -340,7 +340,7 @@ def _compare_chain(
 
 def _told(work: _Comparison, table: Table, chain: Chain | None, at: int, dead: Dying) -> Explanation:
     assert chain is not None
-    around = surroundings(chain)
+    around = surroundings(chain, table)
     number = at + 1
     return explain_rule(
         chain.rules[at], table.name, chain, number, around, work.capture, dead.get((chain.name, number))

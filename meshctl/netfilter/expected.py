@@ -11,8 +11,9 @@ from ipaddress import ip_address
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_save, spell
-from meshctl.netfilter.capture import Capture, Network, split
-from meshctl.netfilter.expected_ambient import ambient
+from meshctl.netfilter.capture import AMBIENT_NFTABLES_SINCE, AMBIENT_SINCE, Capture, Network, split
+from meshctl.netfilter.draft import Draft
+from meshctl.netfilter.expected_ambient import ambient, node
 from meshctl.netfilter.expected_sidecar import IpVersion, Plan, Shape, sidecar
 from meshctl.netfilter.model import Family, Ruleset
 from meshctl.netfilter.release import Release, is_verified, nearest_recorded
@@ -84,11 +85,15 @@ def uses_ipv6(addresses: tuple[str, ...], *, dual_stack: bool) -> bool:
 def predict(capture: Capture, release: Release, network: Network = Network()) -> Expected:  # noqa: B008
     """The rules that `capture` asks a release for. Raises BadInput where the real tool would end with an error."""
     notes = list(capture.notes)
-    if not is_verified(release):
-        notes.append(f"the prediction for Istio {release} is unverified; nearest verified: {nearest_recorded(release)}")
+    by_agent = capture.writer == "ambient"
+    verified = is_verified(release, ambient=by_agent)
+    if not verified:
+        nearest = nearest_recorded(release, ambient=by_agent)
+        notes.append(f"the prediction for Istio {release} is unverified; nearest verified: {nearest}")
+    _refuse_ambient(capture, release)
     if not capture.writes_rules:
         notes.append("the arguments ask for no rules (--skip-rule-apply, --dry-run or --cleanup-only)")
-        return Expected(release, (), (), "", is_verified(release), tuple(notes))
+        return Expected(release, (), (), "", verified, tuple(notes))
     capture = _with_user_numbers(capture, notes)
     capture, unresolved = _with_group_numbers(capture, network, notes)
     ipv6 = _ipv6(capture, network, notes)
@@ -97,9 +102,10 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
         Plan(capture, Shape(release, native=capture.native_nftables), versions, resolvers, dns)
         for versions in _families(native=capture.native_nftables, ipv6=ipv6)
     ]
-    rulesets, texts, listing = _spelled(plans, capture)
+    writer = ambient if by_agent else sidecar
+    rulesets, texts, listing = _spelled([tuple(writer(plan)) for plan in plans], plans, capture)
     texts = tuple((name, _with_names(text, unresolved)) for name, text in texts)
-    return Expected(release, rulesets, texts, listing, is_verified(release), tuple(notes), unresolved)
+    return Expected(release, rulesets, texts, listing, verified, tuple(notes), unresolved)
 
 
 def _with_names(text: str, unresolved: tuple[tuple[str, int], ...]) -> str:
@@ -114,8 +120,29 @@ def _families(*, native: bool, ipv6: bool) -> tuple[tuple[IpVersion, ...], ...]:
     return ((4,), (6,)) if ipv6 else ((4,),)
 
 
-def _spelled(plans: list[Plan], capture: Capture) -> tuple[tuple[Ruleset, ...], tuple[tuple[str, str], ...], str]:
-    drafts = [tuple(ambient(plan) if capture.writer == "ambient" else sidecar(plan)) for plan in plans]
+def predict_node(capture: Capture, release: Release) -> tuple[Ruleset, ...]:
+    """The rules that the ambient agent writes into its node's own namespace, for the settings of `capture`."""
+    _refuse_ambient(capture, release)
+    plans = [
+        Plan(capture, Shape(release, native=capture.native_nftables), versions, (), dns=False)
+        for versions in _families(native=capture.native_nftables, ipv6=capture.dual_stack)
+    ]
+    return _spelled([tuple(node(plan)) for plan in plans], plans, capture)[0]
+
+
+def _refuse_ambient(capture: Capture, release: Release) -> None:
+    if capture.writer != "ambient" or release.major != 1:
+        return
+    if not release.since(AMBIENT_SINCE):
+        raise BadInput(f"Istio {release} writes no ambient rules into pods: they came with 1.{AMBIENT_SINCE}")
+    if capture.native_nftables and not release.since(AMBIENT_NFTABLES_SINCE):
+        since = f"they came with 1.{AMBIENT_NFTABLES_SINCE}"
+        raise BadInput(f"Istio {release} writes no native nftables rules for ambient: {since}")
+
+
+def _spelled(
+    drafts: list[tuple[Draft, ...]], plans: list[Plan], capture: Capture
+) -> tuple[tuple[Ruleset, ...], tuple[tuple[str, str], ...], str]:
     if capture.native_nftables:
         import json
 

@@ -87,7 +87,7 @@ def _explanations(table: Table, capture: Capture | None) -> tuple[Explanation, .
 def _explain_table(table: Table, capture: Capture | None) -> Iterator[Explanation]:
     dead = dead_rules(table)
     for chain in table.chains:
-        around = surroundings(chain)
+        around = surroundings(chain, table)
         for number, rule in enumerate(chain.rules, 1):
             yield explain_rule(rule, table.name, chain, number, around, capture, dead.get((chain.name, number)))
 
@@ -117,14 +117,18 @@ def explain_rule(
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What neighbours tell about a rule: interfaces that are rerouted, groups that are the proxy's own."""
+    """What neighbours tell about a rule: interfaces that are rerouted, groups that are the proxy's own.
+
+    `ambient` says that the table's ISTIO_OUTPUT is the ambient agent's, which a jump to it does not show.
+    """
 
     rerouted: frozenset[str] = frozenset()
     proxy_groups: frozenset[str] = frozenset()
+    ambient: bool = False
 
 
-def surroundings(chain: Chain) -> Surroundings:
-    """What the rules of a chain tell about each other."""
+def surroundings(chain: Chain, table: Table) -> Surroundings:
+    """What the rules of a chain, and those of the table, tell about each other."""
     rerouted: set[str] = set()
     groups: set[str] = set()
     for rule in chain.rules:
@@ -133,7 +137,12 @@ def surroundings(chain: Chain) -> Surroundings:
             rerouted.add(asked.in_interface.name)
         if asked.on_lo and len(asked.gids) == 1:
             groups.add(str(asked.gids[0].ids))
-    return Surroundings(frozenset(rerouted), frozenset(groups))
+    return Surroundings(frozenset(rerouted), frozenset(groups), chain.hook == "OUTPUT" and _ambient(table))
+
+
+def _ambient(table: Table) -> bool:
+    output = table.chain("ISTIO_OUTPUT") or table.chain("istio-output")
+    return output is not None and any(facts(rule).mark is not None for rule in output.rules)
 
 
 def refined_role(
@@ -144,6 +153,8 @@ def refined_role(
     if found is None:
         return "", ""
     role, value = found
+    if role == "outbound-jump" and around.ambient:
+        return "ambient-jump", ""
     if role == "interface-excluded" and value in around.rerouted:
         return "reroute-return", value
     if role == "interface-excluded" and capture is not None and value in split(capture.reroute_interfaces):

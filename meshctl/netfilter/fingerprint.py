@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from meshctl.netfilter.facts import facts
-from meshctl.netfilter.model import Jump, Redirect, Rule, Ruleset, address_text
+from meshctl.netfilter.model import Accept, Jump, Redirect, Rule, Ruleset, Tproxy, address_text
 from meshctl.netfilter.release import LATEST, NEWEST, Release
 from meshctl.netfilter.roles import istio_table, plain_chain, plain_table
 
@@ -24,7 +24,7 @@ def release(rulesets: Sequence[Ruleset]) -> tuple[Release, str] | None:
     if not chains & {"ISTIO_OUTPUT", "ISTIO_PRERT"}:
         return None
     if "ISTIO_PRERT" in chains:
-        return LATEST, "ambient rules that redirect inbound traffic are of 1.25 or later"
+        return _ambient(rulesets)
     if "ISTIO_IN_REDIRECT" not in chains:
         return None
     if any(istio_table(table.name) for ruleset in rulesets for table in ruleset.tables):
@@ -58,6 +58,42 @@ def release(rulesets: Sequence[Ruleset]) -> tuple[Release, str] | None:
     if high == NEWEST[1]:
         return LATEST, text
     return (Release(1, 12, 1) if high == 12 else Release(1, high)), text
+
+
+def _ambient(rulesets: Sequence[Ruleset]) -> tuple[Release, str]:
+    """The release of ambient rules: how they take inbound traffic and DNS."""
+    if not ambient_tproxy(rulesets):
+        return LATEST, "ambient rules without TPROXY are of 1.24 or later"
+    for table, _, rule in _istio_rules(rulesets):
+        if table == "raw":
+            return Release(1, 24), "ambient rules with TPROXY and a conntrack zone for DNS are of 1.24"
+        if table == "nat" and isinstance(rule.target, Redirect) and facts(rule).port == "53" and not facts(rule).mark:
+            return Release(1, 22, 0), "ambient rules with TPROXY that capture only UDP to port 53 are of 1.21 to 1.23"
+    return Release(1, 22, 0), "ambient rules with TPROXY are of 1.21 to 1.23 (1.24 if it was told so)"
+
+
+def ambient_tproxy(rulesets: Sequence[Ruleset]) -> bool:
+    """Whether ambient rules take inbound traffic with TPROXY, and nothing takes it with REDIRECT."""
+    taken = {
+        type(rule.target)
+        for table, chain, rule in _istio_rules(rulesets)
+        if chain == "ISTIO_PRERT" and facts(rule).mark is not None
+    }
+    return Tproxy in taken and Redirect not in taken
+
+
+def probe_address(rulesets: Sequence[Ruleset], version: int) -> str:
+    """The address of kubelet's probes that ambient rules spare on both ways; empty where they do not agree."""
+    ways: dict[str, set[str]] = {"ISTIO_PRERT": set(), "ISTIO_OUTPUT": set()}
+    for _, chain, rule in _istio_rules(rulesets):
+        asked = facts(rule)
+        side = asked.source if chain == "ISTIO_PRERT" else asked.destination
+        if chain not in ways or rule.target != Accept() or side is None or side.negated:
+            continue
+        if side.network.is_host and side.network.version == version:
+            ways[chain].add(address_text(version, side.network.address))
+    both = ways["ISTIO_PRERT"] & ways["ISTIO_OUTPUT"]
+    return both.pop() if len(both) == 1 and ways["ISTIO_PRERT"] == ways["ISTIO_OUTPUT"] else ""
 
 
 def resolvers(rulesets: Sequence[Ruleset]) -> tuple[str, ...]:

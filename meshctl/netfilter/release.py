@@ -40,6 +40,8 @@ class Release:
 
 
 RECORDED = (Release(1, 12, 1), Release(1, 30, 3))
+AMBIENT_COMPARED = (Release(1, 22, 0), Release(1, 30, 3))
+"""The releases whose ambient rules were compared with what istio-cni's agent of that release writes."""
 LATEST = RECORDED[-1]
 
 
@@ -50,27 +52,34 @@ class Told:
     release: Release
     evidence: Evidence
     text: str
+    ambient: bool = False
 
     @property
     def verified(self) -> bool:
         """Whether a recording of this release backs the prediction."""
-        return is_verified(self.release)
+        return is_verified(self.release, ambient=self.ambient)
 
     @property
     def sentence(self) -> str:
         """How to say it: the release, where it is from, and how sure the prediction is."""
         said = f"Istio {self.release} ({self.text})"
-        return said if self.verified else f"{said}; unverified, nearest verified: {nearest_recorded(self.release)}"
+        return (
+            said
+            if self.verified
+            else f"{said}; unverified, nearest verified: {nearest_recorded(self.release, ambient=self.ambient)}"
+        )
 
 
-def is_verified(release: Release) -> bool:
+def is_verified(release: Release, *, ambient: bool = False) -> bool:
     """Whether the rules of this release were recorded: the same patch, or the same minor where no patch is named."""
-    return any(known.line == release.line and release.patch in (None, known.patch) for known in RECORDED)
+    known_ones = AMBIENT_COMPARED if ambient else RECORDED
+    return any(known.line == release.line and release.patch in (None, known.patch) for known in known_ones)
 
 
-def nearest_recorded(release: Release) -> Release:
+def nearest_recorded(release: Release, *, ambient: bool = False) -> Release:
     """The recorded release with the least distance in minor versions, the newer one if two are as near."""
-    return min(reversed(RECORDED), key=lambda known: abs(known.minor - release.minor) + 100 * (known.major != 1))
+    known_ones = AMBIENT_COMPARED if ambient else RECORDED
+    return min(reversed(known_ones), key=lambda known: abs(known.minor - release.minor) + 100 * (known.major != 1))
 
 
 @cache

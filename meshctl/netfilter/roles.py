@@ -22,7 +22,9 @@ from meshctl.netfilter.model import (
     SaveMark,
     SetConnmark,
     SetMark,
+    Snat,
     Tproxy,
+    address_text,
 )
 
 
@@ -338,6 +340,21 @@ ROLES: Mapping[str, Role] = {
         "last on purpose: every exemption has to come before it",
         "inbound TCP reaches the application without ztunnel: no mTLS, no policy, no telemetry",
     ),
+    "ambient-tunnel": Role(
+        "inbound tunnel: HBONE goes to ztunnel's port {} (ambient of 1.21 to 1.24)",
+        "before known connections go on as they are",
+        "HBONE from other nodes does not reach ztunnel",
+    ),
+    "ambient-node-jump": Role(
+        "way to istio-cni's rules for kubelet's probes, on the node",
+        "first on purpose: another tool's masquerading would take the probe away",
+        "kubelet's probes of ambient pods fail under strict mTLS",
+    ),
+    "ambient-node-probe": Role(
+        "kubelet's probes, on the node: they get the source address {}, by which pods know them",
+        "before the node's masquerading",
+        "kubelet's probes of ambient pods fail under strict mTLS",
+    ),
     "ambient-known": Role(
         "known connections: packets of open connections go on as they are (ambient of 1.21 to 1.24)",
         "before the capture of new connections",
@@ -458,8 +475,9 @@ def role_of(rule: Rule, table: str, chain: str) -> tuple[str, str] | None:
 
 def _role(rule: Rule, table: str, chain: str) -> tuple[str, str] | None:
     asked = facts(rule)
-    if asked.extra:
-        return None
+    ambient_node = table in ("nat", "istio-ambient-nat") and _ambient_node(rule, table, chain, asked)
+    if asked.extra or ambient_node:
+        return ambient_node or None
     table, chain = plain_table(table), plain_chain(chain)
     if isinstance(rule.target, Passive) and rule.target.name in ("NFLOG", "log") and "1337" in rule.target.options:
         return "trace-log", ""
@@ -657,7 +675,7 @@ def _ambient_mangle(rule: Rule, asked: Facts) -> tuple[str, str] | None:
         case SetConnmark() if asked.mark:
             return "ambient-keep-mark", ""
         case Tproxy():
-            return "ambient-inbound", _ports_of(rule.target)
+            return ("ambient-tunnel" if asked.to_ports else "ambient-inbound"), _ports_of(rule.target)
         case Return() | Accept() if asked.source and not asked.source.negated:
             return "ambient-probe", str(asked.source.network).partition("/")[0]
         case Return() | Accept() if asked.in_interface and asked.in_interface.name == "lo":
@@ -707,6 +725,16 @@ def _raw(rule: Rule, chain: str, asked: Facts) -> tuple[str, str] | None:
             return None
 
 
+def _ambient_node(rule: Rule, table: str, chain: str, asked: Facts) -> tuple[str, str] | None:
+    """The node's own rules: probes of the pods in istio-cni's set get an address that the pods know."""
+    if rule.target == Jump("ISTIO_POSTRT") and chain == "POSTROUTING" and asked.only_protocol:
+        return "ambient-node-jump", ""
+    ours = chain == "ISTIO_POSTRT" or (table == "istio-ambient-nat" and chain == "postrouting")
+    if ours and isinstance(rule.target, Snat) and rule.target.low is not None:
+        return "ambient-node-probe", address_text(rule.target.version, rule.target.low)
+    return None
+
+
 def _ambient_prerouting(rule: Rule, asked: Facts) -> tuple[str, str] | None:
     match rule.target:
         case Accept() if asked.source and not asked.source.negated:
@@ -729,7 +757,7 @@ def _ambient_output(rule: Rule, asked: Facts) -> tuple[str, str] | None:
             return "ambient-return", ""
         case Accept() if asked.on_lo and asked.destination:
             return "ambient-lo", ""
-        case Redirect() if asked.mark and asked.port == "53":
+        case Redirect() if asked.port == "53" and (asked.mark or asked.out_interface):
             return "ambient-dns", _ports_of(rule.target)
         case Redirect() if asked.mark and asked.to_ports is None:
             return "ambient-outbound", _ports_of(rule.target)

@@ -78,6 +78,10 @@ def _save_clause(clause: Clause, protocol: str) -> list[str]:
             return ["-m", clause.kind, *bang, "--mark", shown]
         case "state":
             return ["-m", "conntrack", *bang, "--ctstate", value]
+        case "socket":
+            return ["-m", "owner", *bang, "--socket-exists"]
+        case "set":
+            return ["-m", "set", *bang, "--match-set", value, "dst"]
 
 
 def _save_action(action: Action, version: Literal[4, 6]) -> list[str]:
@@ -102,6 +106,8 @@ def _save_action(action: Action, version: Literal[4, 6]) -> list[str]:
             return ["-j", "CONNMARK", f"--{action.kind}", "--nfmask", f"{ALL_BITS:#x}", "--ctmask", f"{ALL_BITS:#x}"]
         case "zone":
             return ["-j", "CT", "--zone", action.value]
+        case "snat":
+            return ["-j", "SNAT", "--to-source", action.value]
         case "log":
             return f"-j NFLOG --nflog-prefix {action.value} --nflog-group 1337 --nflog-size 20".split()
 
@@ -112,6 +118,7 @@ _NFT_TABLE_ORDER = ("nat", "mangle", "raw")
 _NFT_CHAINS = {
     "PREROUTING": "prerouting",
     "OUTPUT": "output",
+    "POSTROUTING": "postrouting",
     "ISTIO_INBOUND": "istio-inbound",
     "ISTIO_OUTPUT": "istio-output",
     "ISTIO_OUTPUT_DNS": "istio-output-dns",
@@ -124,7 +131,7 @@ _NFT_CHAINS = {
 }
 _NFT_CHAIN_ORDER = {
     "nat": (
-        "PREROUTING", "OUTPUT", "ISTIO_PRERT", "ISTIO_INBOUND", "ISTIO_REDIRECT", "ISTIO_IN_REDIRECT",
+        "PREROUTING", "OUTPUT", "POSTROUTING", "ISTIO_PRERT", "ISTIO_INBOUND", "ISTIO_REDIRECT", "ISTIO_IN_REDIRECT",
         "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS",
     ),
     "mangle": (
@@ -139,15 +146,16 @@ _PRIORITIES = {"nat": -100, "mangle": -150, "raw": -300}
 def nft_json(drafts: Iterable[Draft], prefix: str) -> dict[str, Any]:
     """What ``nft -j list ruleset`` lists of these rules; `prefix` is ``istio-proxy`` or ``istio-ambient``."""
     chains = arranged(drafts, clamp=True)
+    there = {*chains, *jumped_to(chains.values())}
     objects: list[dict[str, Any]] = [{"metainfo": {"json_schema_version": 1}}]
     for table in _NFT_TABLE_ORDER:
-        names = [name for name in _NFT_CHAIN_ORDER[table] if (table, name) in chains]
+        names = [name for name in _NFT_CHAIN_ORDER[table] if (table, name) in there]
         place = {"family": "inet", "table": f"{prefix}-{table}"}
         if names:
             objects.append({"table": {"family": "inet", "name": f"{prefix}-{table}"}})
         objects += [{"chain": {**place, "name": _NFT_CHAINS[name], **_nft_hook(table, name)}} for name in names]
         for name in names:
-            for rule in chains[table, name]:
+            for rule in chains.get((table, name), ()):
                 expr = _nft_expressions(rule, counter=not _uncounted(prefix, name))
                 objects.append({"rule": {**place, "chain": _NFT_CHAINS[name], "expr": expr}})
     return {"nftables": objects}
@@ -159,10 +167,15 @@ def _uncounted(prefix: str, chain: str) -> bool:
 
 
 def _nft_hook(table: str, chain: str) -> dict[str, Any]:
-    if chain not in ("PREROUTING", "OUTPUT"):
+    if chain not in ("PREROUTING", "OUTPUT", "POSTROUTING"):
         return {}
     kind = {"nat": "nat", "raw": "filter", "mangle": "route" if chain == "OUTPUT" else "filter"}[table]
-    return {"type": kind, "hook": chain.lower(), "prio": _PRIORITIES[table], "policy": "accept"}
+    return {
+        "type": kind,
+        "hook": chain.lower(),
+        "prio": 100 if chain == "POSTROUTING" else _PRIORITIES[table],
+        "policy": "accept",
+    }
 
 
 def _nft_expressions(rule: Draft, *, counter: bool) -> list[dict[str, Any]]:
@@ -205,6 +218,11 @@ def _nft_match(clause: Clause, protocol: str) -> dict[str, Any]:
             right, mask = mark_and_mask(clause.value)
             if mask != ALL_BITS:
                 left = {"&": [left, mask]}
+        case "set":
+            left = {"payload": {"protocol": "ip6" if clause.value.endswith("-v6") else "ip", "field": "daddr"}}
+            right = f"@{clause.value}"
+        case "socket":
+            raise AssertionError("nft's writer has no such condition")
         case "state":
             states = sorted(clause.value.lower().split(","))
             left, right = {"ct": {"key": "state"}}, states[0] if len(states) == 1 else states
@@ -246,12 +264,17 @@ def _nft_action(rule: Draft) -> list[dict[str, Any]]:
         case "mark":
             return [{"mangle": {"key": mark, "value": mark_and_mask(action.value)[0]}}]
         case "connmark":
+            # nft keeps the bits that are set anyway in the mask.
             value, mask = mark_and_mask(action.value)
-            return [{"mangle": {"key": connmark, "value": {"|": [{"&": [connmark, ALL_BITS & ~mask]}, value]}}}]
+            return [
+                {"mangle": {"key": connmark, "value": {"|": [{"&": [connmark, (ALL_BITS & ~mask) | value]}, value]}}}
+            ]
         case "save-mark":
             return [{"mangle": {"key": connmark, "value": mark}}]
         case "restore-mark":
             return [{"mangle": {"key": mark, "value": connmark}}]
+        case "snat":
+            return [{"snat": {"family": "ip6" if ":" in action.value else "ip", "addr": action.value}}]
         case "zone":
             return [{"mangle": {"key": {"ct": {"key": "zone"}}, "value": int(action.value)}}]
         case "log":
@@ -288,6 +311,8 @@ def nft_text(listing: dict[str, Any]) -> str:
 
 
 def _priority_name(chain: dict[str, Any]) -> str:
+    if chain["prio"] == 100:
+        return "srcnat"
     if chain["prio"] == -100:
         return "dstnat" if chain["hook"] == "prerouting" else "-100"
     return {-150: "mangle", -300: "raw"}[chain["prio"]]
@@ -303,6 +328,8 @@ def _nft_words(expression: dict[str, Any]) -> str:
             return f"jump {target}"
         case {"redirect": {"port": port}}:
             return f"redirect to :{_nft_right({}, port)}"
+        case {"snat": {"family": family, "addr": address}}:
+            return f"snat {family} to {address}"
         case {"tproxy": {"family": family, "port": port}}:
             return f"tproxy {family} to :{_nft_right({}, port)}"
         case {"mangle": {"key": key, "value": value}}:

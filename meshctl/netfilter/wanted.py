@@ -6,7 +6,7 @@ annotations and the proxy's environment tell), and istio-cni's ambient agent (an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
@@ -15,7 +15,7 @@ from meshctl.kube.pods import Container, Pod
 from meshctl.netfilter import capture as captures
 from meshctl.netfilter import fingerprint
 from meshctl.netfilter.capture import Capture, Network
-from meshctl.netfilter.model import Ruleset, Tproxy
+from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.release import Release, Told, tell
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ def of_pod(
         tuple(sorted((groups or {}).items())),
     )
     try:
-        capture, reason, args, variables = _capture(
-            pod, injection, told.release, native=fingerprint.native(found), more=env or {}
-        )
+        capture, reason, args, variables = _capture(pod, injection, told.release, found, env or {})
     except BadInput as error:
         return Wanted(told, None, f"{_init_name(injection)} itself fails", problem=str(error))
     if not predict:
@@ -98,17 +96,14 @@ def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wan
     capture = wanted.capture
     if capture is None:
         return wanted
-    if capture.writer == "ambient" and _tproxies(found):
-        problem = "these are ambient rules of Istio 1.21 to 1.24 (TPROXY), which meshctl explains but does not predict"
-        return replace(wanted, problem=problem)
     notes: list[str] = []
     if capture.dns and not capture.capture_all_dns and network.resolvers is None:
         servers = fingerprint.resolvers(found)
         if servers:
             network = replace(network, resolvers=servers)
             notes.append(f"the nameservers are not known; those of the found rules are taken: {', '.join(servers)}")
-    if capture.writer == "ambient" and capture.dns and "dns" not in capture.settings and found:
-        capture = replace(capture, dns=_has_dns(found))
+    if capture.writer == "ambient" and found:
+        capture = _as_the_agent_is_set(capture, found, notes)
     try:
         expected = predict(capture, wanted.told.release, network)
     except (BadInput, ValueError) as error:
@@ -116,27 +111,42 @@ def predicted(wanted: Wanted, network: Network, found: Sequence[Ruleset]) -> Wan
     return replace(wanted, capture=capture, expected=expected, notes=(*notes, *expected.notes), network=network)
 
 
-def _tproxies(found: Sequence[Ruleset]) -> bool:
-    return any(
-        chain.name == "ISTIO_PRERT" and isinstance(rule.target, Tproxy)
-        for ruleset in found
-        for _, chain, _, rule in ruleset.rules
-    )
+def _as_the_agent_is_set(capture: Capture, found: Sequence[Ruleset], notes: list[str]) -> Capture:
+    """What the pod does not show, since it is set for the node's agent, taken from the rules that it wrote."""
+    if "dns" not in capture.settings and any(True for ruleset in found for _ in ruleset.rules):
+        captured = _has_dns(found)
+        if captured != capture.dns:
+            notes.append(
+                f"the rules {'capture' if captured else 'do not capture'} DNS: istio-cni is taken to be set so"
+            )
+        capture = replace(capture, dns=captured)
+    for version, name in ((4, "probe_address"), (6, "probe_address_v6")):
+        probe = fingerprint.probe_address(found, version)
+        if name not in capture.settings and probe not in ("", getattr(capture, name)):
+            notes.append(
+                f"kubelet's probes come from {probe} by these rules: HOST_PROBE_SNAT_IP of istio-cni is set so"
+            )
+            changed: dict[str, Any] = {name: probe}
+            capture = replace(capture, **changed)
+    return capture
 
 
 def _has_dns(found: Sequence[Ruleset]) -> bool:
     """Whether ambient rules capture DNS: a setting of the node's agent, which the pod does not show."""
-    return any(
-        rule.target is not None and "15053" in rule.text for ruleset in found for _, _, _, rule in ruleset.rules
-    ) or not any(True for ruleset in found for _ in ruleset.rules)
+    return any(rule.target is not None and "15053" in rule.text for ruleset in found for _, _, _, rule in ruleset.rules)
 
 
 def _told(injection: Injection, found: Sequence[Ruleset], release: Release | None) -> Told:
     if release is not None:
-        return Told(release, "option", "as given")
+        return Told(release, "option", "as given", injection.mode == "ambient")
     container = injection.init or injection.proxy
     image = container.image if container is not None else ""
-    return tell(image, injection.revision, fingerprint.release(found) if found else None)
+    shape = fingerprint.release(found) if found else None
+    if injection.mode == "ambient":
+        # The pod's own label names the control plane's revision; who wrote its rules is the node's agent.
+        told = tell("", "" if shape else injection.revision, shape)
+        return replace(told, ambient=True)
+    return tell(image, injection.revision, shape)
 
 
 def _init_name(injection: Injection) -> str:
@@ -150,9 +160,10 @@ def _literal(container: Container | None) -> dict[str, str]:
 
 
 def _capture(
-    pod: Pod, injection: Injection, release: Release, *, native: bool, more: Mapping[str, str]
+    pod: Pod, injection: Injection, release: Release, found: Sequence[Ruleset], more: Mapping[str, str]
 ) -> tuple[Capture | None, str, tuple[str, ...], tuple[tuple[str, str], ...]]:
     init, proxy = injection.init, injection.proxy
+    native = fingerprint.native(found)
     if pod.host_network:
         return None, "hostNetwork: Istio leaves the node's own namespace alone", (), ()
     if injection.cni and init is not None:
@@ -175,7 +186,8 @@ def _capture(
         capture = captures.of_arguments(args, env, release)
         return capture, f"{init.name} writes this pod's rules", args, tuple(sorted(env.items()))
     if injection.mode == "ambient":
-        capture = captures.of_ambient(pod.annotations, native_nftables=native)
+        tproxy = fingerprint.ambient_tproxy(found)
+        capture = captures.of_ambient(pod.annotations, release, more, tproxy=tproxy, native_nftables=native)
         return capture, "istio-cni's agent writes this pod's rules (ambient)", (), ()
     reasons = {
         "gateway": "a gateway: its traffic is not captured",

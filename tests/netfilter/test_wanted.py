@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from meshctl.kube.pods import Pod, pod
-from meshctl.netfilter import iptables_save
 from meshctl.netfilter.wanted import of_pod
 from tests.netfilter.rulings import case
 
@@ -64,9 +63,6 @@ def test_istios_agent_writes_for_an_ambient_pod() -> None:
     wanted = of_pod(ambient)
     assert wanted.capture is not None
     assert wanted.capture.writer == "ambient"
-    old = "*mangle\n:PREROUTING ACCEPT [0:0]\n:ISTIO_PRERT - [0:0]\n-A PREROUTING -j ISTIO_PRERT\n"
-    old += "-A ISTIO_PRERT -p tcp -j TPROXY --on-port 15006 --on-ip 127.0.0.1 --tproxy-mark 0x111/0xfff\nCOMMIT\n"
-    assert "does not predict" in of_pod(ambient, [iptables_save.parse(old, family="ipv4")]).problem
 
 
 @pytest.mark.parametrize(
