@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from meshctl.envoy import clusters_json, config_dump
 from meshctl.envoy.clusters_json import ClusterHosts
@@ -16,12 +16,13 @@ from meshctl.istio import mesh as istio_mesh
 from meshctl.istio import mesh_config
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
+from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
 from meshctl.kube.pods import Pod
 from meshctl.netfilter import capture as captures
 from meshctl.netfilter import expected, iptables_save, nft_json, routing
 from meshctl.netfilter import release as releases
-from meshctl.netfilter.model import Ruleset
+from meshctl.netfilter.model import Family, Ruleset
 from meshctl.path import ambient, netns
 from meshctl.path.scene import NodeView, Owner, RulesFrom, Scene, Station
 from meshctl.sources import kinds
@@ -43,6 +44,10 @@ _RULE_FILES = (
     ("netns/iptables-legacy-save.txt", "ipv4", "legacy"),
     ("netns/ip6tables-save.txt", "ipv6", "nft"),
     ("netns/ip6tables-legacy-save.txt", "ipv6", "legacy"),
+)
+_NODE_DUMPS: tuple[tuple[str, Family], ...] = (
+    ("netns/iptables-save.txt", "ipv4"),
+    ("netns/ip6tables-save.txt", "ipv6"),
 )
 _NETNS = (
     "netns/sockets.txt",
@@ -72,9 +77,9 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
     root = _root(world)
     config_map = world.one(kinds.CONFIG_MAPS, root, "istio")
     config = mesh_config.parse(config_map, f"{world.name}/resources/configmap.{root}.istio.json")
-    namespaces = tuple(str(raw.get("metadata", {}).get("name", "")) for raw in _objects(world, kinds.NAMESPACES).items)
-    nodes = _objects(world, kinds.NODES).items
-    by_name = {str(raw.get("metadata", {}).get("name", "")): raw for raw in nodes}
+    listed_too = (services, slices, _objects(world, kinds.NAMESPACES), nodes := _objects(world, kinds.NODES))
+    namespaces = tuple(map(_name, listed_too[2].items))
+    by_name = {_name(raw): raw for raw in nodes.items}
     names = tuple(by_name) or tuple(sorted({pod.node for pod in everyone if pod.node}))
     return Scene(
         pods=everyone,
@@ -83,6 +88,8 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
         namespaces=namespaces or tuple(sorted({pod.namespace for pod in everyone})),
         recorded=world.namespaces(),
         services_gap="" if services.recorded else services.gap or "not recorded",
+        endpoints_gap="" if slices.recorded else slices.gap or "not recorded",
+        gaps=tuple(found.gap for found in (*listed_too, *listed.values()) if found.broken),
         load_station=lambda pod: station(world, pod),
         load_node=lambda name: _node(world, name, by_name.get(name), everyone),
         nodes=names,
@@ -90,6 +97,10 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
     )
+
+
+def _name(raw: Mapping[str, Any]) -> str:
+    return str((raw.get("metadata") or {}).get("name", ""))
 
 
 def _root(world: World) -> str:
@@ -171,7 +182,7 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
         rulesets=rulesets,
         rules_from=rules_from,
         proxy=_optional_bytes(parts, "envoy/config_dump.json", config_dump.parse, gaps),
-        live=_Live(world, pod) if injection.proxy is not None else None,
+        live=_Live(world, pod, gaps) if injection.proxy is not None else None,
         sockets=_sockets(sockets, injection, gaps),
         sockets_source=sockets[1] if sockets is not None else "",
         processes=processes,
@@ -357,8 +368,8 @@ def _capture(pod: Pod, injection: Injection) -> tuple[captures.Capture, releases
 class _Live(Mapping[str, ClusterHosts]):
     """What ``/clusters`` said, fetched when a cluster is asked for, and parsed cluster by cluster."""
 
-    def __init__(self, world: World, pod: Pod) -> None:
-        self._world, self._pod = world, pod
+    def __init__(self, world: World, pod: Pod, gaps: dict[str, str]) -> None:
+        self._world, self._pod, self._gaps = world, pod, gaps
         self._raw: dict[str, Any] | None = None
         self._source = ""
         self._parsed: dict[str, ClusterHosts] = {}
@@ -370,14 +381,19 @@ class _Live(Mapping[str, ClusterHosts]):
             try:
                 statuses = json.loads(part.content or b"{}").get("cluster_statuses", ())
                 self._raw = {str(one.get("name", "")): one for one in statuses}
-            except (ValueError, AttributeError, TypeError):
+            except (ValueError, AttributeError, TypeError, RecursionError):
                 self._raw = {}
+                self._gaps["envoy/clusters.json"] = f"{self._source}: not what /clusters?format=json says; left out"
         return self._raw
 
     def __getitem__(self, name: str) -> ClusterHosts:
         if name not in self._parsed:
             one = self._load()[name]
-            self._parsed |= clusters_json.parse(json.dumps({"cluster_statuses": [one]}), self._source)
+            try:
+                self._parsed |= clusters_json.parse(json.dumps({"cluster_statuses": [one]}), self._source)
+            except MeshctlError as error:
+                self._gaps["envoy/clusters.json"] = str(error)
+                del self._load()[name]
         return self._parsed[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -477,24 +493,33 @@ def _resolver(parts: Mapping[str, Part]) -> netns.Resolver | None:
 
 
 def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence[Pod]) -> NodeView:
-    status = (raw or {}).get("status", {})
-    spec = (raw or {}).get("spec", {})
-    addresses = [str(a.get("address")) for a in status.get("addresses", ()) if a.get("type") != "Hostname"]
+    flaws: list[Flaw] = []
+    whole = Fields(raw, f"Node {name}", flaws)
+    status, spec = whole.below("status"), whole.below("spec")
+    addresses = [a.text("address") for a in status.each("addresses") if a.text("type") != "Hostname"]
     if not addresses:
         addresses = sorted({pod.host_ip for pod in pods if pod.node == name and pod.host_ip})
-    ranges = tuple(map(str, spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else ())))
+    ranges = spec.texts("podCIDRs") or ((spec.text("podCIDR"),) if spec.text("podCIDR") else ())
     if not ranges:
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
-    dump, native, gap = _node_rules(world, name)
-    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dump, native, address), gap)
+    dumps, native, gap = _node_rules(world, name)
+    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dumps, native, address), gap)
 
 
-def _node_rules(world: World, name: str) -> tuple[tuple[NodeDump, str] | None, tuple[Ruleset, ...], str]:
-    """The node's dump of iptables, cut but not parsed, its native nft tables, and why there are none."""
-    part = world.node_part(name, "netns/iptables-save.txt")
-    dump = (NodeDump(part.content.decode("utf-8", "replace")), part.source) if part.content is not None else None
-    gap = "" if dump is not None else part.gap
+_NodeDumps: TypeAlias = Mapping[Family, tuple[NodeDump, str]]
+
+
+def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...], str]:
+    """The node's dumps of iptables, cut but not parsed, its native nft tables, and why there are none."""
+    dumps: dict[Family, tuple[NodeDump, str]] = {}
+    gap = ""
+    for part_name, family in _NODE_DUMPS:
+        part = world.node_part(name, part_name)
+        if part.content is not None:
+            dumps[family] = (NodeDump(part.content.decode("utf-8", "replace")), part.source)
+        elif family == "ipv4":
+            gap = part.gap
     native: tuple[Ruleset, ...] = ()
     listing = world.node_part(name, "netns/nft.json")
     if listing.content is not None and b'"kube-proxy' in listing.content:
@@ -502,14 +527,17 @@ def _node_rules(world: World, name: str) -> tuple[tuple[NodeDump, str] | None, t
             native = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
         except MeshctlError as error:
             gap = str(error)
-    return dump, native, "" if native or (dump is not None and dump[0].of_kube_proxy) else gap
+    known = native or any(dump.of_kube_proxy for dump, _ in dumps.values())
+    return dumps, native, "" if known else gap
 
 
-def _about(dump: tuple[NodeDump, str] | None, native: tuple[Ruleset, ...], address: str) -> tuple[Ruleset, ...]:
-    if native or dump is None:
+def _about(dumps: _NodeDumps, native: tuple[Ruleset, ...], address: str) -> tuple[Ruleset, ...]:
+    family: Family = "ipv6" if ":" in address else "ipv4"
+    if native or family not in dumps:
         return native
+    dump, source = dumps[family]
     try:
-        return (iptables_save.parse(dump[0].about(address), dump[1], strict=False),)
+        return (iptables_save.parse(dump.about(address), source, family, strict=False),)
     except MeshctlError:
         return ()
 

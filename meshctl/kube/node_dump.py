@@ -3,7 +3,7 @@
 All other lines are left blank, so that line numbers stay those of the dump.
 """
 
-_STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES")
+_STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL")
 
 
 class NodeDump:

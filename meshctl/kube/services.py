@@ -136,19 +136,19 @@ def endpoint_slice(raw: Mapping[str, Any], source: str = "", path: str = "") -> 
         ready = conditions.flag("ready") is not False
         serving = conditions.flag("serving")
         pod = f"{target.text('namespace')}/{target.text('name')}" if target.text("kind") == "Pod" else ""
-        for address in entry.texts("addresses"):
-            endpoints.append(
-                Endpoint(
-                    address,
-                    ports,
-                    pod,
-                    entry.text("nodeName"),
-                    ready,
-                    ready if serving is None else serving,
-                    conditions.flag("terminating") or False,
-                    Origin(source, path=entry.path),
-                )
+        endpoints += [
+            Endpoint(
+                address,
+                ports,
+                pod,
+                entry.text("nodeName"),
+                ready,
+                ready if serving is None else serving,
+                conditions.flag("terminating") or False,
+                Origin(source, path=entry.path),
             )
+            for address in entry.texts("addresses")
+        ]
     name = meta.strings("labels").get("kubernetes.io/service-name", "")
     return Slice(meta.text("namespace"), name, top.text("addressType"), tuple(endpoints))
 

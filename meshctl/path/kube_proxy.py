@@ -2,7 +2,7 @@
 
 from meshctl.frozen import dataclass
 from meshctl.kube.proxy_rules import NodeDecision, decide, evidence, is_kube_proxy
-from meshctl.kube.services import Service, ServicePort
+from meshctl.kube.services import Endpoint, Service, ServicePort
 from meshctl.path.model import End, Evidence, Hop, KubeProxy
 from meshctl.path.scene import NodeView, Scene, Station
 
@@ -47,15 +47,26 @@ def _decision(
 ) -> NodeDecision | None:
     if node is None:
         return None
-    key = ("kube-proxy", node.name, address, port)
+    key = ("kube-proxy", node.name, station.key if station is not None else "", address, port)
     if key not in scene.cache:
-        source = station.pod.ip if station is not None and station.pod.ip else None
+        source = _source(station, address)
         local = address in node.addresses or scene.node_at(address) is not None
+        own = station is not None and station.pod.host_network
         rulesets = node.rules_about(address)
         known = bool(is_kube_proxy(rulesets))
-        scene.cache[key] = decide(rulesets, address, port, source=source, to_node=local) if known else None
+        scene.cache[key] = (
+            decide(rulesets, address, port, source=source, to_node=local, from_node=own) if known else None
+        )
     found = scene.cache[key]
     return found if isinstance(found, NodeDecision) else None
+
+
+def _source(station: Station | None, address: str) -> str | None:
+    """The sender's own address of the family that the connection is of."""
+    if station is None:
+        return None
+    own = (station.pod.ip, *station.pod.ips)
+    return next((ip for ip in own if ip and (":" in ip) == (":" in address)), None)
 
 
 def proof(decision: NodeDecision) -> tuple[Evidence, ...]:
@@ -88,15 +99,13 @@ def _by_rules(
     at = node.name if node else ""
     found = proof(decision)
     if decision.refused or decision.dropped:
-        word = "refuses" if decision.refused else "drops"
-        lack = f"{name} has no endpoints" if target else f"no Service has port {port} at {address}"
-        why = f"kube-proxy {word} it: {lack}"
+        why = _refusal(decision, target, name, address, port)
         hop = Hop("kube-proxy", "node", at, "kube-proxy", why, (), found, "bad")
         end = End("nobody", delivered=False, broken="refused" if decision.refused else "timeout", mtls=None, why=why)
         return NodeChoice((), KubeProxy(True, why, "", found), hop, end)
     listed = [f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices]
     why = f"the address {address}:{port} is translated on the node, by kube-proxy's rules for {name}"
-    facts = (*listed, *(("the same client gets the same endpoint for a while",) if decision.affinity else ()))
+    facts = (*listed, *_affinity(decision))
     hop = Hop("kube-proxy", "node", at, "kube-proxy", f"chooses an endpoint of {name}", facts, found)
     places = tuple((c.address, c.port or port, c.probability) for c in decision.choices)
     answer = KubeProxy(True, why, ", ".join(listed), found)
@@ -109,6 +118,43 @@ def _by_rules(
     return NodeChoice(places, answer, hop)
 
 
+def _refusal(
+    decision: NodeDecision, target: tuple[Service, ServicePort] | None, name: str, address: str, port: int
+) -> str:
+    """Why the node's rules end a connection."""
+    word = "refuses" if decision.refused else "drops"
+    match decision.cause:
+        case "source-range":
+            return f"kube-proxy {word} it: the caller is not in the loadBalancerSourceRanges of {name}"
+        case "no-local-endpoints":
+            return f"kube-proxy {word} it: {name} wants endpoints on this node (traffic policy Local), and has none"
+        case "no-service":
+            return f"kube-proxy {word} it: no Service has the address {address}"
+        case "no-port":
+            return f"kube-proxy {word} it: the Service at {address} has no port {port}"
+        case _:
+            lack = f"{name} has no endpoints" if target else f"no Service has port {port} at {address}"
+            return f"kube-proxy {word} it: {lack}"
+
+
+def _affinity(decision: NodeDecision) -> tuple[str, ...]:
+    if decision.remembered:
+        return ("session affinity: the node remembers this client, and sends it to the same endpoint again",)
+    return ("session affinity: a client keeps its endpoint for a while",) if decision.affinity else ()
+
+
+def _usable(scene: Scene, service: Service, entry: ServicePort, node: str) -> list[Endpoint]:
+    """The endpoints that kube-proxy chooses from: the ready ones, else those that are ending and still serve.
+
+    ``pkg/proxy/topology.go``, CategorizeEndpoints (Kubernetes 1.34). With the internal policy Local only those on the
+    node of the caller count.
+    """
+    there = [e for e in scene.services.endpoints(service) if e.port(entry.name) is not None]
+    if service.internal_policy == "Local" and node:
+        there = [e for e in there if e.node == node]
+    return [e for e in there if e.ready] or [e for e in there if e.serving and e.terminating]
+
+
 def _by_objects(
     scene: Scene, service: Service, entry: ServicePort, address: str, port: int, node: NodeView | None
 ) -> NodeChoice:
@@ -117,6 +163,11 @@ def _by_objects(
     ready = [e for e in scene.services.endpoints(service) if e.ready and e.port(entry.name) is not None]
     gap = node.gap if node is not None and node.gap else "the node's rules were not recorded"
     at = node.name if node else ""
+    if not ready and scene.endpoints_gap:
+        why = f"which endpoint of {name} kube-proxy chooses cannot be told: {gap}; {scene.endpoints_gap}"
+        end = End(None, delivered=None, through_server=None, mtls="none", why=why, undecided=(why,))
+        told = KubeProxy(True, why)
+        return NodeChoice((), told, Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "warn"), end)
     if not ready:
         why = f"{name} has no ready endpoints, so kube-proxy refuses the connection ({gap})"
         end = End("nobody", delivered=False, broken="refused", mtls=None, why=why)
@@ -147,17 +198,27 @@ def not_used(scene: Scene, station: Station, address: str, port: int, why: str) 
     if decision is None or decision.matched is None:
         gap = node.gap if node is not None else ""
         return KubeProxy(False, f"{why}{f' ({gap})' if gap else ''}")
-    if decision.refused:
-        return KubeProxy(False, why, "it would have refused: the Service has no endpoints", proof(decision))
+    if decision.refused or decision.dropped:
+        said = _refusal(decision, _service_at(scene, address, port), f"{address}:{port}", address, port)
+        return KubeProxy(False, why, f"it would not have passed: {said}", proof(decision))
     choice = ", ".join(f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices)
     return KubeProxy(False, why, f"it would have chosen {choice}" if choice else "", proof(decision))
 
 
 def endpoints_of(scene: Scene, address: str, port: int) -> tuple[tuple[str, int, float], ...] | None:
-    """The ready endpoints behind a Service's address, for those that balance themselves; None if it is no Service."""
+    """The ready endpoints behind a Service's address, for those that balance themselves; None if it is no Service.
+
+    None as well where endpoints are not known.
+    """
     target = _service_at(scene, address, port)
     if target is None:
         return None
     service, entry = target
-    ready = [e for e in scene.services.endpoints(service) if e.ready and e.port(entry.name) is not None]
+    ready = [
+        e
+        for e in scene.services.endpoints(service)
+        if e.ready and e.port(entry.name) is not None and (":" in e.address) == (":" in address)
+    ]
+    if not ready and scene.endpoints_gap:
+        return None
     return tuple((e.address, e.port(entry.name) or port, 1 / len(ready)) for e in ready)

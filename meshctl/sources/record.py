@@ -25,7 +25,7 @@ from meshctl.sources.world import Kind, World
 
 Raw = Mapping[str, Any]
 SCHEMA = "meshctl.snapshot/v1"
-NODE_PARTS = ("netns/iptables-save.txt", "netns/nft.json", "netns/ip-route.json")
+NODE_PARTS = ("netns/iptables-save.txt", "netns/ip6tables-save.txt", "netns/nft.json", "netns/ip-route.json")
 ENVOY_PARTS = ("config_dump.json", "clusters.json", "server_info.json", "certs.json", "stats.txt")
 _MESH_CONTAINERS = ("istio-proxy", "istio-init", "istio-validation", "ztunnel", "discovery", "install-cni")
 CONFIG_MAPS = ("istio", "istio-sidecar-injector")
