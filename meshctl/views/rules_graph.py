@@ -1,4 +1,7 @@
-"""The picture of a ruleset's chains: jumps as arrows, redirects and drops as exits, counters on the arrows."""
+"""The picture of a ruleset's chains: their rules in boxes, jumps as arrows, redirects and drops as exits.
+
+An arrow names the rules that take it and how many packets they counted.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
@@ -7,11 +10,12 @@ from meshctl.blocks import Edge, Graph, Vertex
 from meshctl.netfilter import wording
 from meshctl.netfilter.dump import Dump, chains_in_order, explained, tables_in_order
 from meshctl.netfilter.explain import Explained
-from meshctl.netfilter.facts import Facts, facts
 from meshctl.netfilter.model import Accept, Drop, Goto, Jump, Redirect, Reject, Return, Ruleset, Tproxy
 
-_MOST = 4
-"""How many conditions an arrow that stands for several rules names."""
+_MOST = 14
+"""How many rules a box lists; those of a default pod all fit."""
+_WIDE = 110
+"""How many letters of a rule's condition a box shows."""
 
 
 def graphs(dump: Dump) -> Iterator[Graph]:
@@ -24,13 +28,15 @@ def graphs(dump: Dump) -> Iterator[Graph]:
 
 def _graph(ruleset: Ruleset, entries: Sequence[Explained], title: str) -> Graph:
     vertices: dict[str, Vertex] = {}
+    listed: dict[str, list[Explained]] = {}
+    for entry in entries:
+        listed.setdefault(f"{entry.table.name}/{entry.chain.name}", []).append(entry)
     for table in tables_in_order(ruleset):
         for chain in chains_in_order(table):
-            if chain.rules:
-                key = f"{table.name}/{chain.name}"
-                lines = (f"{len(chain.rules)} rules",) if len(chain.rules) > 1 else ()
-                group = f"table {table.name}"
-                vertices[key] = Vertex(key, chain.name, lines, "round" if chain.hook else "box", group)
+            key = f"{table.name}/{chain.name}"
+            if key in listed:
+                shape: Literal["round", "box"] = "round" if chain.hook else "box"
+                vertices[key] = Vertex(key, chain.name, _lines(listed[key]), shape, f"table {table.name}")
     edges: list[Edge] = []
     for (start, end, mood), several in _grouped(entries).items():
         if end not in vertices and end.startswith("exit:"):
@@ -69,13 +75,22 @@ def _end(entry: Explained) -> tuple[str, Mood]:
             return "", "plain"
 
 
+def _lines(entries: Sequence[Explained]) -> tuple[str, ...]:
+    """A chain's rules, each by its number and what it is about."""
+    shown = [f"{entry.number} {_condition(entry)}" for entry in entries[:_MOST]]
+    return (*shown, *([f"... {len(entries) - _MOST} more"] if len(entries) > _MOST else ()))
+
+
+def _condition(entry: Explained) -> str:
+    text = wording.traffic(entry.rule.matches)
+    text = text if len(text) <= _WIDE else f"{text[: _WIDE - 3].rstrip(' ,')}..."
+    return f"({text}: never reached)" if entry.told.dead is not None else text
+
+
 def _label(group: Sequence[Explained]) -> str:
-    asked = [facts(entry.rule) for entry in group]
-    ports = [one.port for one in asked if one == Facts(protocol="tcp", to_ports=one.to_ports) and one.port]
-    what = [wording.traffic(entry.rule.matches) for entry in group]
-    if len(ports) == len(group) and not any(one.to_ports and one.to_ports.negated for one in asked):
-        what = [f"TCP to port {', '.join(ports)}"]
-    shown = what[:_MOST] + ([f"{len(what) - _MOST} more"] if len(what) > _MOST else [])
+    numbers = [str(entry.number) for entry in group]
+    label = f"rule {numbers[0]}" if len(numbers) == 1 else f"rules {', '.join(numbers)}"
     counted = [entry.rule.packets for entry in group if entry.rule.packets is not None]
-    label = " / ".join(shown)
-    return f"{label} ({sum(counted)} packets)" if counted else label
+    if not counted:
+        return label
+    return f"{label}: {sum(counted)} packet{'' if sum(counted) == 1 else 's'}"
