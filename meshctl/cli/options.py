@@ -29,6 +29,10 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
+
+
 Version = Annotated[
     bool, typer.Option("--version", "-V", help="Print the version and leave.", callback=_show_version, is_eager=True)
 ]
@@ -74,7 +78,7 @@ class Invocation:
         if self.demo or named:
             from meshctl.sources import snapshot
 
-            return snapshot.open_demo() if self.demo else snapshot.open_snapshot(str(named))
+            return snapshot.open_demo() if self.demo else snapshot.open_snapshot(str(named), tell=_note)
         if self.runtime:
             from meshctl.sources import node
 

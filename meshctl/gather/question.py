@@ -154,7 +154,11 @@ def _counted(world: World, pod: Pod, service: Service | None, target: Target) ->
     if not pattern.search(part.content):
         return 0
     total = 0
-    for name, cluster in clusters_json.parse(part.content, part.source).items():
+    try:
+        clusters = clusters_json.parse(part.content, part.source)
+    except BadInput:
+        return 0  # the trace of this pod names it
+    for name, cluster in clusters.items():
         if pattern.match(name.encode()):
             total += sum(max(h.counters.get("rq_total", 0), h.counters.get("cx_total", 0)) for h in cluster.hosts)
     return total

@@ -33,9 +33,13 @@ def snapshot_of(world: World) -> Snapshot:
 def contents(snapshot: Snapshot) -> Contents:
     """What is in a recording."""
     about, files = snapshot.about, snapshot.files
-    resources = []
+    resources, broken = [], []
     for name in files.names("resources"):
-        document = load_json(files.read(f"resources/{name}") or b"{}", f"{snapshot.name}/resources/{name}")
+        try:
+            document = load_json(files.read(f"resources/{name}") or b"", f"{snapshot.name}/resources/{name}")
+        except BadInput as error:
+            broken.append((str(error), 1))
+            continue
         items = document.get("items") if isinstance(document, dict) else None
         resources.append((name.removesuffix(".json"), len(items) if isinstance(items, list) else 1))
     return Contents(
@@ -47,7 +51,7 @@ def contents(snapshot: Snapshot) -> Contents:
         pods=tuple(_pods(snapshot)),
         nodes=files.names("nodes"),
         redactions=_redactions(about.get("redactions")),
-        left_out=tuple(_left_out(about.get("left_out"))),
+        left_out=(*_left_out(about.get("left_out")), *broken),
     )
 
 

@@ -44,7 +44,8 @@ class Zone:
     """All that answers names: Kubernetes, the mesh, and how this caller asks.
 
     `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network).
-    `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were.
+    `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were,
+    `endpoints_gap` likewise for the EndpointSlices.
     """
 
     services: Services
@@ -56,6 +57,7 @@ class Zone:
     cluster_dns: bool = True
     unrecorded: tuple[str, ...] = ()
     services_gap: str = ""
+    endpoints_gap: str = ""
 
     @property
     def domain(self) -> str:
@@ -167,7 +169,12 @@ def _service(asked: str, full: str, service: Service, zone: Zone, tried: tuple[s
         )
     if service.headless:
         ready = tuple(e.address for e in zone.services.endpoints(service) if e.ready or service.publishes_unready)
-        return Name(asked, "headless", ready, full, service, tried=tried, captured=zone.captured, fails=not ready)
+        gap = zone.endpoints_gap if not ready else ""
+        reason = f"{full} is headless, and its endpoints are not known ({gap})" if gap else ""
+        fails = not ready and not gap
+        return Name(
+            asked, "headless", ready, full, service, tried=tried, captured=zone.captured, fails=fails, undecided=reason
+        )
     return Name(asked, "service", service.addresses, full, service, tried=tried, captured=zone.captured)
 
 

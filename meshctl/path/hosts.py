@@ -129,12 +129,12 @@ def lacking(scene: Scene, name: str, *, cluster: bool) -> str:
     defined = [found for rule in rules if (found := rule.subset(subset)) is not None]
     if cluster:
         return _no_cluster(name, subset, bool(defined), service, int(port) if port.isdecimal() else 0)
-    if service is not None and not scene.services.endpoints(service):
+    if service is not None and not scene.endpoints_gap and not scene.services.endpoints(service):
         return f"Service {short} has no endpoints: no running pod has the labels of its selector"
     if subset:
         labels = ", ".join(f"{key}={value}" for key, value in defined[0].labels) if defined else ""
         return f"no ready pod of {host} has the labels of subset {subset}{f' ({labels})' if labels else ''}"
-    if service is not None and not any(e.ready for e in scene.services.endpoints(service)):
+    if service is not None and not scene.endpoints_gap and not any(e.ready for e in scene.services.endpoints(service)):
         return f"no pod behind Service {short} is ready"
     return ""
 

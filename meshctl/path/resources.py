@@ -401,6 +401,8 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
         for e in scene.services.endpoints(service)
         if entry is not None and (target := e.port(entry.name)) is not None and _has_labels(scene, e.pod, labels)
     ]
+    if not found_hosts and scene.endpoints_gap:
+        return Picked(undecided=f"the endpoints of {host} are not known: {scene.endpoints_gap}")
     good = [h for h in found_hosts if h.health == "healthy"]
     chosen = tuple(replace(h, probability=1 / len(good)) for h in good)
     why = "" if chosen else f"{host} has no ready endpoints{f' with the labels of subset {subset}' if subset else ''}"

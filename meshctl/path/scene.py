@@ -97,6 +97,8 @@ class Scene:
     load_node: Callable[[str], NodeView]
     nodes: tuple[str, ...] = ()
     services_gap: str = ""
+    endpoints_gap: str = ""
+    gaps: tuple[str, ...] = ()
     now: datetime | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""

@@ -104,6 +104,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         cluster_dns,
         unrecorded,
         scene.services_gap,
+        scene.endpoints_gap,
     )
 
 
@@ -489,7 +490,11 @@ def _by_end(end: End) -> tuple[str, str]:
     return "MT199", ""
 
 
+_TOLD = ("netns/iptables-save.txt", "envoy/config_dump.json", "envoy/clusters.json", "netns/sockets.txt")
+
+
 def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
+    yield from scene.gaps
     seen: set[str] = set()
     callee = scene.pod_named(course.pod) if course.pod else None
     for place in (station, scene.station(callee) if callee is not None else None):
@@ -497,7 +502,7 @@ def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
             continue
         seen.add(place.key)
         for part, gap in place.gaps.items():
-            if part in ("netns/iptables-save.txt", "envoy/config_dump.json", "netns/sockets.txt"):
+            if part in _TOLD:
                 yield gap
 
 

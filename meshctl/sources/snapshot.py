@@ -1,7 +1,7 @@
 """A recording as a `World`: a directory or a .tar.gz in the format of DESIGN.md (schema ``meshctl.snapshot/v1``)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,13 +53,19 @@ class Folder:
 
 @dataclass(slots=True)
 class Snapshot:
-    """A recording; parts that it lacks are gaps, not errors."""
+    """A recording; parts that it lacks are gaps, not errors.
+
+    So are objects that cannot be read, of which `tell` hears once a file; pods are no gap, since all else needs them.
+    """
 
     name: str
     files: Files
     about: Mapping[str, Any]
     live: bool = False
+    tell: Callable[[str], None] = lambda _text: None
     _documents: dict[str, Any] = field(default_factory=dict)
+    _lists: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    _broken: dict[str, str] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """The moment of the recording; ages and expiries are judged at it."""
@@ -94,17 +100,15 @@ class Snapshot:
     def objects(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Objects:
         """The recorded objects of a kind."""
         file = f"resources/{kind.file_stem}.json"
-        document = self._json(file)
-        if document is None:
-            return Objects(f"{self.name}/{file}", (), False, f"{file} is not in the snapshot; {RECORD}")
-        items = document.get("items") if isinstance(document, dict) else None
-        if not isinstance(items, list):
-            raise BadInput(f"{self.name}/{file}: no Kubernetes List: it has no items")
+        items = self._items(file, whole=kind.plural == "pods")
+        if items is None:
+            broken = self._broken.get(file, "")
+            gap = broken or f"{file} is not in the snapshot; {RECORD}"
+            return Objects(f"{self.name}/{file}", (), False, gap, broken=bool(broken))
         chosen = [
             item
             for item in items
-            if isinstance(item, dict)
-            and (namespace is None or not kind.namespaced or _metadata(item).get("namespace", "default") == namespace)
+            if (namespace is None or not kind.namespaced or _metadata(item).get("namespace", "default") == namespace)
             and (not selector or selects(selector, _metadata(item).get("labels")))
         ]
         return Objects(f"{self.name}/{file}", chosen)
@@ -112,7 +116,12 @@ class Snapshot:
     def one(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
         """One recorded object; a ConfigMap has a file of its own."""
         if kind.plural == "configmaps":
-            document = self._json(f"resources/configmap.{namespace}.{name}.json")
+            file = f"resources/configmap.{namespace}.{name}.json"
+            try:
+                document = self._json(file)
+            except BadInput as error:
+                self._leave_out(file, error)
+                return None
             return document if isinstance(document, dict) else None
         for item in self.objects(kind, namespace).items:
             if _metadata(item).get("name") == name:
@@ -135,6 +144,28 @@ class Snapshot:
         """One recorded part of a node."""
         return self._part(f"nodes/{node}/{name}")
 
+    def _items(self, file: str, *, whole: bool) -> Sequence[Mapping[str, Any]] | None:
+        """The objects of a file; None where it is not there or (unless it is needed as a `whole`) cannot be read."""
+        if file in self._broken:
+            return None
+        if file not in self._lists:
+            try:
+                document = self._json(file)
+                if document is None and self.files.read(file) is None:
+                    return None
+                self._lists[file] = _list(document, f"{self.name}/{file}", strict=not whole)
+            except BadInput as error:
+                if whole:
+                    raise
+                self._leave_out(file, error)
+                return None
+        return self._lists[file]
+
+    def _leave_out(self, file: str, error: BadInput) -> None:
+        if file not in self._broken:
+            self._broken[file] = str(error)
+            self.tell(f"{error}; left out")
+
     def _part(self, file: str) -> Part:
         content = self.files.read(file)
         gap = "" if content is not None else f"{file} is not in the snapshot; {RECORD}"
@@ -145,6 +176,26 @@ class Snapshot:
             content = self.files.read(file)
             self._documents[file] = None if content is None else load_json(content, f"{self.name}/{file}")
         return self._documents[file]
+
+
+def _list(document: Any, source: str, *, strict: bool) -> Sequence[Mapping[str, Any]]:
+    """The items of a Kubernetes List, with `strict` each an object whose main fields are objects; else BadInput."""
+    items = document.get("items") if isinstance(document, dict) else None
+    if not isinstance(items, list):
+        raise BadInput(f"{source}: no Kubernetes List: it has no items")
+    for index, item in enumerate(items if strict else ()):
+        if not isinstance(item, dict):
+            raise BadInput(f"{source}: items[{index}] should be an object, is {_kind(item)}")
+        for key in ("metadata", "spec", "status"):
+            if not isinstance(item.get(key) or {}, dict):
+                raise BadInput(f"{source}: items[{index}].{key} should be an object, is {_kind(item[key])}")
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _kind(value: object) -> str:
+    return {str: "a string", list: "a list", int: "a number", float: "a number", bool: "a flag"}.get(
+        type(value), "null"
+    )
 
 
 def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,8 +215,8 @@ def load_json(content: bytes, source: str) -> Any:
         raise BadInput(f"{source}: not JSON that can be read: nested too deep") from error
 
 
-def open_snapshot(place: str, name: str | None = None) -> Snapshot:
-    """Open a snapshot's directory or archive.
+def open_snapshot(place: str, name: str | None = None, tell: Callable[[str], None] = lambda _text: None) -> Snapshot:
+    """Open a snapshot's directory or archive; `tell` hears of objects that cannot be read.
 
     Raises NotFound where nothing is there, BadInput where it is no snapshot or an archive that is cut off.
     """
@@ -179,7 +230,7 @@ def open_snapshot(place: str, name: str | None = None) -> Snapshot:
         from meshctl.sources.archive import open_archive
 
         files = open_archive(path)
-    return Snapshot(name or str(place).rstrip("/"), files, _about(files, place))
+    return Snapshot(name or str(place).rstrip("/"), files, _about(files, place), tell=tell)
 
 
 def _about(files: Files, place: str) -> Mapping[str, Any]:

@@ -43,12 +43,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """Raw Kubernetes objects as the API returns them; `recorded` is False where this kind could not be looked at."""
+    """Raw Kubernetes objects as the API returns them; `recorded` is False where this kind could not be looked at.
+
+    `broken` tells a recording that cannot be read from one that never was.
+    """
 
     source: str
     items: Sequence[Mapping[str, Any]]
     recorded: bool = True
     gap: str = ""
+    broken: bool = False
 
 
 class World(Protocol):

@@ -112,3 +112,50 @@ def test_a_broken_part_is_named_and_left_out(recording: Path, part: str, content
 def test_an_entry_of_another_shape_is_named(read: Any, text: str) -> None:
     with pytest.raises(BadInput, match=r"it\.json: entry 1 of `ip -j \w+` cannot be read"):
         read(text, "it.json")
+
+
+def of_kind(recording: Path, plural: str) -> Path:
+    return next((recording / "resources").glob(f"{plural}.*json"))
+
+
+KINDS = ("services", "endpointslices", "virtualservices", "destinationrules", "namespaces", "nodes", "events")
+
+
+@pytest.mark.parametrize("plural", KINDS)
+@pytest.mark.parametrize("content", [NOISE, b"null", b'{"items": [{"metadata": [1]}]}'])
+def test_broken_objects_cost_no_answer(recording: Path, plural: str, content: bytes) -> None:
+    of_kind(recording, plural).write_bytes(content)
+    done = run(recording, "trace", "details:9080", "--from", POD, "-o", "json")
+    found = document(done)
+    named = of_kind(recording, plural).name
+    if plural != "events":
+        assert named in done.stderr
+        assert any(named in gap for gap in found["gaps"])
+    for words in (("describe", "pod", POD), ("check",), ("snapshot", "show"), ("trace", "--all", "classic")):
+        assert run(recording, *words).exit_code in (0, 10), words
+
+
+def test_fields_of_another_type_stop_nothing(recording: Path) -> None:
+    nodes = of_kind(recording, "nodes")
+    nodes.write_text('{"items": [{"metadata": {"name": "minikube"}, "status": {"addresses": [7, null], "x": 1}}]}')
+    assert run(recording, "trace", "details:9080", "--from", POD).exit_code == 0
+    nodes.write_text('{"items": [{"metadata": null, "status": {"addresses": 5}, "spec": {"podCIDRs": 1}}]}')
+    assert run(recording, "trace", "details:9080", "--from", POD).exit_code == 0
+
+
+@pytest.mark.parametrize("content", [NOISE, b"[]", b'{"cluster_statuses": [{"name": "x", "host_statuses": 7}, 7]}'])
+def test_what_the_proxy_knows_at_the_moment_may_be_broken(recording: Path, content: bytes) -> None:
+    for place in recording.glob("pods/*/*/envoy/clusters.json"):
+        place.write_bytes(content)
+    assert run(recording, "trace", "details:9080", "--from", POD).exit_code == 0
+    assert run(recording, "trace", "details:9080").exit_code == 0
+
+
+def test_without_endpoint_slices_nobody_is_said_to_be_gone(recording: Path) -> None:
+    """Neither the node's rules nor the slices are there, and the caller has no proxy that was recorded."""
+    of_kind(recording, "endpointslices").unlink()
+    shutil.rmtree(recording / "nodes")
+    shutil.rmtree(netns(recording).parent)
+    found = document(run(recording, "trace", "details:9080", "--from", POD, "-o", "json"))
+    assert found["outcome"]["delivered"] is None
+    assert any("endpoints" in because for because in found["outcome"]["undecided_because"])

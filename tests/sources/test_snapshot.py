@@ -1,6 +1,7 @@
 import contextlib
 import gzip
 import json
+import re
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,16 +68,39 @@ def test_what_is_missing_is_a_gap_that_says_how_to_record_it(folder: Path) -> No
     assert not world.objects(kinds.SERVICES).recorded
 
 
-def test_says_where_a_broken_file_is_broken(folder: Path) -> None:
-    (folder / "resources/services.json").write_text('{"items": [\n  {,\n]}')
-    with pytest.raises(BadInput, match=r"resources/services\.json:2:4"):
-        snapshot.open_snapshot(str(folder)).objects(kinds.SERVICES)
-    (folder / "resources/services.json").write_bytes(b"\xff\xfe\x00binary")
-    with pytest.raises(BadInput, match=r"services\.json"):
-        snapshot.open_snapshot(str(folder)).objects(kinds.SERVICES)
-    (folder / "resources/services.json").write_text("[]")
-    with pytest.raises(BadInput, match="no Kubernetes List"):
-        snapshot.open_snapshot(str(folder)).objects(kinds.SERVICES)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"items": [\n  {,\n]}', r"resources/services\.json:2:4"),
+        (b"\xff\xfe\x00binary", r"services\.json"),
+        (b"[]", "no Kubernetes List"),
+        (b'{"items": [7]}', r"items\[0\] should be an object, is a number"),
+        (b'{"items": [{}, {"metadata": "x"}]}', r"items\[1\]\.metadata should be an object, is a string"),
+    ],
+)
+def test_what_is_broken_is_a_gap_that_says_where(folder: Path, content: bytes, said: str) -> None:
+    (folder / "resources/services.json").write_bytes(content)
+    told: list[str] = []
+    world = snapshot.open_snapshot(str(folder), tell=told.append)
+    for _ in range(2):
+        found = world.objects(kinds.SERVICES)
+        assert (found.recorded, found.broken, found.items) == (False, True, ())
+        assert re.search(said, found.gap)
+    assert len(told) == 1
+    assert re.search(said, told[0])
+
+
+def test_a_broken_config_map_is_told_and_left_out(folder: Path) -> None:
+    (folder / "resources/configmap.mesh-root.istio.json").write_text('{"x')
+    told: list[str] = []
+    assert snapshot.open_snapshot(str(folder), tell=told.append).one(kinds.CONFIG_MAPS, "mesh-root", "istio") is None
+    assert "configmap.mesh-root.istio.json:1:2" in told[0]
+
+
+def test_without_readable_pods_there_is_no_answer(folder: Path) -> None:
+    (folder / "resources/pods.json").write_text('{"items": [\n  {,\n]}')
+    with pytest.raises(BadInput, match=r"resources/pods\.json:2:4"):
+        snapshot.open_snapshot(str(folder)).objects(kinds.PODS)
 
 
 def test_refuses_what_is_no_snapshot(tmp_path: Path, folder: Path) -> None:
