@@ -13,9 +13,11 @@ from meshctl.injection import release as releases
 from meshctl.injection import settings as mesh_settings
 from meshctl.injection.description import Subject
 from meshctl.injection.settings import MeshSettings
+from meshctl.injection.standing import Reach
 from meshctl.injection.timeline import Clues
+from meshctl.istio import gateway_api, mesh_config
 from meshctl.istio import mesh as istio_mesh
-from meshctl.istio import mesh_config
+from meshctl.istio.gateway_api import GatewayApi
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.istio.resource import Labels, selects
@@ -24,7 +26,7 @@ from meshctl.kube import services as kube_services
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.owners import Workload
 from meshctl.kube.pods import Pod
-from meshctl.kube.services import Service
+from meshctl.kube.services import Service, ServicePort
 from meshctl.kube.webhooks import Webhook
 from meshctl.sources import kinds
 from meshctl.sources.world import Kind, World
@@ -71,6 +73,8 @@ class Surroundings:
     _owners: dict[tuple[str, str], dict[owners.Name, Raw]] = field(default_factory=dict)
     _counts: dict[tuple[str, str, Labels], int] = field(default_factory=dict)
     _events: dict[str, dict[str, list[Raw]]] = field(default_factory=dict)
+    _api: GatewayApi | None = None
+    _reaches: dict[tuple[Labels, int], Reach | None] = field(default_factory=dict)
     _neighbours: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
 
     def root_namespace(self) -> str:
@@ -195,6 +199,36 @@ class Surroundings:
             self._mesh = istio_mesh.read(raw, config)
         return self._mesh
 
+    def gateway_api(self) -> GatewayApi:
+        """The Gateways and HTTPRoutes of the Gateway API."""
+        if self._api is None:
+            gateways, routes = self.world.objects(kinds.K8S_GATEWAYS), self.world.objects(kinds.HTTP_ROUTES)
+            self._api = GatewayApi(
+                tuple(gateway_api.parse_gateway(raw, gateways.source, i) for i, raw in enumerate(gateways.items)),
+                tuple(gateway_api.parse_route(raw, routes.source, i) for i, raw in enumerate(routes.items)),
+            )
+        return self._api
+
+    def reach(self, labels: Labels, port: int) -> Reach | None:
+        """Where the gateway pods with labels can be reached from outside; None where they could not be looked at."""
+        key = (labels, port)
+        if key not in self._reaches:
+            self._reaches[key] = self._reach(labels, port)
+        return self._reaches[key]
+
+    def _reach(self, labels: Labels, port: int) -> Reach | None:
+        pods_here = self.listed(kinds.PODS, "")
+        services = self.services("")
+        if self.gap(kinds.PODS) or services is None:
+            return None
+        metadata = [m for raw in pods_here if isinstance(m := raw.get("metadata"), Mapping)]
+        found = [m for m in metadata if selects(labels, m.get("labels") or {})]
+        mine = [s for s in services if any(s.namespace == m.get("namespace") and s.selects(m["labels"]) for m in found)]
+        addresses = tuple(dict.fromkeys(a for s in mine for a in s.external_addresses))
+        fitting = (p for s in mine for p in s.ports if port in (p.number, _target(p)))
+        ports = (p.node_port for p in fitting if p.node_port)
+        return Reach(len(found), addresses, next(ports, None))
+
     def neighbours(self, namespace: str) -> tuple[Pod, ...]:
         """The pods of a namespace."""
         if namespace not in self._neighbours:
@@ -211,6 +245,10 @@ class Surroundings:
                 by_name.setdefault(str(name), []).append(raw)
             self._events[pod.namespace] = by_name
         return events.about(self._events[pod.namespace].get(pod.name, ()), "Pod", pod.namespace, pod.name)
+
+
+def _target(port: ServicePort) -> int | None:
+    return int(port.target) if port.target.isdigit() else None
 
 
 def subject(around: Surroundings, pod: Pod, *, deep: bool = True) -> Subject:

@@ -55,7 +55,9 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
     mesh = around.mesh()
     place = None
     if mesh is not None:
-        place = standing.of(pod, described.injection, described.services, mesh, around.count)
+        place = standing.of(
+            pod, described.injection, described.services, mesh, around.count, around.gateway_api(), around.reach
+        )
     seen = state(around.world, pod, described.injection.proxy is not None)
     rulesets, drift = _rules(around.world, described)
     return Evidence(
@@ -169,6 +171,8 @@ _MESH = (
     kinds.SIDECARS,
     kinds.SERVICE_ENTRIES,
     kinds.GATEWAYS,
+    kinds.K8S_GATEWAYS,
+    kinds.HTTP_ROUTES,
 )
 
 

@@ -6,7 +6,18 @@ from datetime import datetime
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.injection import added, answers, changes, decision, endings, explain, origins, outdated, timeline
+from meshctl.injection import (
+    added,
+    answers,
+    changes,
+    decision,
+    endings,
+    explain,
+    origins,
+    outdated,
+    templates,
+    timeline,
+)
 from meshctl.injection.added import Added
 from meshctl.injection.answers import Answer, Step
 from meshctl.injection.changes import Change
@@ -17,6 +28,7 @@ from meshctl.injection.mode import Injection, recognise
 from meshctl.injection.origins import Sources
 from meshctl.injection.outdated import Difference
 from meshctl.injection.settings import NO_SETTINGS, MeshSettings, Overlay, overlay
+from meshctl.injection.templates import Templates
 from meshctl.injection.timeline import Clues, Timeline
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.owners import Workload
@@ -57,7 +69,8 @@ class Description:
     """One pod, explained.
 
     `cni_differs` are the settings (name, by the arguments, by the plugin) in which the istio-cni plugin, which writes
-    the rules from the pod's annotations, goes another way than the arguments of istio-validation say.
+    the rules from the pod's annotations, goes another way than the arguments of istio-validation say. `templates` is
+    None for a pod that no injector made.
     """
 
     subject: Subject
@@ -76,6 +89,7 @@ class Description:
     changes: tuple[Change, ...] | None
     outdated: tuple[Difference, ...]
     overlay: Overlay
+    templates: Templates | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -124,6 +138,7 @@ def describe(subject: Subject) -> Description:
         changes=changes.between(template, pod, injection) if template is not None else None,
         outdated=outdated.against(injection, subject.settings, subject.control_planes, verdict.revision),
         overlay=own,
+        templates=templates.against(pod, injection, subject.settings, own, template) if injection.receipt else None,
         annotations=theirs if theirs is not None else pod.annotations,
     )
 

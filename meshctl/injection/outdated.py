@@ -24,11 +24,12 @@ def against(
 
     `revision` is the one that would inject now, empty where that is not known.
     """
-    if injection.receipt is None or injection.proxy is None:
+    if injection.proxy is None:
         return ()
-    return tuple(
-        d for d in (_image(injection, settings), _behind(injection, control_planes), _moved(injection, revision)) if d
-    )
+    behind = _behind(injection, control_planes)
+    if injection.receipt is None:  # a gateway or a waypoint that istiod made itself: no injector has a say
+        return (behind,) if behind else ()
+    return tuple(d for d in (_image(injection, settings), behind, _moved(injection, revision)) if d)
 
 
 def _image(injection: Injection, settings: MeshSettings) -> Difference | None:
@@ -46,13 +47,29 @@ def _image(injection: Injection, settings: MeshSettings) -> Difference | None:
 
 
 def _behind(injection: Injection, control_planes: tuple[str, ...]) -> Difference | None:
+    """Against the newest control plane that runs; a release that is told by what was added counts by its newest."""
     own = injection.release
-    numbers = [(minor(text), text) for text in control_planes]
-    newest = max(((n, t) for n, t in numbers if n), default=None)
-    if newest is None or not own.exact or own.high >= (newest[0] or (0, 0)):
+    newest = max(((numbers, text) for text in control_planes if (numbers := _numbers(text))), default=None)
+    mine = _numbers(own.text) if own.exact else None
+    if newest is None or not own.text:
         return None
-    text = f"the proxy is Istio {own.text}, the control plane {newest[1]}: restart the pod to update the proxy"
+    behind = mine < newest[0] if mine else own.high < newest[0][:2]
+    if not behind:
+        return None
+    which = "the control plane" if len(control_planes) == 1 else "the newest control plane"
+    text = f"the proxy is Istio {own.text}, {which} {newest[1]}: restart the pod to update the proxy"
     return Difference("release", own.text, newest[1], text)
+
+
+def minor_behind(difference: Difference) -> bool:
+    """Whether the two releases of a difference are of different minor ones (patches are a smaller matter)."""
+    return minor(difference.now.rpartition("-")[2]) != minor(difference.would_be)
+
+
+def _numbers(text: str) -> tuple[int, ...] | None:
+    """``1.30.3`` as numbers; None for what is no release."""
+    parts = text.partition("-")[0].split(".")
+    return tuple(map(int, parts)) if len(parts) > 1 and all(p.isdigit() for p in parts) else None
 
 
 def _moved(injection: Injection, revision: str) -> Difference | None:

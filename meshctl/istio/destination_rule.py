@@ -13,12 +13,16 @@ from meshctl.kube.fields import Fields
 
 @dataclass(frozen=True, slots=True)
 class TrafficPolicy:
-    """TLS as asked for (`tls` empty: not said, so auto mTLS decides); `ports` are the port level settings."""
+    """TLS as asked for (`tls` empty: not said, so auto mTLS decides); `ports` are the port level settings.
+
+    `also` names what else is set, as it is called in the resource (``connectionPool``, ``outlierDetection`` ...).
+    """
 
     tls: str = ""
     sni: str = ""
     load_balancer: str = ""
     ports: tuple[tuple[int, str], ...] = ()
+    also: tuple[str, ...] = ()
 
     def tls_on(self, port: int) -> str:
         """The TLS mode towards a port; empty where nothing is said."""
@@ -72,9 +76,9 @@ def _policy(policy: Fields) -> TrafficPolicy:
         if number is not None and entry.has("tls"):
             ports.append((number, _mode(entry.below("tls"))))
     balancer = policy.below("loadBalancer")
-    return TrafficPolicy(
-        _mode(tls) if policy.has("tls") else "", tls.text("sni"), balancer.text("simple"), tuple(ports)
-    )
+    also = tuple(key for key in policy.raw if key not in ("tls", "loadBalancer", "portLevelSettings"))
+    kind = balancer.text("simple") or ", ".join(balancer.raw)
+    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", tls.text("sni"), kind, tuple(ports), also)
 
 
 def _mode(tls: Fields) -> str:

@@ -7,14 +7,17 @@ from typing import Any
 from meshctl.blocks import Bar, Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text, Timeline
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.checks.unnamed_port import protocol_of
 from meshctl.injection.answers import Answer
+from meshctl.injection.changes import Change
 from meshctl.injection.decision import Try
 from meshctl.injection.description import Description
 from meshctl.injection.explain import ContainerStory
 from meshctl.kube.pods import Running, Terminated, Waiting
-from meshctl.kube.services import Service
+from meshctl.kube.services import Service, ServicePort
 from meshctl.netfilter.capture import Capture
 from meshctl.views import standing as standing_view
+from meshctl.views.findings import counted
 
 SCHEMA = "meshctl.describe-pod/v1"
 MODES = {
@@ -65,6 +68,8 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
             "outdated": [
                 {"what": d.what, "now": d.now, "would_be": d.would_be, "text": d.text} for d in result.outdated
             ],
+            "control_planes": list(result.subject.control_planes),
+            "templates": _templates(result),
         },
         "containers": [_container(story) for story in result.containers],
         "capture": _capture(result.capture),
@@ -99,6 +104,20 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
         "unknown": [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown],
         "gaps": list(all_gaps(it)),
         "findings": [finding_document(f) for f in findings],
+    }
+
+
+def _templates(result: Description) -> dict[str, Any] | None:
+    """What the injector's templates of today say of the pod; None for a pod that no injector made."""
+    found = result.templates
+    if found is None:
+        return None
+    return {
+        "readable": found.readable,
+        "rendered": False,
+        "names": list(found.names),
+        "unmentioned": list(found.unmentioned),
+        "text": found.text,
     }
 
 
@@ -231,7 +250,21 @@ def _capture(capture: Capture | None) -> dict[str, Any] | None:
     }
 
 
-def _service_port(service: Service, port: Any) -> dict[str, Any]:
+def mesh_protocol(port: ServicePort) -> tuple[str, str]:
+    """The protocol that the mesh uses for a port, and why."""
+    if port.protocol != "TCP":
+        return port.protocol.lower(), "not TCP: it does not pass through the proxy"
+    if port.app_protocol:
+        return port.app_protocol.rpartition("/")[2], "appProtocol"
+    named = protocol_of(port.name)
+    return (
+        (named, f"the name '{port.name}'")
+        if named
+        else ("auto", "neither name nor appProtocol: guessed from the bytes")
+    )
+
+
+def _service_port(service: Service, port: ServicePort) -> dict[str, Any]:
     return {
         "service": service.name,
         "port": port.number,
@@ -239,6 +272,7 @@ def _service_port(service: Service, port: Any) -> dict[str, Any]:
         "protocol": port.protocol,
         "target": port.target,
         "app_protocol": port.app_protocol or None,
+        "mesh_protocol": mesh_protocol(port)[0],
     }
 
 
@@ -616,15 +650,25 @@ def _answer(answer: Answer) -> Note:
 
 
 def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:
-    """What differs from the user's template, by whom."""
-    changes = result.changes
-    if changes is None or not changes:
+    """What differs from the user's template, by whom, and from what a new pod would be."""
+    if result.changes is None and result.templates is None and not result.outdated:
         return
-    yield Heading("What changed against the user's template")
+    yield Heading("What changed")
+    if result.changes is not None:
+        yield from _changes(result.changes, wide)
+    else:
+        yield Text(
+            "What the user wrote is not known (no workload of this pod was found), so it is not compared with that."
+        )
+    yield Heading("Against a pod made now", 3)
+    yield from _now(result)
+
+
+def _changes(changes: Sequence[Change], wide: bool) -> Iterator[Block]:
     counts = {by: sum(1 for c in changes if c.by == by) for by in ("Istio", "Kubernetes", "others")}
     yield Text(
-        f"{counts['Istio']} changes by Istio, {counts['Kubernetes']} by Kubernetes (defaults, tokens, scheduling), "
-        f"{counts['others']} by others."
+        f"Against the template in the pod's workload: {counted(counts['Istio'], 'change')} by Istio, "
+        f"{counts['Kubernetes']} by Kubernetes (defaults, tokens, scheduling), {counts['others']} by others."
     )
     listed = changes if wide else [c for c in changes if c.by == "others" or (c.by == "Istio" and c.before)]
     if listed:
@@ -632,6 +676,29 @@ def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:
         yield Table(
             (Column("what", keep=8), Column("was"), Column("is"), Column("by", wrap=False), Column("why", keep=2)), rows
         )
+
+
+def _now(result: Description) -> Iterator[Block]:
+    """What a pod that is made now would have otherwise, as far as that can be told."""
+    for d in result.outdated:
+        yield Note(d.text, "warn" if d.what == "release" else "info")
+    planes = result.subject.control_planes
+    if not any(d.what == "release" for d in result.outdated):
+        yield Text(_beside_control_plane(planes, result), 2)
+    if result.templates is not None:
+        yield Text(result.templates.text, 2)
+        if result.templates.unmentioned:
+            yield Text(", ".join(result.templates.unmentioned), 4)
+
+
+def _beside_control_plane(planes: Sequence[str], result: Description) -> str:
+    """What is said of a proxy that is not told to be older than the control plane."""
+    if not planes:
+        return "The release of the control plane is not known here, so the proxy is not compared with it."
+    here = f"The control plane here is Istio {', '.join(planes)}"
+    if not result.injection.release.exact:
+        return f"{here}; the proxy's release is not known exactly, so whether it is older cannot be told."
+    return f"{here}; the proxy (Istio {result.injection.release.text}) is not older."
 
 
 def services_blocks(result: Description) -> Iterator[Block]:
@@ -644,8 +711,9 @@ def services_blocks(result: Description) -> Iterator[Block]:
             Span(s.name, "name"),
             f"{p.number}/{p.protocol}",
             p.name or "-",
+            Span(mesh_protocol(p)[0], "strong"),
             p.target,
-            ", ".join(s.addresses) or "headless",
+            ", ".join(s.addresses) or ("headless" if s.headless else "-"),
         )
         for s in result.services
         for p in s.ports
@@ -654,6 +722,7 @@ def services_blocks(result: Description) -> Iterator[Block]:
         Column("service", keep=8),
         Column("port"),
         Column("name"),
+        Column("taken as"),
         Column("port in the pod"),
         Column("address", keep=2),
     )
@@ -661,10 +730,8 @@ def services_blocks(result: Description) -> Iterator[Block]:
 
 
 def closing(it: Evidence) -> Iterator[Block]:
-    """What would be different now, what is not known, what could not be read or looked at."""
+    """What is not known, what could not be read or looked at."""
     result = it.description
-    for d in result.outdated:
-        yield Note(d.text, "info")
     unknown = [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown]
     if unknown:
         yield Heading("Not known to meshctl")

@@ -4,9 +4,8 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
 from meshctl.checks.stories import ServiceStory
-from meshctl.checks.unnamed_port import protocol_of
-from meshctl.kube.services import ServicePort
 from meshctl.views import pods as pods_view
+from meshctl.views.pod import mesh_protocol
 
 SCHEMA = "meshctl.describe-service/v1"
 
@@ -29,7 +28,7 @@ def document(story: ServiceStory) -> dict[str, Any]:
                     "name": p.name or None,
                     "protocol": p.protocol,
                     "app_protocol": p.app_protocol or None,
-                    "mesh_protocol": _protocol(p)[0],
+                    "mesh_protocol": mesh_protocol(p)[0],
                     "target": p.target,
                 }
                 for p in service.ports
@@ -42,20 +41,6 @@ def document(story: ServiceStory) -> dict[str, Any]:
         "in_mesh": sum(1 for d, _ in story.pods if d.description.injection.mode != "none"),
         **{k: v for k, v in pods_view.document(story.pods).items() if k != "schema"},
     }
-
-
-def _protocol(port: ServicePort) -> tuple[str, str]:
-    """The protocol that the mesh uses for a port, and why."""
-    if port.protocol != "TCP":
-        return port.protocol.lower(), "not TCP: it does not pass through the proxy"
-    if port.app_protocol:
-        return port.app_protocol.rpartition("/")[2], "appProtocol"
-    named = protocol_of(port.name)
-    return (
-        (named, f"the name '{port.name}'")
-        if named
-        else ("auto", "neither name nor appProtocol: guessed from the bytes")
-    )
 
 
 def page(story: ServiceStory) -> Page:
@@ -78,7 +63,7 @@ def page(story: ServiceStory) -> Page:
     blocks.append(Facts(tuple(rows)))
     table = []
     for p in service.ports:
-        protocol, why = _protocol(p)
+        protocol, why = mesh_protocol(p)
         table.append((f"{p.number}/{p.protocol}", p.name or "-", p.target, Span(protocol, "strong"), why))
     columns = (
         Column("port", wrap=False),

@@ -8,8 +8,9 @@ from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Span, Tabl
 from meshctl.checks.evidence import Evidence
 from meshctl.injection.ambient import Ambient
 from meshctl.injection.catalog_pod import PORTS
-from meshctl.injection.standing import RouteHere, Standing
+from meshctl.injection.standing import Exposure, RouteHere, Standing
 from meshctl.injection.state import Certificate, Listener, State
+from meshctl.istio.destination_rule import TrafficPolicy
 
 
 def document(it: Evidence) -> dict[str, Any] | None:
@@ -68,10 +69,13 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "routes": [
             {
                 "virtual_service": str(r.meta),
+                "kind": r.meta.kind,
                 "route": r.name,
                 "host": r.host,
                 "subset": r.subset or None,
                 "weight": r.weight,
+                "share": r.share,
+                "also": list(r.also),
                 "when": r.when,
                 "leads_here": r.leads_here,
             }
@@ -81,9 +85,26 @@ def _standing(standing: Standing) -> dict[str, Any]:
             {"destination_rule": str(s.meta), "subset": s.subset.name, "labels": dict(s.subset.labels), "here": s.here}
             for s in standing.subsets
         ],
+        "destination_rules": [
+            {
+                "destination_rule": str(r.meta),
+                "host": r.host,
+                "subset": r.subset or None,
+                "tls": r.policy.tls or None,
+                "load_balancer": r.policy.load_balancer or None,
+                "ports": [{"port": number, "tls": mode} for number, mode in r.policy.ports],
+                "also": list(r.policy.also),
+            }
+            for r in standing.rules
+        ],
         "exposed": [
             {
                 "gateway": str(e.gateway),
+                "kind": "Gateway API" if e.by.kind == "HTTPRoute" else "Istio",
+                "addresses": list(e.reach.addresses) if e.reach else [],
+                "node_port": e.reach.node_port if e.reach else None,
+                "pods": e.reach.pods if e.reach else None,
+                "certain": e.certain,
                 "port": e.server.port,
                 "protocol": e.server.protocol,
                 "hosts": list(e.hosts),
@@ -208,6 +229,8 @@ def _routes(standing: Standing) -> Iterator[Block]:
         rows = tuple(map(_route_row, standing.routes))
         columns = (Column("from", keep=6), Column("route"), Column("when"), Column("to"), Column("share", right=True))
         yield Table((*columns, Column("to this pod")), rows)
+        if not any(r.leads_here and r.share for r in standing.routes):
+            yield Note("None of these routes leads to this pod: it gets no request through them.", "warn")
     if standing.subsets:
         yield Heading("Subsets of its services")
         subset_rows = tuple(
@@ -222,9 +245,40 @@ def _routes(standing: Standing) -> Iterator[Block]:
         )
         titles = (Column("from", keep=3), Column("subset", keep=8), Column("labels"), Column("this pod"))
         yield Table((*titles, Column("pods", right=True)), subset_rows)
-    for e in standing.exposures:
-        text = f"{', '.join(e.hosts)} through {e.gateway}, port {e.server.port} ({e.server.protocol}), by {e.by}"
-        yield Note(("Reachable from outside: ", text), "info")
+    if standing.rules:
+        yield Heading("How callers connect to its services")
+        yield Text(
+            "A DestinationRule tells the callers' proxies how to connect; what it does not say, the mesh decides."
+        )
+        rows = tuple((str(r.meta), r.subset or "all", _policy_words(r.policy)) for r in standing.rules)
+        yield Table((Column("from", keep=3), Column("subset"), Column("says")), rows)
+    if standing.exposures:
+        yield Heading("Reachable from outside")
+        for e in standing.exposures:
+            yield Note(_exposure_line(e), "info" if e.reach is None or e.reach.pods else "warn")
+
+
+def _policy_words(policy: TrafficPolicy) -> str:
+    said = [f"tls {policy.tls}"] if policy.tls else []
+    said += [f"load balancing {policy.load_balancer}"] if policy.load_balancer else []
+    said += [f"port {number}: tls {mode}" for number, mode in policy.ports]
+    return ", ".join([*said, *policy.also]) or "nothing but the subsets"
+
+
+def _exposure_line(e: Exposure) -> str:
+    scheme = "https" if e.server.protocol in ("HTTPS", "TLS") else e.server.protocol.lower() or "tcp"
+    hosts = ", ".join("any host" if h == "*" else f"{scheme}://{h}" for h in e.hosts)
+    text = f"{hosts} through {e.gateway}, port {e.server.port} ({e.server.protocol}), by {e.by}"
+    if not e.certain:
+        text += ", if the gateway admits the route's namespace (its selector was not judged)"
+    if e.reach is None:
+        return text
+    if not e.reach.pods:
+        return f"{text}; but no pod of that gateway is here"
+    where = ", ".join(e.reach.addresses)
+    if e.reach.node_port:
+        where += f"{' or ' if where else ''}port {e.reach.node_port} of each node"
+    return f"{text}; at {where}" if where else f"{text}; its Service has no address outside of the cluster"
 
 
 def _route_row(route: RouteHere) -> tuple[Line, ...]:
@@ -234,4 +288,5 @@ def _route_row(route: RouteHere) -> tuple[Line, ...]:
         None: Span("unknown subset", "warn"),
     }
     to = f"{route.host} subset {route.subset}" if route.subset else route.host
-    return (str(route.meta), route.name, route.when, to, f"{route.weight or 100}%", words[route.leads_here])
+    when = "; ".join((route.when, *route.also))
+    return (str(route.meta), route.name, when, to, f"{route.share}%", words[route.leads_here])

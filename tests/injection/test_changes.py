@@ -1,4 +1,6 @@
-from meshctl.injection import changes, outdated
+from typing import Any
+
+from meshctl.injection import changes, outdated, templates
 from meshctl.injection.mode import recognise
 from meshctl.injection.settings import MeshSettings
 from meshctl.kube import owners, pods
@@ -36,7 +38,7 @@ def test_a_proxy_older_than_the_control_plane() -> None:
     injection = recognise(pods.pod(build.injected(image="docker.io/istio/proxyv2:1.28.1")))
     (found,) = outdated.against(injection, MeshSettings(), ("1.30.3",), "default")
     assert found.what == "release"
-    assert outdated.against(injection, MeshSettings(), ("1.28.4",), "default") == ()
+    assert outdated.against(injection, MeshSettings(), ("1.28.1",), "default") == ()
 
 
 def test_another_image_or_revision() -> None:
@@ -50,3 +52,64 @@ def test_another_image_or_revision() -> None:
 
 def test_a_pod_that_was_not_injected_is_not_outdated() -> None:
     assert outdated.against(recognise(pods.pod(build.plain())), MeshSettings(), ("1.30.3",), "x") == ()
+
+
+def test_a_patch_behind_counts_and_a_release_that_is_only_guessed_by_its_newest() -> None:
+    def of(raw: Any, *planes: str) -> tuple[outdated.Difference, ...]:
+        return outdated.against(recognise(pods.pod(raw)), MeshSettings(), planes, "default")
+
+    (found,) = of(build.injected(image="proxyv2:1.30.1"), "1.30.3")
+    assert found.text == "the proxy is Istio 1.30.1, the control plane 1.30.3: restart the pod to update the proxy"
+    assert not outdated.minor_behind(found)
+    assert of(build.injected(image="proxyv2:1.30.3"), "1.30.3", "1.29.0") == ()
+    assert of(build.injected(image="mine:latest"), "1.30.3") == ()
+
+
+TEMPLATE = """
+- name: istio-init
+  args: [istio-iptables, "-p", 15001, "-z", 15006, "-u", 1337, "-m", x, "-i", x, "-x", x, "-b", x, "-d", x,
+    --log_output_level={{ .Values.global.logging.level }}]
+- name: istio-proxy
+  args: [proxy, sidecar, --domain, x]
+  env:
+  - name: ISTIO_META_APP_CONTAINERS
+volumes:
+- name: istio-envoy
+"""
+
+
+def told(config: Any, raw: Any = None, **values: Any) -> templates.Templates:
+    settings = MeshSettings(injector=config, **values)
+    found = build.described(raw or build.injected(), settings=settings).templates
+    assert found is not None
+    return found
+
+
+def test_templates_that_are_not_readable_are_said_to_be_so() -> None:
+    assert not told(None).readable
+    assert "was not read" in told(None).text
+    assert "holds none" in told(None, values={"global": {}}).text
+    assert build.described(build.plain()).templates is None
+
+
+def test_templates_are_compared_by_the_names_that_they_mention() -> None:
+    now = {"templates": {"sidecar": TEMPLATE}, "defaultTemplates": ["sidecar"]}
+    assert told(now).unmentioned == ()
+    assert told(now).readable
+    older = {"templates": {"sidecar": TEMPLATE.replace("--domain", "--dom").replace("istio-envoy", "istio-data")}}
+    assert told(older).unmentioned == ("istio-envoy", "--domain")
+    assert "another template" in told(older).text
+
+
+def test_what_settings_and_users_add_needs_no_template() -> None:
+    now = {"templates": {"sidecar": TEMPLATE}}
+    env = {"env": [{"name": "BOOTSTRAP_XDS_AGENT", "value": "1"}, {"name": "DD_AGENT", "value": "x"}]}
+    raw = build.injected({"apm.datadoghq.com/env": '{"DD_AGENT": "x"}'}, proxy=env)
+    assert told(now, raw).unmentioned == ("BOOTSTRAP_XDS_AGENT",)
+    mesh = {"defaultConfig": {"proxyMetadata": {"BOOTSTRAP_XDS_AGENT": "1"}}}
+    assert told(now, raw, mesh=mesh).unmentioned == ()
+
+
+def test_a_template_that_is_gone_is_named() -> None:
+    raw = build.injected({"inject.istio.io/templates": "sidecar,mine"})
+    assert "no template mine (any more)" in told({"templates": {"sidecar": TEMPLATE}}, raw).text
