@@ -3,7 +3,7 @@
 The library compiles six functions for each class when the class is made, about a millisecond; meshctl has hundreds of
 classes and a command uses a few dozen. Here the class is made at once, and its ``__init__`` is compiled when the first
 instance is; comparing, hashing and showing need nothing compiled. `fields`, `replace`, `asdict` and ``match`` work as
-ever. docs/decisions/006-start-up.md has the numbers.
+ever. docs/decisions/005-start-up.md has the numbers.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Styled text: runs of letters in a style, folded to a width and written with or without ANSI escapes.
 
 Widths are rich's (wide letters take two columns, combining ones none). rich's own Text and Console do the same and
-more; they cost a third of a short command's time to import (docs/decisions/006-start-up.md).
+more; they cost a third of a short command's time to import (docs/decisions/005-start-up.md).
 """
 
 from collections.abc import Iterator
