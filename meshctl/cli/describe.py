@@ -15,6 +15,12 @@ from meshctl.sources.world import World
 class Describe(TyperGroup):
     """A group that takes ``describe deploy/x`` for ``describe pod deploy/x`` and ``svc/x`` for ``service x``."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take ``describe -f FILE`` for ``describe pod -f FILE``."""
+        if _names_a_file(args) and not self.commands.keys() & set(args):
+            args = ["pod", *args]
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Send what is no subcommand to `pod`, or to `service` for ``svc/NAME``."""
         if args and args[0] not in self.commands:
@@ -26,6 +32,10 @@ class Describe(TyperGroup):
             elif slash:
                 args = ["pod", *args]
         return super().resolve_command(ctx, args)
+
+
+def _names_a_file(args: list[str]) -> bool:
+    return any(a[:2] == "-f" or a.partition("=")[0] == "--filename" for a in args)
 
 
 app = typer.Typer(

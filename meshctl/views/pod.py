@@ -12,7 +12,7 @@ from meshctl.injection.answers import Answer
 from meshctl.injection.changes import Change
 from meshctl.injection.decision import Try
 from meshctl.injection.description import Description
-from meshctl.injection.explain import ContainerStory
+from meshctl.injection.explain import ContainerStory, parsed
 from meshctl.kube.pods import Running, Terminated, Waiting
 from meshctl.kube.services import Service, ServicePort
 from meshctl.netfilter.capture import Capture
@@ -72,7 +72,7 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
             "templates": _templates(result),
         },
         "containers": [_container(story) for story in result.containers],
-        "capture": _capture(result.capture),
+        "capture": _capture(result),
         "cni_differs": [
             {"setting": name, "arguments": mine, "plugin": theirs} for name, mine, theirs in result.cni_differs
         ],
@@ -220,34 +220,59 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
-def _capture(capture: Capture | None) -> dict[str, Any] | None:
-    if capture is None:
+def _capture(result: Description) -> dict[str, Any] | None:
+    """The settings; every one null where istio-init's arguments are not istio-iptables' own (`unread` has them)."""
+    capture, init = result.capture, result.injection.init
+    if init is None:
         return None
+    if capture is None:
+        unknown: dict[str, Any] = dict.fromkeys(_SETTINGS)
+        return {**unknown, "notes": [result.capture_problem], "unread": [*init.command, *init.args]}
+    values = {name: getattr(capture, name) for name in _SETTINGS}
     return {
+        **values,
         "mode": capture.mode or "REDIRECT",
-        "outbound_port": _number(capture.outbound_port),
-        "inbound_port": _number(capture.inbound_port),
-        "tunnel_port": _number(capture.tunnel_port),
-        "proxy_uids": [_number(u) for u in capture.proxy_uids.split(",") if u],
-        "proxy_gids": [_number(g) for g in capture.proxy_gids.split(",") if g],
-        "include_inbound_ports": capture.include_inbound_ports,
-        "exclude_inbound_ports": capture.exclude_inbound_ports,
-        "include_outbound_ranges": capture.include_outbound_ranges,
-        "exclude_outbound_ranges": capture.exclude_outbound_ranges,
-        "include_outbound_ports": capture.include_outbound_ports,
-        "exclude_outbound_ports": capture.exclude_outbound_ports,
-        "exclude_interfaces": capture.exclude_interfaces,
-        "reroute_interfaces": capture.reroute_interfaces,
-        "owner_groups": capture.owner_groups,
-        "owner_groups_exclude": capture.owner_groups_exclude,
-        "loopback_cidr": capture.loopback_cidr,
-        "dns": capture.dns,
-        "capture_all_dns": capture.capture_all_dns,
-        "drop_invalid": capture.drop_invalid,
-        "dual_stack": capture.dual_stack,
-        "native_nftables": capture.native_nftables,
+        **{name: _number(values[name]) for name in ("outbound_port", "inbound_port", "tunnel_port")},
+        **{name: [_number(u) for u in values[name].split(",") if u] for name in ("proxy_uids", "proxy_gids")},
         "notes": list(capture.notes),
+        "unread": unread(result),
     }
+
+
+_SETTINGS = (
+    "mode",
+    "outbound_port",
+    "inbound_port",
+    "tunnel_port",
+    "proxy_uids",
+    "proxy_gids",
+    "include_inbound_ports",
+    "exclude_inbound_ports",
+    "include_outbound_ranges",
+    "exclude_outbound_ranges",
+    "include_outbound_ports",
+    "exclude_outbound_ports",
+    "exclude_interfaces",
+    "reroute_interfaces",
+    "owner_groups",
+    "owner_groups_exclude",
+    "loopback_cidr",
+    "dns",
+    "capture_all_dns",
+    "drop_invalid",
+    "dual_stack",
+    "native_nftables",
+)
+
+
+def unread(result: Description) -> list[str]:
+    """The arguments of istio-init that are not its program's own."""
+    story = result.story(result.injection.init.name) if result.injection.init is not None else None
+    if story is None or not result.capture_problem:
+        return []
+    return [
+        " ".join(filter(None, (a.flag, a.value))) for a in parsed(story.container) if not a.name and not a.positional
+    ]
 
 
 def mesh_protocol(port: ServicePort) -> tuple[str, str]:
@@ -657,9 +682,7 @@ def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:
     if result.changes is not None:
         yield from _changes(result.changes, wide)
     else:
-        yield Text(
-            "What the user wrote is not known (no workload of this pod was found), so it is not compared with that."
-        )
+        yield Text("What the user wrote before the injection is not known here, so the pod is not compared with it.")
     yield Heading("Against a pod made now", 3)
     yield from _now(result)
 

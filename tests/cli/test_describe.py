@@ -136,3 +136,12 @@ def test_check_lists_findings_and_its_exit_code(snapshot: Path) -> None:
     code, out, _ = run("--snapshot", str(snapshot), "check", "-o", "sarif")
     assert json.loads(out)["version"] == "2.1.0"
     assert run("--snapshot", str(snapshot), "check", "-n", "nowhere")[0] == 3
+
+
+@pytest.mark.parametrize(
+    "written", [["-f", "-"], ["-f-"], ["--filename", "-"], ["--filename=-", "-n", "shop"], ["pod", "-f", "-"]]
+)
+def test_a_manifest_needs_no_further_word(written: list[str]) -> None:
+    code, out, _ = run("describe", *written, "-o", "json", stdin=json.dumps(build.plain()))
+    assert code == 0
+    assert json.loads(out)["pod"]["name"] == "web"

@@ -203,3 +203,39 @@ def test_a_broken_source_costs_only_its_own_part() -> None:
     assert state.certificates is None
     assert state.server_state == "LIVE"
     assert "not valid JSON" in state.problems[0]
+
+
+def shown(raw: Any) -> tuple[dict[str, Any], str]:
+    it = Evidence(description=build.described(raw))
+    found = pod.document(it, registry.run(it))
+    jsonschema.validate(found, json.loads((SCHEMAS / "describe-pod.json").read_text()))
+    return found, terminal.draw(pod.page(it, ()), width=200, color=False)
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        {"args": ["my", "custom", "args"], "image": "mine"},
+        {"command": ["/bin/sh", "-c"], "args": ["-p 15001"]},
+        {"args": []},
+    ],
+)
+def test_settings_of_another_program_are_not_claimed(init: dict[str, Any]) -> None:
+    found, text = shown(build.injected(init=init))
+    capture = found["capture"]
+    assert capture["unread"] == [*init.get("command", []), *init["args"]]
+    assert "cannot be told" in capture["notes"][0]
+    assert {v for k, v in capture.items() if k not in ("notes", "unread")} == {None}
+    assert "cannot be told" in text
+    assert "-> port 15006" not in text
+
+
+def test_settings_beside_an_unknown_argument_are_those_that_are_known() -> None:
+    found, text = shown(build.injected(init_args=[*build.INIT_ARGS, "--no-such-flag"]))
+    assert found["capture"]["inbound_port"] == 15006
+    assert found["capture"]["unread"] == ["--no-such-flag"]
+    assert "istio-init would fail" in text
+
+
+def test_no_capture_without_an_init_container() -> None:
+    assert shown(build.plain())[0]["capture"] is None
