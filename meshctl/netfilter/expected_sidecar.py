@@ -321,7 +321,7 @@ def _dns_udp_inline(plan: Plan) -> Iterator[Draft]:
     yield from _dns_redirects(plan, chain, UDP)
     if plan.shape.udp_through_output:
         yield draft("raw", "OUTPUT", jump("ISTIO_OUTPUT"), UDP)
-        yield from _zones(plan, "ISTIO_OUTPUT", "ISTIO_INBOUND")
+        yield from _zones(plan, "ISTIO_OUTPUT", "PREROUTING")
     else:
         yield from _zones(plan, "OUTPUT", "PREROUTING")
 

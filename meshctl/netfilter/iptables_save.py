@@ -92,6 +92,8 @@ def words(text: str) -> list[str]:
     return [found[2] if found[1] is None else _Quoted(_ESCAPED.sub(r"\1", found[1])) for found in _WORD.finditer(text)]
 
 
+_QUOTING = ("\"", "'", "\\", " ", "\t")
+"""What a word has to be quoted for; no option's name has it."""
 _PLAIN = re.compile(r"[-_0-9A-Za-z]+\Z")
 _TO_ESCAPE = re.compile(r"([\"\\'])")
 
@@ -110,7 +112,7 @@ def _options(tokens: list[str], start: int) -> tuple[list[Option], int]:
         name_at = at + negated
         if name_at >= len(tokens) or tokens[name_at] in _CORE or tokens[name_at][:1] != "-":
             break
-        if type(tokens[name_at]) is _Quoted:
+        if type(tokens[name_at]) is _Quoted or any(mark in tokens[name_at] for mark in _QUOTING):
             break
         end = name_at + 1
         values: list[str] = []

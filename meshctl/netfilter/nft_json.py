@@ -120,13 +120,19 @@ class _Listing:
 
     def _object(self, kind: str, body: Mapping[str, Json], origin: Origin) -> None:
         if kind == "table":
+            if not (isinstance(body["family"], str) and isinstance(body["name"], str)):
+                raise ValueError("family and name have to be names")
             key = (body["family"], body["name"])
             self.tables[key] = Table(body["name"], origin=origin, handle=body.get("handle"))
             return
         key = (body["family"], body.get("table", ""))
+        if kind in ("chain", "rule") and not (isinstance(key[0], str) and isinstance(key[1], str) and key[1]):
+            raise ValueError("family and table have to be names")
         if key not in self.tables and key[1]:
             self.tables[key] = Table(key[1], origin=origin)
         if kind == "chain":
+            if not isinstance(body["name"], str):
+                raise ValueError("the chain's name has to be one")
             self.chains.setdefault(key, {})[body["name"]] = _chain(body, origin)
         elif kind == "rule":
             place = (*key, str(body["chain"]))
@@ -481,9 +487,9 @@ def _verdict(value: Mapping[str, Json]) -> VerdictTarget | None:
             return Drop()
         case "return":
             return Return()
-        case "jump":
+        case "jump" if isinstance(body["target"], str):
             return Jump(body["target"])
-        case "goto":
+        case "goto" if isinstance(body["target"], str):
             return Goto(body["target"])
         case _:
             return None

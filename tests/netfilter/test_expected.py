@@ -197,3 +197,16 @@ def test_trace_logging_logs_in_front_of_the_rule() -> None:
 def test_predictions_are_cached() -> None:
     recorded = case("1.30.3/default")
     assert predict(recorded.capture, recorded.release, recorded.network) is recorded.expected
+
+
+def test_dns_over_udp_moved_into_istios_chain_with_1_23() -> None:
+    # tools/istio-iptables/pkg/capture/run.go between 1.22 and 1.23: answers stay in PREROUTING itself.
+    text = expect(*ALL, release=Release(1, 23), ISTIO_META_DNS_CAPTURE="true")
+    assert rules(text, "OUTPUT") == [
+        "-p udp -j ISTIO_OUTPUT",
+        "-p tcp -j ISTIO_OUTPUT",
+        "-p udp -j ISTIO_OUTPUT",
+    ]
+    assert rules(text, "PREROUTING")[0] == "-s 10.96.0.10/32 -p udp -m udp --sport 53 -j CT --zone 1"
+    older = expect(*ALL, release=Release(1, 22), ISTIO_META_DNS_CAPTURE="true")
+    assert rules(older, "OUTPUT")[-1] == "-d 10.96.0.10/32 -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053"
