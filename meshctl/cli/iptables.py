@@ -108,7 +108,9 @@ def _found(
     if rules:
         return gather.of_files(rules, family)
     world = call.world()
-    return gather.of_pod(world, pods.one(world, pod, call.scope()), predict=False)
+    found = gather.of_pod(world, pods.one(world, pod, call.scope()), predict=False)
+    gather.refuse_denied(found)
+    return found
 
 
 def _dump(found: "PodRules") -> "Dump":

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshctl.errors import BadInput
+from meshctl.errors import BadInput, NoAccess
 from meshctl.frozen import dataclass
 from meshctl.gather import netns
 from meshctl.gather.netns import Netns
@@ -87,6 +87,20 @@ def of_pod(world: World, pod: Pod, given: Given | None = None, *, predict: bool 
         predict=predict,
     )
     return PodRules(f"{pod.name}.{pod.namespace}", pod, found, wanted, found.seen, parts)
+
+
+def refuse_denied(rules: PodRules) -> None:
+    """Raise NoAccess where no rule of a pod was seen because the cluster forbids to look at them."""
+    closed = [rules.parts[name] for name in (*netns.DUMPS, netns.LISTING) if name in rules.parts]
+    if rules.recorded or not closed or not all(part.denied for part in closed):
+        return
+    name = rules.pod.name if rules.pod is not None else rules.title
+    namespace = f" -n {rules.pod.namespace}" if rules.pod is not None else ""
+    raise NoAccess(
+        f"no packet rules of {rules.title} may be read: {closed[0].gap}",
+        hint=f"it takes the permission to create pods/exec: `kubectl auth can-i create pods/exec{namespace}`;"
+        f" without any, `meshctl iptables expect {name}{namespace}` shows the rules that the pod asks for",
+    )
 
 
 def for_walking(world: World, pod: Pod) -> Netns:

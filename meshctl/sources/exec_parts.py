@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshctl.errors import MeshctlError
+from meshctl.errors import MeshctlError, NoAccess
 from meshctl.sources.kube_client import Api
 from meshctl.sources.readonly import EMPTY_RULESETS
 from meshctl.sources.world import Part
@@ -21,7 +21,7 @@ def run_in(api: Api, pod: Raw, container: str, name: str, argvs: Sequence[Sequen
         try:
             done = api.run(namespace, pod_name, container, argv, timeout_s)
         except MeshctlError as error:
-            return Part(source, None, str(error))
+            return Part(source, None, str(error), denied=isinstance(error, NoAccess))
         if done.code == 0:
             return Part(source, done.stdout or EMPTY_RULESETS.get(name, b""))
         said = done.problem or done.stderr.decode(errors="replace").strip().split("\n")[-1]

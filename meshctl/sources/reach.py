@@ -138,7 +138,9 @@ def by_exec(api: Api, pod: Raw, names: Sequence[str], timeout_s: float) -> Mappi
         if first.content is None:
             # As a user without NET_ADMIN none of them can be read: not worth asking for each.
             gap = f"the proxy's container cannot read packet rules ({first.gap}): {MORE}"
-            found = {name: Part(name, None, gap) for name in rules}
+            if first.denied:
+                gap = f"{first.gap}: {MORE}"
+            found = {name: Part(name, None, gap, first.denied) for name in rules}
     todo = [name for name in names if name not in found]
     pool = ThreadPoolExecutor(_PARALLEL)
     try:

@@ -29,11 +29,15 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Raw bytes with the name to cite, or the reason why there are none and what to do about it."""
+    """Raw bytes with the name to cite, or the reason why there are none and what to do about it.
+
+    `denied`: there may be some, but this user may not read them (RBAC, or an admission policy).
+    """
 
     source: str
     content: bytes | None
     gap: str = ""
+    denied: bool = False
 
     @property
     def there(self) -> bool:
