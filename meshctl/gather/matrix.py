@@ -6,6 +6,7 @@ from collections.abc import Callable
 from meshctl.errors import NotFound
 from meshctl.gather import trace
 from meshctl.injection.mode import recognise
+from meshctl.kube.pod_list import heads
 from meshctl.path.matrix import Matrix, build, one_each
 from meshctl.sources.world import World
 
@@ -15,8 +16,8 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     scene = trace.scene(world)
     root = scene.mesh.config.root_namespace
     spaces = [namespace] if namespace else [n for n in (world.namespaces() or scene.namespaces) if n != root]
-    if namespace and namespace not in {*scene.namespaces, *(p.namespace for p in scene.pods)}:
-        known = ", ".join(sorted({p.namespace for p in scene.pods}))
+    if namespace and namespace not in {*scene.namespaces, *(p.namespace for p in heads(scene.pods))}:
+        known = ", ".join(sorted({p.namespace for p in heads(scene.pods)}))
         raise NotFound(f"there is no namespace '{namespace}' here", hint=f"there are: {known}")
     pods = [
         pod

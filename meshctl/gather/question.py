@@ -8,6 +8,7 @@ from meshctl.frozen import dataclass
 from meshctl.gather import pods as gather_pods
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import recognise
+from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path import caller, netns
@@ -75,11 +76,11 @@ def _of_scene(scene: Scene, pod: Pod) -> Pod:
 
 def _chosen(world: World, scene: Scene, target: Target, scope: Scope) -> caller.Choice:
     namespace = scope.namespace or _home(world, scene, target)
-    if scope.namespace and scope.namespace not in {*scene.namespaces, *(p.namespace for p in scene.pods)}:
-        known = ", ".join(sorted({p.namespace for p in scene.pods}))
+    if scope.namespace and scope.namespace not in {*scene.namespaces, *(p.namespace for p in heads(scene.pods))}:
+        known = ", ".join(sorted({p.namespace for p in heads(scene.pods)}))
         raise NotFound(f"there is no namespace '{scope.namespace}' here", hint=f"there are: {known}")
     service = _service(scene, target, namespace)
-    meshed = [p for p in scene.pods if p.namespace == namespace and _may_send(p)]
+    meshed = [p for p in scene.pods_in(namespace) if _may_send(p)]
     evidence = (
         ("access log", lambda pod: _logged(world, pod, service, target)),
         ("proxy's statistics", lambda pod: _counted(world, pod, service, target)),
@@ -87,7 +88,7 @@ def _chosen(world: World, scene: Scene, target: Target, scope: Scope) -> caller.
     )
     choice = caller.choose(meshed, service, evidence) if service is not None else caller.choose(meshed, None, ())
     if choice is None:
-        others = [p for p in scene.pods if p.namespace == namespace and p.phase in ("", "Running")]
+        others = [p for p in scene.pods_in(namespace) if p.phase in ("", "Running")]
         choice = caller.choose(others, service, ())
         if choice is not None:
             choice = replace(choice, why=choice.why.replace("meshed ", ""))

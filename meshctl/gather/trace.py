@@ -14,10 +14,10 @@ from meshctl.gather.scope import Scope
 from meshctl.injection.mode import Injection, recognise
 from meshctl.istio import mesh as istio_mesh
 from meshctl.istio import mesh_config
-from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
+from meshctl.kube.pod_list import Head, PodList
 from meshctl.kube.pods import Pod
 from meshctl.netfilter import capture as captures
 from meshctl.netfilter import expected, iptables_save, nft_json, routing
@@ -70,7 +70,7 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
     if callable(prefetch):
         prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *_MESH_KINDS)])
     pods = _objects(world, kinds.PODS)
-    everyone = tuple(kube_pods.pod(raw, pods.source, f"items[{i}]") for i, raw in enumerate(pods.items))
+    everyone = PodList(pods.items, pods.source)
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
     listed = {kind.plural: _objects(world, kind) for kind in _MESH_KINDS}
     raw_mesh = {plural: (found.source, found.items) for plural, found in listed.items()}
@@ -80,18 +80,18 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
     listed_too = (services, slices, _objects(world, kinds.NAMESPACES), nodes := _objects(world, kinds.NODES))
     namespaces = tuple(map(_name, listed_too[2].items))
     by_name = {_name(raw): raw for raw in nodes.items}
-    names = tuple(by_name) or tuple(sorted({pod.node for pod in everyone if pod.node}))
+    names = tuple(by_name) or tuple(sorted({head.node for head in everyone.heads if head.node}))
     return Scene(
         pods=everyone,
         services=kube_services.read(services.items, slices.items, (services.source, slices.source)),
         mesh=istio_mesh.read(raw_mesh, config),
-        namespaces=namespaces or tuple(sorted({pod.namespace for pod in everyone})),
+        namespaces=namespaces or tuple(sorted({head.namespace for head in everyone.heads})),
         recorded=world.namespaces(),
         services_gap="" if services.recorded else services.gap or "not recorded",
         endpoints_gap="" if slices.recorded else slices.gap or "not recorded",
         gaps=tuple(found.gap for found in (*listed_too, *listed.values()) if found.broken),
         load_station=lambda pod: station(world, pod),
-        load_node=lambda name: _node(world, name, by_name.get(name), everyone),
+        load_node=lambda name: _node(world, name, by_name.get(name), everyone.heads),
         nodes=names,
         now=world.now(),
         ztunnel=lambda node: _ztunnel(world, everyone, node),
@@ -492,7 +492,7 @@ def _resolver(parts: Mapping[str, Part]) -> netns.Resolver | None:
 # --- nodes -----------------------------------------------------------------------------------------------------------
 
 
-def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence[Pod]) -> NodeView:
+def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence[Head]) -> NodeView:
     flaws: list[Flaw] = []
     whole = Fields(raw, f"Node {name}", flaws)
     status, spec = whole.below("status"), whole.below("spec")
@@ -504,7 +504,8 @@ def _node(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
     dumps, native, gap = _node_rules(world, name)
-    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dumps, native, address), gap)
+    parsed: dict[str, tuple[Ruleset, ...]] = {}
+    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dumps, native, parsed, address), gap)
 
 
 _NodeDumps: TypeAlias = Mapping[Family, tuple[NodeDump, str]]
@@ -531,20 +532,25 @@ def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...
     return dumps, native, "" if known else gap
 
 
-def _about(dumps: _NodeDumps, native: tuple[Ruleset, ...], address: str) -> tuple[Ruleset, ...]:
+def _about(
+    dumps: _NodeDumps, native: tuple[Ruleset, ...], parsed: dict[str, tuple[Ruleset, ...]], address: str
+) -> tuple[Ruleset, ...]:
     family: Family = "ipv6" if ":" in address else "ipv4"
     if native or family not in dumps:
         return native
     dump, source = dumps[family]
-    try:
-        return (iptables_save.parse(dump.about(address), source, family, strict=False),)
-    except MeshctlError:
-        return ()
+    text = dump.about(address)
+    if text not in parsed:
+        try:
+            parsed[text] = (iptables_save.parse(text, source, family, strict=False),)
+        except MeshctlError:
+            parsed[text] = ()
+    return parsed[text]
 
 
-def _ztunnel(world: World, pods: Sequence[Pod], node: str) -> ambient.Ztunnel | None:
-    for pod in pods:
-        if pod.node == node and "ztunnel" in (pod.labels.get("app"), pod.labels.get("app.kubernetes.io/name")):
+def _ztunnel(world: World, pods: PodList, node: str) -> ambient.Ztunnel | None:
+    for pod in (pods[index] for index, head in enumerate(pods.heads) if head.node == node):
+        if "ztunnel" in (pod.labels.get("app"), pod.labels.get("app.kubernetes.io/name")):
             part = world.part(pod.namespace, pod.name, "ztunnel/config_dump.json")
             if part.content is not None:
                 return ambient.read(part.content, part.source)

@@ -9,13 +9,14 @@ _STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PR
 class NodeDump:
     """An iptables-save text of a node, cut at chains once."""
 
-    __slots__ = ("_declared", "_frame", "_lines", "_rules")
+    __slots__ = ("_cut", "_declared", "_frame", "_lines", "_rules", "_wide")
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
         self._frame: list[int] = []
         self._declared: dict[str, list[int]] = {}
         self._rules: dict[str, list[int]] = {}
+        self._cut: dict[tuple[int, ...], str] = {}
         for number, line in enumerate(self._lines):
             at = line.find("-A ")
             if at >= 0 and line[:1] in "[-":
@@ -24,6 +25,10 @@ class NodeDump:
                 self._declared.setdefault(line[1 : line.find(" ")], []).append(number)
             else:
                 self._frame.append(number)
+        self._wide: dict[str, list[int]] = {}
+        for chain in _STARTS:
+            for number in self._rules.get(chain, ()):
+                self._wide.setdefault(self._about(self._lines[number]), []).append(number)
 
     @property
     def of_kube_proxy(self) -> bool:
@@ -31,29 +36,40 @@ class NodeDump:
         return "KUBE-SERVICES" in self._declared
 
     def about(self, address: str) -> str:
-        """The dump with only what can concern an address: its services' rules and the chains that they lead to."""
+        """The dump with only what can concern an address: its services' rules and the chains that they lead to.
+
+        Addresses that no rule names share one text, the same object.
+        """
+        firsts = (*self._wide.get("", ()), *self._wide.get(address, ()))
+        if firsts not in self._cut:
+            self._cut[firsts] = self._followed(firsts)
+        return self._cut[firsts]
+
+    def _followed(self, firsts: tuple[int, ...]) -> str:
         kept = set(self._frame)
-        waiting = [name for name in _STARTS if name in self._declared]
-        seen = set(waiting)
+        kept.update(firsts)
+        seen = {name for name in _STARTS if name in self._declared}
+        for name in seen:
+            kept.update(self._declared[name])
+        waiting = [self._target(self._lines[number]) for number in firsts]
         while waiting:
             chain = waiting.pop()
-            kept.update(self._declared.get(chain, ()))
+            if chain in seen or chain not in self._declared:
+                continue
+            seen.add(chain)
+            kept.update(self._declared[chain])
             for number in self._rules.get(chain, ()):
-                line = self._lines[number]
-                if chain in _STARTS and " -d " in line and not self._concerns(line, address):
-                    continue
                 kept.add(number)
-                target = self._target(line)
-                if target in self._declared and target not in seen:
-                    seen.add(target)
-                    waiting.append(target)
-        return "\n".join(line if number in kept else "" for number, line in enumerate(self._lines))
+                waiting.append(self._target(self._lines[number]))
+        return "\n".join([line if number in kept else "" for number, line in enumerate(self._lines)])
 
     @staticmethod
-    def _concerns(line: str, address: str) -> bool:
-        wanted = line.partition(" -d ")[2].partition(" ")[0]
-        head, _, length = wanted.partition("/")
-        return head == address or (length not in ("", "32", "128"))
+    def _about(line: str) -> str:
+        """The one address that a rule is about; empty for a rule about a network, or about none."""
+        if " -d " not in line:
+            return ""
+        head, _, length = line.partition(" -d ")[2].partition(" ")[0].partition("/")
+        return head if length in ("", "32", "128") else ""
 
     @staticmethod
     def _target(line: str) -> str:

@@ -463,7 +463,7 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
         return Course(1.0, end, (hop,))
     node = scene.node_at(address)
     if node is not None:
-        on_host = [p for p in scene.pods if p.host_network and p.node == node.name]
+        on_host = scene.pods_of_node_network(node.name)
         owner = next((p for p in on_host if any(port == q.number for c in p.containers for q in c.ports)), None)
         if owner is not None:
             return _on_host(scene, scene.station(owner), address, port, conn)

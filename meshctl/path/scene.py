@@ -4,8 +4,8 @@ A `Scene` asks its loaders for a pod's or node's evidence when a path first lead
 is said in `Station.gaps`, never raised.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, replace
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Literal, TypeAlias
@@ -15,6 +15,7 @@ from meshctl.envoy.config_dump import ConfigDump
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 from meshctl.istio.mesh import Mesh
+from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Services
 from meshctl.netfilter.model import Ruleset
@@ -88,7 +89,7 @@ class NodeView:
 class Scene:
     """The cluster, with loaders for what costs something to read."""
 
-    pods: tuple[Pod, ...]
+    pods: Sequence[Pod]
     services: Services
     mesh: Mesh
     namespaces: tuple[str, ...]
@@ -105,16 +106,18 @@ class Scene:
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)
-    _by_ip: dict[str, Pod] = field(default_factory=dict)
+    _by_ip: dict[str, int] = field(default_factory=dict)
+    _by_name: dict[str, int] = field(default_factory=dict)
     _by_endpoint: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for pod in self.pods:
+        for index, pod in enumerate(heads(self.pods)):
+            self._by_name.setdefault(f"{pod.namespace}/{pod.name}", index)
             if pod.host_network or pod.phase in ("Succeeded", "Failed"):
                 continue
             for address in (*pod.ips, pod.ip):
                 if address:
-                    self._by_ip.setdefault(address, pod)
+                    self._by_ip.setdefault(address, index)
 
     def station(self, pod: Pod) -> Station:
         """A pod's evidence, read once."""
@@ -122,6 +125,15 @@ class Scene:
         if key not in self._stations:
             self._stations[key] = self.load_station(pod)
         return self._stations[key]
+
+    def without_broken_proxy(self, error: str) -> bool:
+        """Go on without the proxy's configuration that an error is about; False where it is about none."""
+        for key, station in self._stations.items():
+            if station.proxy is not None and error.startswith(station.proxy.source):
+                gaps = {**station.gaps, "envoy/config_dump.json": error}
+                self._stations[key] = replace(station, proxy=None, gaps=gaps)
+                return True
+        return False
 
     def node(self, name: str) -> NodeView:
         """A node's evidence, read once."""
@@ -131,11 +143,22 @@ class Scene:
 
     def pod_at(self, address: str) -> Pod | None:
         """The pod with a network of its own that has this address."""
-        return self._by_ip.get(address)
+        index = self._by_ip.get(address)
+        return None if index is None else self.pods[index]
 
     def pod_named(self, key: str) -> Pod | None:
         """A pod by ``namespace/name``."""
-        return next((pod for pod in self.pods if f"{pod.namespace}/{pod.name}" == key), None)
+        index = self._by_name.get(key)
+        return None if index is None else self.pods[index]
+
+    def pods_of_node_network(self, node: str) -> list[Pod]:
+        """The pods that share a node's own network."""
+        known = enumerate(heads(self.pods))
+        return [self.pods[index] for index, head in known if head.host_network and head.node == node]
+
+    def pods_in(self, namespace: str) -> list[Pod]:
+        """The pods of a namespace; no others are read."""
+        return [self.pods[index] for index, head in enumerate(heads(self.pods)) if head.namespace == namespace]
 
     def node_at(self, address: str) -> NodeView | None:
         """The node that has this address."""
