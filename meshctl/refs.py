@@ -96,6 +96,9 @@ class Target:
 _SCHEME_PORTS = {"http": 80, "https": 443, "grpc": 80, "ws": 80, "wss": 443}
 
 
+_SCHEMES = (*_SCHEME_PORTS, "tcp", "tls")
+
+
 def parse_target(text: str) -> Target:
     """Read ``reviews:9080``, ``reviews.ns``, ``http://reviews:9080/path``, ``10.0.0.1:80``, ``[::1]:80``.
 
@@ -107,6 +110,8 @@ def parse_target(text: str) -> Target:
     rest = rest.rpartition("@")[2]
     if rest.startswith("svc/"):
         rest = rest[4:]
+    if scheme and scheme not in _SCHEMES:
+        raise BadInput(f"'{text}' is no target: {scheme} is not followed", hint=f"schemes are: {', '.join(_SCHEMES)}")
     host, port_text = _split_port(rest)
     if not host or any(c.isspace() for c in host) or "/" in host:
         raise BadInput(f"'{text}' is no target: it has no host", hint="use SERVICE:PORT, SERVICE.NS:PORT or a URL")

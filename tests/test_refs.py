@@ -79,3 +79,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_suggests_the_nearest_names_first() -> None:
     assert near_misses("reviws", ("reviews", "ratings", "details")) == ("reviews",)
     assert near_misses("zzz", ("reviews",)) == ()
+
+
+@pytest.mark.parametrize("text", ["ftp://reviews:9080/", "file:///etc/passwd", "unix://x"])
+def test_a_scheme_that_no_request_has_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=r"(is not followed|it has no host)"):
+        parse_target(text)

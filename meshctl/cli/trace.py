@@ -61,6 +61,8 @@ def trace(
     probe: Probe = False,
 ) -> None:
     """Predict the whole path of a request and how it ends, with the evidence for each step."""
+    if target is not None and every is not None:
+        raise BadInput("a target and --all exclude each other", hint="--all NS is every caller to every service")
     if target is None:
         return _matrix(call, every, strict)
     from meshctl.gather import question

@@ -186,6 +186,8 @@ def _stem(name: str) -> str:
 
 def _ambiguous(text: str, found: Iterable[Raw]) -> BadInput:
     names = sorted(_name(raw) for raw in found)
+    if not text:
+        return BadInput("no pod is named", hint=f"name one of {len(names)}: {', '.join(names)}")
     return BadInput(f"'{text}' may mean {len(names)} pods", hint=f"choose one: {', '.join(names)}")
 
 

@@ -82,6 +82,8 @@ def resolve(host: str, zone: Zone) -> Name:
         return _search(host.rstrip("."), zone, absolute=host.endswith("."))
     if address.is_loopback:
         return Name(host, "loopback", (str(address),), host)
+    if address.is_unspecified:  # connect(2) to no address at all is to the machine itself (ip_route_output_key)
+        return Name(host, "loopback", ("127.0.0.1" if address.version == 4 else "::1",), host)
     return Name(host, "address", (str(address),), host, service=zone.services.at(str(address)))
 
 

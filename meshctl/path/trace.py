@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
+from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
 from meshctl.path.decision import Decision
@@ -56,7 +57,25 @@ class _Way:
 
 
 def trace(scene: Scene, question: Question) -> Trace:
-    """Predict what happens to a request, hop by hop. Raises BadInput where the target leaves the port open."""
+    """Predict what happens to a request, hop by hop. Raises BadInput where the target leaves the port open.
+
+    A proxy's configuration is read where a path needs it; if that part turns out to be broken, it goes without it all.
+    """
+    while True:
+        try:
+            return _trace(scene, question)
+        except BadInput as error:
+            if not scene.without_broken_proxy(str(error)):
+                raise
+        caller, gateway = question.caller, question.gateway
+        question = replace(
+            question,
+            caller=scene.station(caller.pod) if caller is not None else None,
+            gateway=scene.station(gateway.pod) if gateway is not None else None,
+        )
+
+
+def _trace(scene: Scene, question: Question) -> Trace:
     if question.caller is None:
         return _from_outside(scene, question)
     station = question.caller

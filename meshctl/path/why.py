@@ -407,8 +407,9 @@ def _words(words: tuple[str, ...]) -> Reading:
         pieces = flags_in(word)
         if word.isdecimal() and len(word) <= 3:
             status = int(word)
-        elif pieces and all(piece.upper() in FLAGS for piece in pieces):
-            flags_found += [piece.upper() for piece in pieces]
+        elif any(piece.upper() in FLAGS for piece in pieces):
+            flags_found += [piece.upper() for piece in pieces if piece.upper() in FLAGS]
+            unknown += [piece for piece in pieces if piece.upper() not in FLAGS]
         elif any(re.search(pattern, word) for pattern, _ in _DETAILS):
             details_found.append(word)
         elif word != "-":

@@ -35,8 +35,9 @@ def open_archive(path: Path) -> Archive:
                 if stream is not None:
                     contents[member.name.removeprefix("./")] = stream.read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+        said = "it is no tar file" if isinstance(error, tarfile.ReadError) and not contents else str(error)
         raise BadInput(
-            f"{path}: not a whole snapshot archive: {error} (after {len(contents)} files)",
+            f"{path}: not a whole snapshot archive: {said} (after {len(contents)} files)",
             hint="copy or record it again; a snapshot is a directory, a .tar.gz or a .tar",
         ) from error
     return Archive(_below(contents))

@@ -159,3 +159,23 @@ def test_without_endpoint_slices_nobody_is_said_to_be_gone(recording: Path) -> N
     found = document(run(recording, "trace", "details:9080", "--from", POD, "-o", "json"))
     assert found["outcome"]["delivered"] is None
     assert any("endpoints" in because for because in found["outcome"]["undecided_because"])
+
+
+@pytest.mark.parametrize("whose", [POD, "details"])
+def test_a_part_of_a_proxys_configuration_that_is_broken_costs_that_proxy_only(recording: Path, whose: str) -> None:
+    place = next(recording.glob(f"pods/*/{whose}-*/envoy/config_dump.json"))
+    dump = json.loads(place.read_text())
+    for section in dump["configs"]:
+        for entry in section.get("dynamic_listeners", ()):
+            entry["active_state"]["listener"] = "x"
+    place.write_text(json.dumps(dump))
+    found = document(run(recording, "trace", "details:9080", "--from", POD, "-o", "json"))
+    assert found["outcome"]["delivered"] is True
+    assert any(str(place) in gap and "active_state.listener should be an object" in gap for gap in found["gaps"])
+
+
+@pytest.mark.parametrize("target", ["0.0.0.0:9080", "127.0.0.1:9080"])
+def test_no_address_at_all_is_the_pod_itself(target: str) -> None:
+    done = CliRunner().invoke(app, ["--demo", "trace", target, "--from", POD, "-o", "json"])
+    found = document(done)["outcome"]
+    assert (found["delivered"], found["through_client_proxy"], found["through_server_proxy"]) == (True, False, False)

@@ -1,0 +1,31 @@
+"""Words of the command line that do not go together, or name nothing: one line that says what to write instead."""
+
+import pytest
+from typer.testing import CliRunner
+
+from meshctl.cli.app import app
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (("--demo", "iptables", "dump"), "error: no pod is named", "hint: name one of 6: details-v1-"),
+        (("--demo", "trace", "reviews:9080", "--all", "classic"), "exclude each other", "--all NS"),
+        (("--demo", "trace", "ftp://reviews:9080/"), "ftp is not followed", "http, https"),
+        (("--snapshot", __file__, "snapshot", "show"), "it is no tar file (after 0 files)", "a .tar.gz"),
+    ],
+)
+def test_it_is_said_in_two_lines(words: tuple[str, ...], said: str, hint: str) -> None:
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert said in lines[0]
+    assert hint in lines[1]
+
+
+def test_a_flag_that_nobody_knows_hides_no_other() -> None:
+    done = CliRunner().invoke(app, ["why", "503", "UF,ZZ"])
+    assert done.exit_code == 0
+    assert "not known: ZZ" in done.stdout
+    assert "\nUF " in done.stdout
