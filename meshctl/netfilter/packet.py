@@ -74,16 +74,18 @@ def read(fields: Mapping[str, Any], place: str = "packet") -> Packet:
         src_version, src = address_number(str(source)) if source is not None else (version, None)
         if src_version != version:
             raise ValueError(f"src {source} and dst {fields['dst']} are of different families")
-        if fields.get("family") not in (None, version):
+        if str(fields.get("family") or version).lower() not in _FAMILIES[version]:
             raise ValueError(f"family {fields['family']} does not fit {fields['dst']}")
-        proto = str(fields.get("proto") or "tcp").lower()
-        inbound = fields.get("direction") == "inbound" or (
+        proto = protocol(str(fields.get("proto") or "tcp"))
+        if fields.get("direction") not in (None, "inbound", "outbound", "in", "out"):
+            raise ValueError(f"direction {fields['direction']} is neither inbound nor outbound")
+        inbound = fields.get("direction") in ("inbound", "in") or (
             fields.get("direction") is None and fields.get("in") is not None
         )
-        return Packet(
+        found = Packet(
             direction="inbound" if inbound else "outbound",
             version=version,
-            proto=PROTOCOL_NAMES.get(proto, proto),
+            proto=proto,
             src=src,
             dst=dst,
             sport=_number(fields, "sport"),
@@ -97,10 +99,40 @@ def read(fields: Mapping[str, Any], place: str = "packet") -> Packet:
             ctstate=_text(fields, "ctstate"),
             icmp_type=_number(fields, "icmp_type"),
         )
+        possible(found)
     except KeyError as error:
         raise BadInput(f"{place}: a packet has no {error.args[0]!r}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"{place}: not a packet: {error}") from None
+    return found
+
+
+_FAMILIES = {4: ("4", "ip", "ipv4", "inet"), 6: ("6", "ip6", "ipv6", "inet6", "inet")}
+_FLAGS = frozenset(("SYN", "ACK", "FIN", "RST", "PSH", "URG", "ECE", "CWR"))
+_STATES = frozenset(("NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "SNAT", "DNAT"))
+
+
+def protocol(text: str) -> str:
+    """The name of a protocol, by name or number. Raises ValueError where there is none of that name."""
+    name = text.strip().lower()
+    name = PROTOCOL_NAMES.get(name, name)
+    if name not in PROTOCOL_NAMES.values() and not (name.isdecimal() and int(name) < 256):
+        raise ValueError(f"{text} is no protocol that is known by name (a number will do)")
+    return name
+
+
+def possible(packet: Packet) -> None:
+    """Raise ValueError for what no packet can have: numbers out of range, flags and states that do not exist."""
+    for name, value in (("sport", packet.sport), ("dport", packet.dport)):
+        if value is not None and not 0 <= value <= 65535:
+            raise ValueError(f"{name} {value} is no port")
+    for name, value in (("uid", packet.uid), ("gid", packet.gid), ("mark", packet.mark)):
+        if value is not None and not 0 <= value < 1 << 32:
+            raise ValueError(f"{name} {value} is not a 32-bit number")
+    if strange := [flag for flag in packet.flags or () if flag not in _FLAGS]:
+        raise ValueError(f"{', '.join(strange)}: TCP's flags are {', '.join(sorted(_FLAGS))}")
+    if packet.ctstate is not None and packet.ctstate.upper() not in _STATES:
+        raise ValueError(f"ctstate {packet.ctstate}: conntrack's words are {', '.join(sorted(_STATES)).lower()}")
 
 
 def _number(fields: Mapping[str, Any], key: str) -> int | None:

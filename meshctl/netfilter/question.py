@@ -1,12 +1,13 @@
 """Makes a packet from what a user asks: ``--out 10.0.0.1:80``, ``--in :8080``; says what it supposed for the rest."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.netfilter.model import Owner, Ruleset, address_number, address_text
-from meshctl.netfilter.packet import Packet
+from meshctl.netfilter.packet import Packet, possible, protocol
 from meshctl.netfilter.routing import Network, lookup
 
 APPLICATION = 1000
@@ -64,6 +65,7 @@ def endpoint(text: str) -> tuple[str, int | None]:
 
 def outbound(goal: str, details: Details, rulesets: Sequence[Ruleset], network: Network) -> Question:
     """A packet that this machine sends to `goal`."""
+    details = _named(details)
     address, port = endpoint(goal)
     if not address:
         raise BadInput(f"{goal!r} names no destination", hint="as in --out 10.0.0.1:80")
@@ -94,11 +96,12 @@ def outbound(goal: str, details: Details, rulesets: Sequence[Ruleset], network: 
         flags=_flags(details),
         ctstate=details.ctstate,
     )
-    return Question(packet, tuple(supposed))
+    return Question(_possible(packet), tuple(supposed))
 
 
 def inbound(goal: str, details: Details, network: Network) -> Question:
     """A packet from outside to this machine: ``:PORT``, or ``SRC:PORT`` where the caller matters."""
+    details = _named(details)
     caller, port = endpoint(goal.replace(" ", ""))
     caller = details.src or caller
     _needs_port(details.proto, port)
@@ -126,7 +129,22 @@ def inbound(goal: str, details: Details, network: Network) -> Question:
         flags=_flags(details),
         ctstate=details.ctstate,
     )
-    return Question(packet, tuple(supposed))
+    return Question(_possible(packet), tuple(supposed))
+
+
+def _possible(packet: Packet) -> Packet:
+    try:
+        possible(packet)
+    except ValueError as error:
+        raise BadInput(f"there is no such packet: {error}") from None
+    return packet
+
+
+def _named(details: Details) -> Details:
+    try:
+        return replace(details, proto=protocol(details.proto))
+    except ValueError as error:
+        raise BadInput(f"--proto {error}") from None
 
 
 def _needs_port(proto: str, port: int | None) -> None:
@@ -143,7 +161,11 @@ def _sport(details: Details) -> int | None:
 def _flags(details: Details) -> tuple[str, ...] | None:
     if details.proto != "tcp":
         return None
-    return tuple(word.upper() for word in (details.flags or "SYN").replace("+", ",").split(",") if word)
+    return tuple(
+        word.upper()
+        for word in (details.flags or "SYN").replace("+", ",").split(",")
+        if word.lower() not in ("", "none")
+    )
 
 
 def _source(

@@ -70,3 +70,46 @@ def test_packets_are_read_and_written_alike() -> None:
 def test_bad_packets_say_where(fields: dict[str, object]) -> None:
     with pytest.raises(BadInput, match=r"^line 7: "):
         packets.read(fields, "line 7")
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        (question.Details(uid=-5), "uid -5 is not a 32-bit number"),
+        (question.Details(sport=70000), "sport 70000 is no port"),
+        (question.Details(flags="FOO"), "FOO: TCP's flags are"),
+        (question.Details(ctstate="what"), "conntrack's words are"),
+        (question.Details(proto="foo"), "--proto foo is no protocol"),
+    ],
+)
+def test_a_packet_that_cannot_be_is_refused(details: question.Details, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        question.outbound("10.0.0.1:80", details, (), NETWORK)
+
+
+@pytest.mark.parametrize("name", ["TCP", "6", " tcp"])
+def test_a_protocol_has_one_name(name: str) -> None:
+    assert out("10.0.0.1:80", proto=name).packet.proto == "tcp"
+
+
+@pytest.mark.parametrize("family", [4, "4", "ip", "ipv4", None])
+def test_a_packets_family_may_be_said_as_iptables_or_nft_does(family: object) -> None:
+    assert packets.read({"dst": "10.0.0.1", "dport": 80, "family": family}).version == 4
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"direction": "sideways"},
+        {"family": 6},
+        {"dport": 65536},
+        {"flags": "SYN,WHAT"},
+        {"ctstate": "old"},
+        {"proto": "what"},
+        {"mark": "much"},
+        {"src": "fd00::1"},
+    ],
+)
+def test_a_line_that_is_no_packet_is_named(fields: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=r"^stdin:7: not a packet: "):
+        packets.read({"dst": "10.0.0.1", "dport": 80, **fields}, "stdin:7")
