@@ -55,11 +55,14 @@ class Json:
     __slots__ = ("_key", "_parent", "raw", "source")
 
     def __init__(self, raw: Any, source: str, parent: "Json | None" = None, key: str | int = "") -> None:
-        self.raw: dict[str, Any] = raw if isinstance(raw, dict) else {}
         self.source = source
         self._parent = parent
         self._key = key
-        if raw is not None and not isinstance(raw, dict):
+        if isinstance(raw, dict):
+            self.raw: dict[str, Any] = raw
+            return
+        self.raw = {}
+        if raw is not None:
             raise self._broken("", "an object", raw)
 
     def __bool__(self) -> bool:

@@ -28,8 +28,5 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     whole = scene.load_station
     scene.load_station = lambda pod: trace.inbound_station(world, pod)
     gc.collect()
-    gc.disable()  # nothing here is cyclic, and each pass over 200 parsed proxies costs more than a trace
-    try:
+    with trace.uncollected():
         return build(scene, one_each(pods), services, tick or (lambda _done, _all: None), whole)
-    finally:
-        gc.enable()

@@ -1,8 +1,10 @@
 """The scene of a trace: every object of the cluster once, and each pod's and node's parts when a path leads there."""
 
+import gc
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from meshctl.envoy import clusters_json, config_dump
@@ -61,6 +63,23 @@ _NETNS = (
 
 def scene(world: World, scope: Scope | None = None) -> Scene:
     """Fetch the cluster's objects; parts of pods and nodes follow when they are asked for."""
+    with uncollected():
+        return _scene(world, scope)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector of cycles: parsed documents have none, and each pass over them costs as much as parsing."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _scene(world: World, scope: Scope | None) -> Scene:
     place = _reachable(world, scope or Scope())
 
     def _objects(world: World, kind: Kind) -> Objects:
@@ -153,7 +172,8 @@ def _of_outbound(resource: dict[str, Any]) -> bool:
 
 def station(world: World, pod: Pod) -> Station:
     """All parts of a pod that a path looks at; what is missing or broken is a gap."""
-    return _station(world, pod, None)
+    with uncollected():
+        return _station(world, pod, None)
 
 
 def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> Station:
