@@ -3,7 +3,7 @@
 import json
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ class Surroundings:
     _names: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     _webhooks: tuple[Webhook, ...] | None = None
     _namespaces: dict[str, Namespace] | None = None
+    _selectors: dict[str, dict[tuple[str, str], list[Service]]] = field(default_factory=dict)
     _services: dict[str, tuple[Service, ...]] = field(default_factory=dict)
     _control_planes: tuple[str, ...] | None = None
     _mesh: Mesh | None = None
@@ -147,6 +148,21 @@ class Surroundings:
             listed = self.listed(kinds.SERVICES, namespace)
             self._services[namespace] = tuple(map(kube_services.service, listed))
         return None if self.gap(kinds.SERVICES) else self._services[namespace]
+
+    def selecting(self, pod: Pod) -> tuple[Service, ...] | None:
+        """The Services that select a pod; None where they could not be looked at."""
+        if pod.namespace not in self._selectors:
+            found: dict[tuple[str, str], list[Service]] = {}
+            for service in self.services(pod.namespace) or ():
+                for pair in service.selector[:1]:
+                    found.setdefault(pair, []).append(service)
+            self._selectors[pod.namespace] = found
+        if self.services(pod.namespace) is None:
+            return None
+        by_pair = self._selectors[pod.namespace]
+        close = (service for pair in pod.labels.items() for service in by_pair.get(pair, ()))
+        chosen = [service for service in close if service.selects(pod.labels)]
+        return tuple(sorted(chosen, key=lambda service: service.name))
 
     def workload(self, pod: Pod) -> Workload:
         """What made the pod; pods of one owner share the answer."""
@@ -264,7 +280,7 @@ def subject(around: Surroundings, pod: Pod, *, deep: bool = True) -> Subject:
     found = Subject(
         pod=pod,
         namespace=around.namespace(pod.namespace),
-        services=around.services(pod.namespace),
+        services=around.selecting(pod),
         mesh_services=around.services("") if _opens_ports(pod) else None,
         webhooks=around.webhooks(),
         settings=around.settings(revision),
@@ -284,8 +300,6 @@ def _opens_ports(pod: Pod) -> bool:
 
 
 def _with_gaps(found: Subject, gaps: Sequence[str]) -> Subject:
-    from dataclasses import replace
-
     return replace(found, gaps=tuple(dict.fromkeys(gaps)))
 
 
@@ -345,7 +359,7 @@ def _planned(pod: Pod, namespace: str | None, around: Surroundings | None) -> Su
     return Subject(
         pod=pod,
         namespace=around.namespace(place),
-        services=around.services(place),
+        services=around.selecting(replace(pod, namespace=place)),
         webhooks=around.webhooks(),
         settings=around.settings(pod.annotations.get("istio.io/rev", "")),
         control_planes=around.control_planes(),

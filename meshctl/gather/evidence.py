@@ -2,7 +2,8 @@
 
 import gc
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -140,11 +141,20 @@ def of_plan(subject: Subject) -> Evidence:
 
 def judged(evidence: Iterable[Evidence], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
     """Each pod's evidence with its findings, worst first."""
-    gc.disable()  # nothing here is cyclic, and the collector would look at all pods again and again
-    try:
+    with _uncollected():
         return tuple((it, registry.run(it, ignore)) for it in evidence)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: nothing here is cyclic, and it would look at all pods again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
-        gc.enable()
+        if on:
+            gc.enable()
 
 
 def pods(
@@ -156,7 +166,8 @@ def pods(
     around: Surroundings | None = None,
 ) -> tuple[Judged, ...]:
     """The pods that names mean (of workloads and services all), or all of the scope; each described and judged."""
-    found = [pod for name in names for pod in many(world, name, scope)] if names else list(many(world, None, scope))
+    with _uncollected():
+        found = [pod for n in names for pod in many(world, n, scope)] if names else list(many(world, None, scope))
     place = around or Surroundings(world, root)
     _fetch_ahead(place, {pod.namespace for pod in found})
     unique = {(pod.namespace, pod.name): pod for pod in found}

@@ -47,8 +47,8 @@ NO_WORKLOAD = Workload()
 class Subject:
     """What was fetched about a pod. Only `pod` is needed; None means that it could not be looked at.
 
-    `services` are those of the pod's namespace, `mesh_services` those of all (only where they matter),
-    `control_planes` the releases of the istiods that run; `gaps` say what is missing and how to get it.
+    `services` are those of the pod's namespace (or only those that select it), `mesh_services` those of all (only where
+    they matter), `control_planes` the releases of the istiods that run; `gaps` say what is missing and how to get it.
     """
 
     pod: Pod

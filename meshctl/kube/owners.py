@@ -13,7 +13,8 @@ Raw = Mapping[str, Any]
 class Workload:
     """What made the pod, from the nearest owner up; `template` is what the nearest readable one asks for.
 
-    `current` is the template of the topmost one where that differs in name (a Deployment may have moved on).
+    `current` is the template of the topmost one where that differs in name (a Deployment may have moved on), its
+    metadata only: to read its containers too would cost as much as the pod itself.
     """
 
     chain: tuple[Owner, ...] = ()
@@ -46,11 +47,22 @@ def workload(pod: Pod, objects: Sequence[Raw] | Mapping[Name, Raw]) -> Workload:
         raw = known.get((owner.kind, pod.namespace, owner.name))
         if raw is None:
             break
-        template = template_pod(raw, source=owner.kind.lower(), namespace=pod.namespace)
+        template = template_pod(
+            _metadata_only(raw) if templates else raw, source=owner.kind.lower(), namespace=pod.namespace
+        )
         if template is not None:
             templates.append(template)
         owner = _owner_of(raw)
     return Workload(tuple(chain), templates[0] if templates else None, templates[-1] if len(templates) > 1 else None)
+
+
+def _metadata_only(raw: Raw) -> Raw:
+    """A workload whose template has no containers; as it is where it has no template of its own (a CronJob)."""
+    spec = raw.get("spec")
+    template = spec.get("template") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(template, Mapping):
+        return raw
+    return {**raw, "spec": {"template": {"metadata": template.get("metadata"), "spec": {}}}}
 
 
 def _key(raw: Raw) -> Name:
