@@ -3,6 +3,7 @@
 Command modules are imported when their command is called, so that ``meshctl --help`` costs next to nothing.
 """
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -78,6 +79,10 @@ class Shell(TyperGroup):
         except Exception as error:
             if options.debugging() or _is_usage(error):
                 raise
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and not error.filename:
+                _silence(sys.stdout)
+                typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+                raise typer.Exit(ExitCode.UNAVAILABLE) from error
             typer.echo(f"error: meshctl itself failed: {type(error).__name__}: {error}", err=True)
             typer.echo("hint: run it again with --debug for the traceback, and report it", err=True)
             raise typer.Exit(ExitCode.INTERNAL) from error

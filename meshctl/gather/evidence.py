@@ -11,7 +11,7 @@ from meshctl.checks import drifted, registry
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.checks.stories import NamespaceStory, ServiceStory
-from meshctl.errors import MeshctlError, NotFound
+from meshctl.errors import BadInput, MeshctlError, NotFound
 from meshctl.gather import describe as gathering
 from meshctl.gather import rules
 from meshctl.gather.describe import Surroundings
@@ -60,7 +60,13 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
             pod, described.injection, described.services, mesh, around.count, around.gateway_api(), around.reach
         )
     seen = state(around.world, pod, described.injection.proxy is not None)
-    rulesets, drift = _rules(around.world, described)
+    rulesets, drift, gap = _rules(around.world, described)
+    if gap:
+        seen = replace(seen, gaps=(*seen.gaps, gap))
+    try:
+        gone = _gone(around, seen)
+    except BadInput as error:
+        seen, gone = _without_proxy(seen, error), ()
     return Evidence(
         description=described,
         state=seen,
@@ -68,8 +74,13 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
         ambient=_ambient(around, described) if _is_ambient(described) else None,
         rulesets=rulesets,
         foreign=drift,
-        gone=_gone(around, seen),
+        gone=gone,
     )
+
+
+def _without_proxy(seen: State, error: BadInput) -> State:
+    """What was seen but for the proxy's configuration: it is read when asked for, and a part of it is broken."""
+    return replace(seen, proxy=None, gaps=(*seen.gaps, str(error)))
 
 
 _MADE_FROM = {"virtual-service": kinds.VIRTUAL_SERVICES, "destination-rule": kinds.DESTINATION_RULES}
@@ -117,21 +128,26 @@ def _ambient(around: Surroundings, described: Description) -> Ambient:
     return ambient.of(pod, described.subject.namespace, described.services, name, dump)
 
 
-def _rules(world: World, described: Description) -> tuple[tuple[Ruleset, ...], tuple[Finding, ...]]:
-    """The rules that the pod has, what differs between them and those that its arguments ask for, and leftovers."""
+def _rules(world: World, described: Description) -> tuple[tuple[Ruleset, ...], tuple[Finding, ...], str]:
+    """The rules that the pod has, what differs between them and those that its arguments ask for, and leftovers.
+
+    Last, why rules could not be looked at; empty where they could, or where there need be none.
+    """
     captured = described.injection.init is not None or described.injection.mode == "ambient"
     if described.pod.host_network or (not captured and world.live):
-        return (), ()  # a pod outside the mesh is not worth a way into its node
+        return (), (), ""  # a pod outside the mesh is not worth a way into its node
     try:
         there = rules.of_pod(world, described.pod)
         found = rules.drift_of(there) if captured else None
-    except MeshctlError:
-        return (), ()  # the rules could not be read; `iptables dump` says why
+    except MeshctlError as error:
+        return (), (), f"the rules: {error}"
+    if captured and there.lacking:
+        return there.rulesets, (), "; ".join((f"the {there.lacking}", *there.netns.gaps[:1]))
     subject = f"pod/{described.pod.namespace}/{described.pod.name}"
     told = drifted.remarks(there.rulesets, captured, subject)
     if found is not None and not found.in_sync:
         told = (*(drifted.finding(item, subject) for item in found.items if not item.moot), *told)
-    return there.rulesets, told
+    return there.rulesets, told, ""
 
 
 def of_plan(subject: Subject) -> Evidence:
@@ -142,7 +158,17 @@ def of_plan(subject: Subject) -> Evidence:
 def judged(evidence: Iterable[Evidence], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
     """Each pod's evidence with its findings, worst first."""
     with _uncollected():
-        return tuple((it, registry.run(it, ignore)) for it in evidence)
+        return tuple(_judged(it, ignore) for it in evidence)
+
+
+def _judged(it: Evidence, ignore: Sequence[str]) -> Judged:
+    try:
+        return it, registry.run(it, ignore)
+    except BadInput as error:
+        if it.state is None or it.state.proxy is None:
+            raise
+        less = replace(it, state=_without_proxy(it.state, error))
+        return less, registry.run(less, ignore)
 
 
 @contextmanager

@@ -1,5 +1,9 @@
 """Words of the command line that do not go together, or name nothing: one line that says what to write instead."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -29,3 +33,12 @@ def test_a_flag_that_nobody_knows_hides_no_other() -> None:
     assert done.exit_code == 0
     assert "not known: ZZ" in done.stdout
     assert "\nUF " in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_in_a_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "meshctl", "--demo", "check"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (5, "error: the output cannot be written: No space left on device\n")

@@ -179,3 +179,21 @@ def test_no_address_at_all_is_the_pod_itself(target: str) -> None:
     done = CliRunner().invoke(app, ["--demo", "trace", target, "--from", POD, "-o", "json"])
     found = document(done)["outcome"]
     assert (found["delivered"], found["through_client_proxy"], found["through_server_proxy"]) == (True, False, False)
+
+
+def test_checks_go_on_without_what_is_broken(recording: Path) -> None:
+    place = next(recording.glob(f"pods/*/{POD}-*/envoy/config_dump.json"))
+    dump = json.loads(place.read_text())
+    for section in dump["configs"]:
+        for entry in (*section.get("static_clusters", ()), *section.get("dynamic_active_clusters", ())):
+            entry["cluster"] = [7]
+    place.write_text(json.dumps(dump))
+    only_ipv6(recording)
+    shown = run(recording, "describe", "pod", POD)
+    assert shown.exit_code == 0
+    assert "cluster should be an object, is a list" in " ".join(shown.stdout.split())
+    assert "the IPv4 rules" in shown.stdout
+    for words in (("check",), ("check", POD), ("describe", "service", "productpage")):
+        done = run(recording, *words)
+        assert done.exit_code == 0, (words, done.output)
+        assert "MC301" not in done.stdout
