@@ -196,7 +196,8 @@ def match_words(clauses: Iterable[Match]) -> list[str]:
             found += ("-m", module)
             asked = set()
         asked.add(option)
-        last = module
+        # After a bare `-m tcp` the next option of tcp's was written with its own.
+        last = module if words else ""
         found += words
     return found
 

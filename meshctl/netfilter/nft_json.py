@@ -125,9 +125,10 @@ class _Listing:
             key = (body["family"], body["name"])
             self.tables[key] = Table(body["name"], origin=origin, handle=body.get("handle"))
             return
-        key = (body["family"], body.get("table", ""))
-        if kind in ("chain", "rule") and not (isinstance(key[0], str) and isinstance(key[1], str) and key[1]):
+        family, name = body["family"], body.get("table", "")
+        if kind in ("chain", "rule") and not (isinstance(family, str) and isinstance(name, str) and name):
             raise ValueError("family and table have to be names")
+        key = (family, name)
         if key not in self.tables and key[1]:
             self.tables[key] = Table(key[1], origin=origin)
         if kind == "chain":

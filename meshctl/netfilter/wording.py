@@ -99,7 +99,7 @@ def prefix_words(network: Prefix) -> str:
 
 
 def _spans(ranges: tuple[Span, ...]) -> str:
-    texts = [str(numbers).replace(":", "-") for numbers in ranges]
+    texts = [str(numbers).replace(":", "-") for numbers in ranges] or ["none at all"]
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from meshctl.netfilter import iptables_save, nft_json, routing
-from meshctl.netfilter.model import Ruleset
+from meshctl.netfilter.model import Backend, Family, Ruleset
 from meshctl.netfilter.routing import Network
 
 POD4, POD6, GATEWAY4, GATEWAY6 = "172.17.0.7", "fd00:10::7", "172.17.0.1", "fd00:10::1"
@@ -54,6 +54,9 @@ table inet zz-sink {{
 
 
 SINK = _sink()
+
+EMPTY = "".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter", "security"))
+"""What empties every table; iptables-restore flushes a table that it names."""
 
 Place = tuple[str, str, str, int]
 """Family as in a walk's steps, table, chain, rule number."""
@@ -109,8 +112,9 @@ class Agent:
 class Lab:
     """The two namespaces."""
 
-    def __init__(self) -> None:
-        self.names = [f"meshctl-{role}-{os.getpid()}" for role in ("pod", "world")]
+    def __init__(self, backend: Backend = "nft") -> None:
+        self.backend: Backend = backend
+        self.names = [f"meshctl-{role}-{backend}-{os.getpid()}" for role in ("pod", "world")]
         for name in self.names:
             subprocess.run(["ip", "netns", "add", name], check=True)
         self.pod, self.world = (Agent(name) for name in self.names)
@@ -174,12 +178,15 @@ class Lab:
 
     def clear(self) -> None:
         self.pod.run("nft", "flush", "ruleset")
+        for tool in ("iptables", "ip6tables") if self.backend == "legacy" else ():
+            self.pod.run(f"{tool}-legacy-restore", text=EMPTY)
         self.pod.run("nft", "-f", "-", text=SINK)
         self.pod.run("conntrack", "-F", check=False)
 
     def restore(self, text4: str, text6: str = "") -> str:
         """Restore iptables rules; what the tool complains about, empty where all went well."""
-        for tool, text in (("iptables-nft-restore", text4), ("ip6tables-nft-restore", text6)):
+        for tool, text in (("iptables", text4), ("ip6tables", text6)):
+            tool = f"{tool}-{self.backend}-restore"
             done = self.pod.ask({"run": [tool], "text": text})
             if done["code"]:
                 return str(done["err"])
@@ -192,8 +199,7 @@ class Lab:
 
     def rulesets(self) -> tuple[Ruleset, ...]:
         """What is in the pod now, read as meshctl reads it, the sink left out."""
-        four = iptables_save.parse(self.pod.run("iptables-nft-save", "-c"), "iptables-save.txt", "ipv4")
-        six = iptables_save.parse(self.pod.run("ip6tables-nft-save", "-c"), "ip6tables-save.txt", "ipv6")
+        four, six = self._saved("iptables", "ipv4"), self._saved("ip6tables", "ipv6")
         listing = json.loads(self.pod.run("nft", "-j", "list", "ruleset"))
         listing["nftables"] = [
             item
@@ -202,9 +208,17 @@ class Lab:
         ]
         return nft_json.merge((four, six, *nft_json.parse(json.dumps(listing))))
 
+    def _saved(self, tool: str, family: Family) -> Ruleset:
+        text = self.pod.run(f"{tool}-{self.backend}-save", "-c")
+        return iptables_save.parse(text, f"{tool}-save.txt", family, self.backend)
+
     def snapshot(self) -> "Snapshot":
         """All counters, and what the sink noted."""
         taken = Snapshot()
+        if self.backend == "legacy":
+            for family, ruleset in (("ip", self._saved("iptables", "ipv4")), ("ip6", self._saved("ip6tables", "ipv6"))):
+                for table, chain, number, rule in ruleset.rules:
+                    taken.rules[(family, table.name, chain.name, number)] = rule.packets or 0
         for item in json.loads(self.pod.run("nft", "-j", "list", "ruleset"))["nftables"]:
             ((kind, body),) = item.items()
             if kind == "rule":

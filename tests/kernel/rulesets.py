@@ -33,6 +33,7 @@ from meshctl.netfilter.model import (
     Ports,
     Protocol,
     Redirect,
+    Reject,
     RestoreMark,
     Return,
     Rule,
@@ -174,7 +175,7 @@ def target(draw: st.DrawFn, version: int, table: str, hook: str, native: bool) -
     kinds += {
         "raw": ["zone", "notrack"],
         "mangle": ["mark", "save", "restore", "connmark"] * 2,
-        "filter": ["mark"],
+        "filter": ["mark", *(() if native else ("reject",))],
     }.get(table, [])
     if table == "nat":
         kinds += ["redirect", "dnat"] * 2 if hook in ("PREROUTING", "OUTPUT") else ["snat"] * 2
@@ -187,6 +188,8 @@ def target(draw: st.DrawFn, version: int, table: str, hook: str, native: bool) -
             return Return()
         case "drop":
             return Drop()
+        case "reject":
+            return Reject("icmp-port-unreachable" if version == 4 else "icmp6-port-unreachable")
         case "mark":
             mask = 0xFFFFFFFF if native else draw(masks)
             return SetMark(draw(marks) & mask, mask)
