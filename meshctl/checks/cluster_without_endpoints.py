@@ -28,6 +28,6 @@ def check(it: Evidence) -> Iterator[Finding]:
             continue
         what = f"{host}:{port}" + (f" subset {subset}" if subset else "")
         said = "no endpoint" if not endpoints else f"only endpoints that are not healthy ({len(endpoints)})"
-        text = f"the proxy has {said} for {what}: requests to it get 503 (UH)"
+        text = f"the proxy has {said} for {what}: requests to it get 503 (flag UH: no healthy host)"
         fix = "look at the service's pods: their labels, and whether they are ready"
         yield it.finding(ID, "warning", text, evidence=f"envoy/config_dump.json, endpoints of {name}", fix=fix)

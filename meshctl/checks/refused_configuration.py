@@ -13,6 +13,7 @@ def check(it: Evidence) -> Iterator[Finding]:
     """The proxy refused a piece of its configuration."""
     for refused in (it.state.refused or ()) if it.state else ():
         reason = refused.reason if len(refused.reason) < 300 else refused.reason[:297] + "..."
-        text = f"the proxy refused {refused.kind} {refused.name} and goes on with what it had: {reason}"
+        kept = "and goes on with the one before it, if there was one"
+        text = f"the proxy refused {refused.kind} {refused.name} {kept}: {reason}"
         fix = "correct the resource (EnvoyFilter, Gateway, ...) that leads to it, or use a proxy that has the feature"
         yield it.finding(ID, "error", text, evidence="envoy/config_dump.json, error_state", fix=fix)

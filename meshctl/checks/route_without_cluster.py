@@ -30,7 +30,9 @@ def check(it: Evidence) -> Iterator[Finding]:
         port, subset, host = leads.host_of(cluster)
         if not leads.concerns(found[0].host or host, it.pod.namespace, mode):
             continue
-        ending = f"requests get {found[0].status} (NC)" if found[0].status else "connections are closed"
+        ending = (
+            f"requests get {found[0].status} (flag NC: no cluster)" if found[0].status else "connections are closed"
+        )
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         text = (
             f"{found[0].place}{more} leads to {_named(cluster, port, subset, host)}, which it does not have: {ending}"

@@ -90,7 +90,9 @@ def pause_first(pod: Pod, timeline: Timeline, clues: Clues) -> Answer:
             evidence.insert(0, f"the sandbox was made {made.at:%H:%M:%S.%f}"[:-3] + f" ({made.source})")
             evidence.insert(1, f"{first.container} started {first.at:%H:%M:%S.%f}"[:-3] + f" ({first.source})")
             after = f"{gap:.2f} s" if gap > 0 else "at the same second or"
-            text = f"Yes: {first.container}, the first container, started {after} after the sandbox with pause in it."
+            again = "runtime/" in first.source and ".0." not in first.source
+            which = "of which the first run was not recorded" if again else "the first container"
+            text = f"Yes: {first.container}, {which}, started {after} after the sandbox with pause in it."
             return Answer(question, True, text, tuple(evidence), gap if gap > 0 else None)
     if evidence:
         return Answer(question, True, "Yes: pause is older than every other process of the pod.", tuple(evidence))

@@ -165,6 +165,11 @@ def _proxy_role(injection: Injection) -> str:
     if injection.mode == "grpc":
         return "the agent alone, without Envoy: fetches certificates and configuration for the gRPC application"
     role = CONTAINERS["istio-proxy"].meaning
+    if injection.proxy is not None and injection.proxy.env_value("ISTIO_META_INTERCEPTION_MODE") == "NONE":
+        role = (
+            "the proxy (Envoy, started and watched by pilot-agent). Nothing is captured here (interception mode NONE): "
+            "only connections to the ports that it opens itself pass through it"
+        )
     if injection.native:
         return (
             f"{role}. It is a native sidecar: an init container that keeps running, so it starts before the application"

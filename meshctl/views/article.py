@@ -135,6 +135,7 @@ def _init(it: Evidence) -> Iterator[Block]:
         yield Verbatim(" ".join(a if a else '""' for a in init.args))
         yield from pod_view.container_blocks(story, wide=False)
     yield from pod_view.capture_blocks(it.description)
+    yield from pod_view.rules_note(it)
 
 
 def _rules(it: Evidence) -> Iterator[Block]:

@@ -331,6 +331,7 @@ def page(it: Evidence, findings: Sequence[Finding], *, wide: bool = False) -> Pa
     blocks: list[Block] = [*head(result), *findings_blocks(findings), *added_blocks(result), *_containers(result, wide)]
     blocks += [
         *capture_blocks(result),
+        *rules_note(it),
         *_decision(result),
         Heading("Start order"),
         *start_blocks(result),
@@ -527,6 +528,15 @@ def capture_blocks(result: Description) -> Iterator[Block]:
         )
 
 
+def rules_note(it: Evidence) -> Iterator[Block]:
+    """That the rules are not those that the arguments ask for."""
+    if standing_view.broken_rules(it):
+        yield Note(
+            "This is what the arguments ask for. The rules that are there differ (MC301), so it is not what happens.",
+            "bad",
+        )
+
+
 def _capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:
     def listed(text: str, nothing: str) -> str:
         return {"*": "all", "": nothing}.get(text.strip(), text.replace(",", ", "))
@@ -683,8 +693,9 @@ def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:
         yield from _changes(result.changes, wide)
     else:
         yield Text("What the user wrote before the injection is not known here, so the pod is not compared with it.")
-    yield Heading("Against a pod made now", 3)
-    yield from _now(result)
+    if result.injection.proxy is not None:
+        yield Heading("Against a pod made now", 3)
+        yield from _now(result)
 
 
 def _changes(changes: Sequence[Change], wide: bool) -> Iterator[Block]:

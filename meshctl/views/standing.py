@@ -123,7 +123,7 @@ def blocks(it: Evidence) -> Iterator[Block]:
         yield from _proxy(it, it.state)
         yield from _sockets(it, it.state)
     if it.standing is not None:
-        yield from _security(it.standing)
+        yield from _security(it, it.standing)
         yield from _routes(it.standing)
 
 
@@ -194,8 +194,15 @@ def _socket_row(it: Evidence, group: Sequence[Listener], declared: dict[int, str
         first.user == 1337 and it.description.injection.proxy is not None
     )
     meaning = PORTS[str(first.port)].meaning if ours and str(first.port) in PORTS else ""
+    if first.program == "envoy" and _opens_ports(it) and str(first.port) not in _OWN:
+        meaning = "the proxy, for the services with this port"
+    if first.program == "ztunnel" and first.port == 15053:
+        meaning = "ztunnel answers DNS here"
     said = meaning or (f"declared by {declared[first.port]}" if first.port in declared else "not declared")
     return (str(first.port), first.program or f"user {first.user}", where, said)
+
+
+_OWN = frozenset(("15000", "15004", "15020", "15021", "15053", "15090"))
 
 
 def _address(listener: Listener) -> str:
@@ -209,18 +216,47 @@ def _by_port(listeners: Sequence[Listener]) -> list[list[Listener]]:
     return list(found.values())
 
 
-def _security(standing: Standing) -> Iterator[Block]:
+def _security(it: Evidence, standing: Standing) -> Iterator[Block]:
     if standing.security:
         yield Heading("What callers must bring")
         yield Text("Mutual TLS means that both proxies show certificates, so each knows who the other is.")
-        rows = tuple(
-            (str(s.port), Span(s.mode, "strong"), s.words, str(s.decided_by) if s.decided_by else "the mesh's default")
-            for s in standing.security
-        )
-        yield Table((Column("port", right=True), Column("mode"), Column("meaning"), Column("decided by", keep=3)), rows)
+        rows: list[tuple[Line, ...]] = []
+        for s in standing.security:
+            caught = captured(it, s.port)
+            said = s.words if caught else "what the policy asks for; but the port is not captured, so nobody checks it"
+            by = str(s.decided_by) if s.decided_by else "the mesh's default"
+            rows.append((str(s.port), Span(s.mode, "strong" if caught else "dim"), said, by))
+        columns = (Column("port", right=True), Column("mode"), Column("meaning"), Column("decided by", keep=3))
+        yield Table(columns, tuple(rows))
+        if broken_rules(it):
+            yield Note("The rules are not as they should be (MC301), so this may not be checked.", "warn")
     if standing.policies:
         yield Heading("Policies that apply")
         yield Facts(tuple((str(p.meta), p.words) for p in standing.policies))
+
+
+def captured(it: Evidence, port: int) -> bool:
+    """Whether connections to a port of the pod reach its proxy first, as far as the arguments tell."""
+    capture = it.description.capture
+    if _opens_ports(it):
+        return False
+    if capture is None:
+        return True
+    excluded = {p.strip() for p in capture.exclude_inbound_ports.split(",")}
+    if capture.include_inbound_ports.strip() == "*":
+        return str(port) not in excluded
+    return str(port) in {p.strip() for p in capture.include_inbound_ports.split(",")}
+
+
+def _opens_ports(it: Evidence) -> bool:
+    """Whether nothing is captured, and the proxy opens the services' ports itself."""
+    proxy = it.description.injection.proxy
+    return proxy is not None and proxy.env_value("ISTIO_META_INTERCEPTION_MODE") == "NONE"
+
+
+def broken_rules(it: Evidence) -> bool:
+    """Whether the rules differ from what is asked for in a way that matters."""
+    return any(f.id == "MC301" and f.severity == "error" for f in it.foreign)
 
 
 def _routes(standing: Standing) -> Iterator[Block]:

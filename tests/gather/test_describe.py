@@ -93,3 +93,18 @@ def test_a_rule_with_shadow_policies_only_is_read() -> None:
     assert it.standing is not None
     assert {p.meta.kind for p in it.standing.policies} >= {"AuthorizationPolicy", "RequestAuthentication"}
     assert "backend-allow-client" in said
+
+
+def test_rules_that_were_flushed_are_not_told_as_if_they_were_there() -> None:
+    _, said = described(RECORDED / "broken.tar.gz", "deploy/flushed-v1.broken")
+    assert "so it is not what happens" in said
+    _, well = described(RECORDED / "broken.tar.gz", "deploy/client-v1.broken")
+    assert "so it is not what happens" not in well
+
+
+def test_where_nothing_is_captured_nothing_is_said_to_pass_through_the_proxy() -> None:
+    _, said = described(RECORDED / "variants.tar.gz", "deploy/none-v1.variants")
+    assert "every captured connection passes through it" not in said
+    assert "the proxy, for the services with this port" in said
+    assert "istiod's metrics" not in said
+    assert "not captured, so nobody checks it" in said
