@@ -25,7 +25,9 @@ from meshctl.blocks import (
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.effects import app_ports
+from meshctl.kube.pods import Port
 from meshctl.kube.runtime import Process
+from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.explain import explain
 from meshctl.netfilter.model import Ruleset
 from meshctl.views import pod as pod_view
@@ -61,10 +63,7 @@ def _opening(it: Evidence) -> Iterator[Block]:
     app = ", ".join(_apps(it)) or "the pod"
     if mode in ("sidecar", "native-sidecar") and proxy is not None:
         yield Text(
-            f"The application {app} knows nothing of the mesh: it opens ordinary connections and takes them. Yet "
-            "each of "
-            f"them passes through {proxy.name}, a proxy (Envoy) in the same pod, which encrypts, routes and measures. "
-            "This page shows how that comes about, step by step, with what was seen of this pod."
+            f"The application {app} knows nothing of the mesh: it opens ordinary connections and takes them. {_yet(it)}"
         )
     elif mode == "ambient":
         yield Text(
@@ -74,6 +73,27 @@ def _opening(it: Evidence) -> Iterator[Block]:
         )
     else:
         yield Text("This page shows what the pod is made of, and what was seen of it.")
+
+
+def _yet(it: Evidence) -> str:
+    """What becomes of the connections, as far as it holds for this pod."""
+    proxy, capture = it.description.injection.proxy, it.description.capture
+    name = proxy.name if proxy is not None else "the proxy"
+    does = f"{name}, a proxy (Envoy) in the same pod, which encrypts, routes and measures"
+    end = "This page shows how that comes about, step by step, with what was seen of this pod."
+    if standing_view.broken_rules(it):
+        return f"They should pass through {does}; but the rules that see to it are not as they should be (MC301)."
+    if capture is None or capture.mode == "NONE":
+        return f"Beside it runs {does}. Whether its connections pass through there is told below."
+    whole = capture.include_inbound_ports == "*" and capture.include_outbound_ranges == "*"
+    left_out = capture.exclude_outbound_ranges or capture.exclude_outbound_ports
+    if whole and not left_out and all(standing_view.captured(it, p.number) for p in _ports(it)):
+        return f"Yet each TCP connection passes through {does}. {end}"
+    return f"Yet those that are captured pass through {does}. {end}"
+
+
+def _ports(it: Evidence) -> list[Port]:
+    return [p for c in it.pod.app_containers if c.name not in it.description.injection.ours for p in c.ports]
 
 
 def _facts(it: Evidence) -> Iterator[Block]:
@@ -143,15 +163,17 @@ def _rules(it: Evidence) -> Iterator[Block]:
     if not rulesets:
         if it.description.injection.init is not None:
             yield Heading("3. The rules")
-            yield Note("the rules of this pod were not recorded; `meshctl iptables expect` tells what they should be")
+            said = "there is no rule in this pod's network namespace: nothing is captured"
+            if not it.rulesets:
+                said = "the rules of this pod were not recorded; `meshctl iptables expect` tells what they should be"
+            yield Note(said, "warn" if it.rulesets else "info")
         return
     yield Heading("3. The rules in the kernel")
     yield Text(
         "Rules stand in chains. A packet that arrives begins in PREROUTING, one that a program of the pod sends "
         "begins in "
-        "OUTPUT; a rule may send it to another chain (-j). Only the first packet of a connection is looked at: the "
-        "kernel "
-        "remembers the answer for the rest."
+        "OUTPUT; a rule may send it to another chain (-j). In the table nat only the first packet of a connection is "
+        "looked at: the kernel remembers the answer for the rest."
     )
     for ruleset in rulesets:
         yield from _ruleset(it, ruleset)
@@ -220,7 +242,16 @@ def _path(it: Evidence) -> Iterator[Block]:
     address = it.pod.ip or "the pod's address"
     app = ", ".join(_apps(it)) or "the application"
     port = str(ports[0].number) if ports else "its port"
+    yield from pod_view.rules_note(it)
     yield Heading("Someone calls the application", 3)
+    if ports and not standing_view.captured(it, ports[0].number):
+        yield Text(f"Port {port} is not captured: a request for {address}:{port} reaches {app} without the proxy.")
+    else:
+        yield from _incoming(capture, proxy.name, app, address, port)
+    yield from _outgoing(capture, proxy.name, app)
+
+
+def _incoming(capture: Capture, proxy: str, app: str, address: str, port: str) -> Iterator[Block]:
     yield Text(
         f"A request for {address}:{port}, as far as incoming ports are captured "
         f"({capture.include_inbound_ports or 'none'}):"
@@ -229,7 +260,7 @@ def _path(it: Evidence) -> Iterator[Block]:
         (
             Vertex("caller", "the caller"),
             Vertex("pre", "kernel: PREROUTING", (f"port {port} -> {capture.inbound_port}",)),
-            Vertex("in", proxy.name, (f"listens on {capture.inbound_port}", "checks certificate and policies")),
+            Vertex("in", proxy, (f"listens on {capture.inbound_port}", "checks certificate and policies")),
             Vertex("app", app, (f"port {port}",), "round"),
         ),
         (
@@ -239,7 +270,13 @@ def _path(it: Evidence) -> Iterator[Block]:
         ),
         "Incoming",
     )
+
+
+def _outgoing(capture: Capture, proxy: str, app: str) -> Iterator[Block]:
     yield Heading("The application calls someone", 3)
+    if not capture.include_outbound_ranges.strip() and not capture.include_outbound_ports.strip():
+        yield Text(f"Nothing that {app} sends is captured: its connections leave the pod without the proxy.")
+        return
     yield Text(
         f"A request of {app} for another service, as far as destinations are captured "
         f"({capture.include_outbound_ranges or 'none'}). The proxy runs as user {capture.proxy_uids}, and the rules "
@@ -250,7 +287,7 @@ def _path(it: Evidence) -> Iterator[Block]:
         (
             Vertex("app", app, (), "round"),
             Vertex("out", "kernel: OUTPUT", (f"any port -> {capture.outbound_port}",)),
-            Vertex("proxy", proxy.name, (f"listens on {capture.outbound_port}", "chooses a pod by name and routes")),
+            Vertex("proxy", proxy, (f"listens on {capture.outbound_port}", "chooses a pod by name and routes")),
             Vertex("callee", "the pod that was chosen"),
         ),
         (

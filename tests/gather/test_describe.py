@@ -12,6 +12,7 @@ from meshctl.gather import evidence
 from meshctl.gather.scope import Scope
 from meshctl.render import terminal
 from meshctl.sources.snapshot import open_snapshot
+from meshctl.views import article
 from meshctl.views import pod as view
 from meshctl.views import service as service_view
 
@@ -108,3 +109,16 @@ def test_where_nothing_is_captured_nothing_is_said_to_pass_through_the_proxy() -
     assert "the proxy, for the services with this port" in said
     assert "istiod's metrics" not in said
     assert "not captured, so nobody checks it" in said
+
+
+def test_the_article_claims_only_what_holds_for_the_pod() -> None:
+    def told(name: str, pod: str) -> str:
+        it, findings = evidence.pods(open_snapshot(str(RECORDED / f"{name}.tar.gz")), [pod], Scope(None, True))[0]
+        return text(article.page(it, findings))
+
+    assert "Yet each TCP connection passes through" in told("classic", "deploy/reviews-v1.classic")
+    assert "Yet those that are captured pass through" in told("variants", "deploy/exclude-v1.variants")
+    assert "Whether its connections pass through there is told below" in told("variants", "deploy/none-v1.variants")
+    assert "are not as they should be (MC301)" in told("broken", "deploy/flushed-v1.broken")
+    for page in (told("variants", "deploy/none-v1.variants"), told("broken", "deploy/flushed-v1.broken")):
+        assert "Yet each" not in page
