@@ -1,13 +1,14 @@
 """Checks on the mesh's resources together, not on one pod: routes that lead nowhere, TLS settings that contradict,
 services without pods.
 
-Each rule is one function that takes a `Cluster`; `ALL` lists them with their ids.
+Each rule is one function that takes a `Cluster`; `ALL` lists them, `TITLES` names their ids.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 from meshctl.checks.finding import Finding
 from meshctl.frozen import dataclass
+from meshctl.istio.gateway_api import GatewayApi
 from meshctl.istio.mesh import Mesh, entry_for
 from meshctl.istio.resource import Meta, host_fits
 from meshctl.istio.security import peer_mode
@@ -32,6 +33,7 @@ class Cluster:
     covered: frozenset[str] = frozenset()
     endpoints: Callable[[Service], int | None] = lambda _service: None
     domain: str = "cluster.local"
+    api: GatewayApi = GatewayApi()
 
     def sees(self, host: str) -> bool:
         """Whether a host would have been seen if it were there."""
@@ -46,7 +48,7 @@ class Cluster:
 
 def run(cluster: Cluster) -> tuple[Finding, ...]:
     """All findings about the resources of the namespaces asked about."""
-    return tuple(finding for rule in ALL.values() for finding in rule(cluster))
+    return tuple(finding for rule in ALL for finding in rule(cluster))
 
 
 def _finding(id: str, meta: Meta, text: str, fix: str) -> Finding:
@@ -151,6 +153,22 @@ def unknown_destination(cluster: Cluster) -> Iterator[Finding]:
             yield _finding("MC503", service.meta, text, fix)
 
 
+def unknown_backend(cluster: Cluster) -> Iterator[Finding]:
+    """An HTTPRoute of the Gateway API leads to a Service that is not there."""
+    known = {cluster.host(s) for s in cluster.services}
+    for route in cluster.api.routes:
+        if route.meta.namespace not in cluster.namespaces:
+            continue
+        backends = dict.fromkeys(b for rule in route.rules for b in rule.backends if b.kind == "Service")
+        for host in dict.fromkeys(f"{b.name}.{b.namespace}.svc.{cluster.domain}" for b in backends):
+            if host in known or not cluster.sees(host):
+                continue
+            close = near_misses(host, tuple(known))
+            fix = f"did you mean {close[0]}?" if close else "make the service, or correct the backendRef"
+            text = f"{route.meta}: a route leads to {host}, and there is no such service: requests end with 500"
+            yield _finding("MC503", route.meta, text, fix)
+
+
 def unknown_gateway(cluster: Cluster) -> Iterator[Finding]:
     """A VirtualService names a Gateway that is not there."""
     known = {(g.meta.namespace, g.meta.name) for g in cluster.mesh.gateways}
@@ -210,14 +228,15 @@ def _virtual_services(cluster: Cluster) -> Iterator[VirtualService]:
             yield service
 
 
-ALL: dict[str, Callable[[Cluster], Iterator[Finding]]] = {
-    "MC503": unknown_destination,
-    "MC504": unknown_gateway,
-    "MC505": plain_text_to_strict,
-    "MC506": service_without_pods,
-    "MC507": mutual_tls_to_plain_text,
-    "MC502": unknown_subset,
-}
+ALL: tuple[Callable[[Cluster], Iterator[Finding]], ...] = (
+    unknown_subset,
+    unknown_destination,
+    unknown_backend,
+    unknown_gateway,
+    plain_text_to_strict,
+    service_without_pods,
+    mutual_tls_to_plain_text,
+)
 TITLES = {
     "MC503": "A route leads to a host that is no service",
     "MC504": "A VirtualService names a Gateway that is not there",

@@ -60,7 +60,13 @@ def _mesh_wide(around: Surroundings, judged: Sequence[Judged]) -> tuple[Finding,
     covered = frozenset(around.world.namespaces())
     return mesh_wide.run(
         mesh_wide.Cluster(
-            mesh=mesh, services=services, pods=pods, namespaces=places, covered=covered, endpoints=endpoints
+            mesh=mesh,
+            services=services,
+            pods=pods,
+            namespaces=places,
+            covered=covered,
+            endpoints=endpoints,
+            api=around.gateway_api(),
         )
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from meshctl.checks import mesh_wide
 from meshctl.checks.mesh_wide import Cluster
-from meshctl.istio import mesh
+from meshctl.istio import gateway_api, mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import pods
 from tests.injection import build
@@ -137,3 +137,16 @@ def test_nothing_is_said_of_namespaces_that_were_not_looked_at() -> None:
     far = cluster(virtualservices=[route("web.elsewhere.svc.cluster.local")])
     assert [f.id for f in mesh_wide.run(far)] == ["MC503"]
     assert mesh_wide.run(replace(far, covered=frozenset({"shop"}))) == ()
+
+
+def test_an_httproute_to_a_service_that_is_not_there() -> None:
+    from dataclasses import replace
+
+    def api(backend: str) -> gateway_api.GatewayApi:
+        spec = {"rules": [{"backendRefs": [{"name": backend}, {"name": "x", "kind": "InferencePool"}]}]}
+        raw = {"metadata": {"name": "r", "namespace": "shop"}, "spec": spec}
+        return gateway_api.GatewayApi((), (gateway_api.parse_route(raw, "r.yaml", 0),))
+
+    (found,) = mesh_wide.run(replace(cluster(), api=api("wep")))
+    assert (found.id, found.subject) == ("MC503", "httproute/shop/r")
+    assert mesh_wide.run(replace(cluster(), api=api("web"))) == ()
