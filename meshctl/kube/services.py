@@ -4,6 +4,7 @@ Fields: core/v1 Service, discovery.k8s.io/v1 EndpointSlice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from meshctl.frozen import dataclass
@@ -85,6 +86,14 @@ class Slice:
     endpoints: tuple[Endpoint, ...]
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False  # "None" of a headless Service, or what no API server lets through
+    return True
+
+
 def service(raw: Mapping[str, Any], source: str = "", path: str = "") -> Service:
     """Read one Service; fields of the wrong type read as absent."""
     flaws: list[Flaw] = []
@@ -98,11 +107,11 @@ def service(raw: Mapping[str, Any], source: str = "", path: str = "") -> Service
         meta.text("name"),
         meta.text("namespace"),
         kind,
-        tuple(ip for ip in cluster_ips if ip != "None"),
+        tuple(filter(_is_address, cluster_ips)),
         tuple(_port(port) for port in spec.each("ports")),
         tuple(sorted(spec.strings("selector").items())),
         spec.text("externalName"),
-        (*spec.texts("externalIPs"), *balancers),
+        tuple(filter(_is_address, (*spec.texts("externalIPs"), *balancers))),
         "None" in cluster_ips,
         spec.text("internalTrafficPolicy") or "Cluster",
         spec.flag("publishNotReadyAddresses") or False,

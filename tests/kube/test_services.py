@@ -65,6 +65,12 @@ def test_a_selector_that_is_not_there_selects_nothing() -> None:
     assert services.service(RAW).selects({"app": "web", "more": "x"})
 
 
+def test_what_is_no_address_is_none() -> None:
+    spec = {"clusterIPs": ["10.0.0.1", "x", 7], "externalIPs": ["elb.example", "192.0.2.9"]}
+    found = services.service({"metadata": {"name": "a"}, "spec": spec})
+    assert (found.addresses, found.external_addresses) == (("10.0.0.1",), ("192.0.2.9",))
+
+
 def test_headless_has_no_address() -> None:
     web = services.service({"metadata": {"name": "x"}, "spec": {"clusterIP": "None"}})
     assert web.headless
