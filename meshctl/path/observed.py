@@ -20,7 +20,10 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The answer: `status` None where the client got none, then `error` says why. `missing`: what could not be seen."""
+    """The answer: `status` None where the client got none, then `error` says why. `missing`: what could not be seen.
+
+    `counted` is what the caller's Envoy counted meanwhile, for where no proxy writes an access log.
+    """
 
     sent_from: str
     command: str
@@ -30,6 +33,7 @@ class Observation:
     logs: tuple[Logged, ...] = ()
     missing: tuple[str, ...] = ()
     agrees: bool | None = None
+    counted: tuple[str, ...] = ()
 
 
 def agrees(trace: Trace, status: int | None, broken: str, flags: frozenset[str] | None = None) -> bool | None:

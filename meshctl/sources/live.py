@@ -12,6 +12,7 @@ from meshctl.frozen import dataclass
 from meshctl.sources import envoy_admin, kinds, reach
 from meshctl.sources.connection import Connection
 from meshctl.sources.kube_client import Api, connect
+from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.readonly import NETNS_PARTS
 from meshctl.sources.selector import selects
 from meshctl.sources.world import Kind, Objects, Part, World
@@ -141,6 +142,11 @@ class Cluster:
                 return reach.runtime_names(raw)
             case _:
                 return ()
+
+    def send_inside(self, namespace: str, pod: str, request: PlainRequest) -> PlainAnswer | str:
+        """Send a request from inside a pod's network namespace, where this machine is its node; else why not."""
+        raw = self.one(kinds.PODS, namespace, pod)
+        return f"there is no pod {pod} in namespace {namespace}" if raw is None else reach.send(raw, request)
 
     def node_part(self, node: str, name: str) -> Part:
         """A node's own rules: only on that node itself."""

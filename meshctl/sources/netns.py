@@ -13,10 +13,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
-from meshctl.sources import proc_scan
+from meshctl.sources import plain_request, proc_scan
+from meshctl.sources.plain_request import PlainAnswer, PlainRequest, answer_of
 from meshctl.sources.proc_scan import NamespaceId
 from meshctl.sources.readonly import BY_PART, EMPTY_RULESETS, NETNS_PARTS, PROCESSES, RESOLV_CONF, ReadCommand
 from meshctl.sources.world import Part
@@ -76,6 +78,20 @@ def http_get(pid: int, port: int, path: str, *, same_as: NamespaceId | None = No
     if part.content is None:
         raise Unavailable(f"port {port} of process {pid}'s namespace: {part.gap}")
     return part.content
+
+
+def send(pid: int, request: PlainRequest, *, same_as: NamespaceId | None = None) -> PlainAnswer:
+    """Send one request from inside the namespace, as the application's user. Raises as `collect`."""
+    descriptor, namespace = _open(pid, proc_scan.PROC)
+    try:
+        if same_as is not None and namespace != same_as:
+            raise Unavailable(f"process {pid} is not the one that was looked up", hint="run the command again")
+        _refuse_host(pid, namespace, proc_scan.PROC)
+        asked = {"fd": descriptor, "namespace": namespace, "names": [], "timeout_s": request.timeout_s}
+        done = _spawn(pid, descriptor, {**asked, "send": asdict(request)}, request.timeout_s * 2 + 10)
+    finally:
+        os.close(descriptor)
+    return answer_of(_read_frames(done, pid)["send"].content or b"{}")
 
 
 def _open(pid: int, proc: Path) -> tuple[int, NamespaceId]:
@@ -199,6 +215,9 @@ def _child(request: str) -> int:
             if "get" in asked:
                 port, path = asked["get"]
                 _answer("get", *_http_get(port, path, asked["timeout_s"]))
+            if "send" in asked:
+                found = plain_request.send(plain_request.from_json(asked["send"]))
+                _answer("send", "sent", json.dumps(asdict(found)).encode(), "")
     except PermissionError as error:
         print(error, file=sys.stderr)
         return _REFUSED

@@ -15,6 +15,7 @@ from meshctl.sources.connection import Connection
 from meshctl.sources.exec_parts import run_in
 from meshctl.sources.kube_client import Api
 from meshctl.sources.local_pods import LocalPod, Wanted, uids
+from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.readonly import BY_PART, PROCESSES, RESOLV_CONF
 from meshctl.sources.world import Part
 
@@ -100,6 +101,20 @@ def runtime_names(pod: Raw) -> tuple[str, ...]:
     """The runtime parts of a pod: those that this machine's runtime has, if it is the node."""
     local = _local(pod, required=False)
     return tuple(sorted(c.part.removeprefix("runtime/") for c in local.containers if c.inspect)) if local else ()
+
+
+def send(pod: Raw, request: PlainRequest) -> PlainAnswer | str:
+    """Send a request from inside a pod's namespace, if this machine is its node and meshctl is root; else why not."""
+    metadata = pod.get("metadata", {})
+    if os.geteuid() != 0:
+        return "sending from inside its network namespace needs root on its node"
+    local = _local(pod, required=False)
+    if local is None:
+        return f"{metadata.get('name')} does not run on this machine, so its network namespace cannot be entered"
+    from meshctl.sources import netns
+
+    container, namespace = node.entrance(node.checked(local))
+    return netns.send(container.pid, request, same_as=namespace)
 
 
 def node_part(node_name: str, name: str) -> Part:

@@ -77,6 +77,7 @@ def _observed(observed: Observation) -> dict[str, object]:
         "error": observed.error or None,
         "agrees": observed.agrees,
         "logs": [{"pod": seen.pod, "line": seen.line, "side": seen.side} for seen in observed.logs],
+        "counted": list(observed.counted),
         "missing": list(observed.missing),
     }
 
@@ -344,12 +345,15 @@ def _beside(trace: Trace, observed: Observation) -> list[Block]:
     rows: list[tuple[Line, ...]] = [("the client gets", _verdict(end), sent)]
     flags = {"caller": end.flags or "-", "callee": end.server_flags or "-"}
     rows += [(f"{seen.side}'s proxy", f"flags {flags[seen.side]}", seen.line) for seen in observed.logs]
+    rows += [("caller's Envoy counted", "", line) for line in observed.counted]
+    if not observed.command:
+        return [Heading("Probe"), Note(observed.missing[0], "warn", observed.missing[1:])]
     mood: Literal["good", "bad", "warn"] = "warn" if observed.agrees is None else ("good" if observed.agrees else "bad")
     words = {True: "It happened as predicted", False: "It happened otherwise", None: "It cannot be compared"}
     columns = (TableColumn("", keep=9), TableColumn("predicted", keep=7), TableColumn("observed", keep=8))
     return [
         Heading("Probe"),
-        Note(words[observed.agrees], mood, (observed.command, *observed.missing)),
+        Note(words[observed.agrees], mood, (f"sent from {observed.sent_from}", observed.command, *observed.missing)),
         Table(columns, tuple(rows), 2),
     ]
 
