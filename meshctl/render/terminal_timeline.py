@@ -8,6 +8,9 @@ from meshctl.blocks import Bar, Timeline
 from meshctl.render import terminal
 from meshctl.render.styled import Styled
 
+ROOM = 16
+"""Columns that a note needs beside its bar."""
+
 
 def timeline(block: Timeline, width: int) -> Iterator[Styled]:
     """Draw each bar on its own line: label, bar, note; notes that do not fit go below."""
@@ -17,6 +20,10 @@ def timeline(block: Timeline, width: int) -> Iterator[Styled]:
         name = Styled(bar.label.ljust(label)[:label], "bold")
         head = name.append("  ").append(_track(bar, block.length, track), terminal.STYLES[bar.style]).append("  ")
         indent = cell_len(head.plain)
+        if width - indent < ROOM:
+            yield head
+            yield from terminal.wrapped(terminal.styled(bar.note), width, " " * 4) if bar.note else ()
+            continue
         for row, part in enumerate(terminal.wrapped(terminal.styled(bar.note), width - indent)):
             yield (head if row == 0 else Styled(" " * indent)).append_styled(part)
     scale = f"0s{_seconds(block.length).rjust(track - 2)}"

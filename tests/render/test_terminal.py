@@ -110,6 +110,14 @@ def test_bars_are_drawn_to_scale() -> None:
     assert "▶" not in later
 
 
+@pytest.mark.parametrize("width", [40, 47, 60, 80])
+def test_a_note_that_does_not_fit_beside_its_bar_goes_below(width: int) -> None:
+    bars = (Bar("a-rather-long-name", 0, 5, WORDS), Bar("b", 5, None))
+    drawn = terminal.draw(Page("t", (Timeline(bars, 10),)), width=width)
+    assert all(cell_len(line) <= width for line in drawn.split("\n"))
+    assert "nothing" in drawn
+
+
 @given(st.text(max_size=60), st.integers(40, 200))
 def test_any_text_fits(text: str, width: int) -> None:
     page = Page(
