@@ -50,6 +50,9 @@ Key: TypeAlias = tuple[frozenset[Match], tuple[Target, ...]]
 _ALWAYS_TRUE = (Comment, Accounting)
 _MODULES_OF_PROTOCOLS = {"tcp", "udp", "sctp", "dccp", "icmp", "icmp6", "icmpv6"}
 
+_SAID_TWICE = frozenset((Comment, Accounting, Module, Ports, TcpFlags))
+"""Only beside one of these a rule's conditions say something twice, or nothing."""
+
 _keys: dict[tuple[str, type], Key] = {}
 
 
@@ -68,6 +71,9 @@ def key(rule: Rule) -> Key:
 
 def essential(matches: Iterable[Match]) -> list[Match]:
     """The conditions that say something: no comments, no protocol that a port condition demands anyway."""
+    matches = tuple(matches)
+    if _SAID_TWICE.isdisjoint(map(type, matches)):
+        return list(matches)
     kept = [match for match in matches if not isinstance(match, _ALWAYS_TRUE)]
     by_ports = {m.protocol for m in kept if isinstance(m, Ports) and m.protocol}
     by_ports |= {"tcp" for m in kept if isinstance(m, TcpFlags)}

@@ -150,7 +150,8 @@ def _icmp(clause: IcmpType, flight: Flight) -> bool | None:
 
 def _owner(clause: Owner, flight: Flight) -> bool | None:
     """xt_owner.c: without a socket only negated questions are true; nft_meta.c breaks off instead."""
-    if flight.tproxied and flight.hook == "INPUT":
+    if flight.tproxied and flight.hook in ("PREROUTING", "INPUT"):
+        # The listener's socket is the packet's from here on, and whose that is no rule shows.
         return None
     if not flight.socket or flight.hook not in ("OUTPUT", "POSTROUTING"):
         return clause.negated and not clause.strict

@@ -138,14 +138,19 @@ def _impossible(matches: tuple[Match, ...]) -> Dead | None:
     return None
 
 
+_MARKING = frozenset((SetMark, SetConnmark, SaveMark, RestoreMark, Tproxy))
+
+
 def changes_marks(rule: Rule, table: Table, depth: int = 0) -> bool:
     """Whether the rule, or a chain that it leads to, may change the packet's or the connection's mark."""
-    if any(isinstance(target, SetMark | SetConnmark | SaveMark | RestoreMark | Tproxy) for target in rule.targets):
+    if not _MARKING.isdisjoint(map(type, rule.targets)):
         return True
     if depth > 16:
         return True
     inner = [table.chain(name) for name in targets_of(rule)]
-    return any(changes_marks(step, table, depth + 1) for chain in inner if chain is not None for step in chain.rules)
+    return bool(inner) and any(
+        changes_marks(step, table, depth + 1) for chain in inner if chain is not None for step in chain.rules
+    )
 
 
 def _taken(matches: tuple[Match, ...], earlier: list[tuple[int, Rule, tuple[Match, ...]]], table: Table) -> Dead | None:

@@ -92,7 +92,7 @@ def words(text: str) -> list[str]:
     return [found[2] if found[1] is None else _Quoted(_ESCAPED.sub(r"\1", found[1])) for found in _WORD.finditer(text)]
 
 
-_QUOTING = ("\"", "'", "\\", " ", "\t")
+_QUOTING = ('"', "'", "\\", " ", "\t")
 """What a word has to be quoted for; no option's name has it."""
 _PLAIN = re.compile(r"[-_0-9A-Za-z]+\Z")
 _TO_ESCAPE = re.compile(r"([\"\\'])")

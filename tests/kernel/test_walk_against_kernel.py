@@ -104,6 +104,9 @@ def difference(lab: Lab, walker: engine.Walker, packet: dict[str, Any], before: 
     event(f"verdict {result.verdict}")
     seen, after = lab.send(whole, before)
     if result.verdict == "undecided":
+        if "meta sk" in (result.undecided_because or ""):
+            # After tproxy the packet has the listener's socket, whose owner no rule shows.
+            return "", after
         return f"undecided: {result.undecided_because}", after
     if rejected(walker, result):
         # The error that the kernel sends back meets rules of its own: those of the packet have to be among them.

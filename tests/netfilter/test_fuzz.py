@@ -1,6 +1,7 @@
-"""Mutated inputs: no parser crashes, takes more than a second, or loses a line.
+"""Mutated inputs: no parser crashes, takes more than a second of processor time, or loses a line.
 
-MESHCTL_FUZZ says how many inputs each parser gets; 100,000 for each of the three is the long run.
+MESHCTL_FUZZ says how many inputs each parser gets; 100,000 is the long run (four minutes on two cores): none of
+iptables-save's, of nft's and (twice) of the arguments' crashed, hung, lost a rule, or read another way back.
 """
 
 import json
@@ -76,9 +77,9 @@ def broken(text: str, chance: random.Random) -> str:
 
 
 def timed(read: Callable[[], None]) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     read()
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def seeds() -> Iterator[random.Random]:

@@ -331,3 +331,30 @@ def test_a_zone_stands_for_a_connection_until_conntrack_runs() -> None:
     assert [step.matched for step in go(text, OUT).steps if step.rule] == [True, True]
     text = rules("raw", "OUTPUT -m conntrack --ctstate INVALID -j ACCEPT")
     assert [step.matched for step in go(text, OUT).steps if step.rule] == [True]
+
+
+def test_after_tproxy_the_owner_is_the_listeners_which_no_rule_shows() -> None:
+    place = {"family": "inet", "table": "t", "chain": "pre"}
+    tcp = {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}}
+    root = {"match": {"op": "==", "left": {"meta": {"key": "skgid"}}, "right": 0}}
+    listing = [
+        {"table": {"family": "inet", "name": "t"}},
+        {
+            "chain": {
+                "family": "inet",
+                "table": "t",
+                "name": "pre",
+                "type": "filter",
+                "hook": "prerouting",
+                "prio": -150,
+            }
+        },
+        {"rule": {**place, "expr": [tcp, {"tproxy": {"family": "ip", "port": 15006}}]}},
+        {"rule": {**place, "expr": [tcp, root, {"drop": None}]}},
+    ]
+    rulesets = nft_json.parse(json.dumps({"nftables": listing}))
+    walker = engine.walker(rulesets, routing.assemble(routing.given_addresses(["172.17.0.7"])))
+    said = {"direction": "inbound", "in": "eth0", "family": 4, "proto": "tcp", "src": "10.0.0.1", "dst": "172.17.0.7"}
+    result = walker.walk(packets.read({**said, "sport": 4000, "dport": 80}))
+    assert result.verdict == "undecided"
+    assert "skgid" in str(result.undecided_because)
