@@ -66,6 +66,40 @@ class LogLine:
         return bool(self.method)
 
 
+def fields(line: LogLine) -> dict[str, str]:
+    """What a line says by Envoy's own names, in the order of the text format; without what it leaves empty."""
+    request = " ".join(word or "-" for word in (line.method, line.path, line.protocol)) if line.method else ""
+    values = (
+        ("start_time", line.start.isoformat() if line.start else ""),
+        ("request", request),
+        ("response_code", "" if line.status is None else str(line.status)),
+        ("response_flags", ",".join(line.flags)),
+        ("response_code_details", line.details),
+        ("connection_termination_details", line.termination),
+        ("upstream_transport_failure_reason", line.failure),
+        ("bytes_received", _shown(line.bytes_received)),
+        ("bytes_sent", _shown(line.bytes_sent)),
+        ("duration", _shown(line.duration_ms)),
+        ("upstream_service_time", _shown(line.upstream_ms)),
+        ("x_forwarded_for", line.forwarded_for),
+        ("user_agent", line.user_agent),
+        ("request_id", line.request_id),
+        ("authority", line.authority),
+        ("upstream_host", line.upstream_host),
+        ("upstream_cluster", line.cluster),
+        ("upstream_local_address", line.upstream_local),
+        ("downstream_local_address", line.local),
+        ("downstream_remote_address", line.remote),
+        ("requested_server_name", line.server_name),
+        ("route_name", line.route),
+    )
+    return {name: value for name, value in values if value}
+
+
+def _shown(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
 def parse_line(text: str, origin: Origin | None = None) -> LogLine | None:
     """Read one line; None where it is no access-log line."""
     line = text.strip()

@@ -3,20 +3,26 @@
 Source: Envoy's access log and response code details pages (1.40); the causes are ordered by how often they are met.
 """
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
+from meshctl.envoy import access_log
+from meshctl.envoy.access_log import LogLine
 from meshctl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A usual cause, and the command that shows whether it is the one here."""
+    """A usual cause, and the command that shows whether it is the one here.
+
+    `sign` is what a log line's details say where it is this one (a regular expression; empty: they do not tell).
+    `told` is true where the line at hand says so.
+    """
 
     text: str
     command: str
+    sign: str = ""
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +35,19 @@ class Meaning:
 
 
 @dataclass(frozen=True, slots=True)
-class LogFields:
-    """What an access-log line says, by Envoy's own names; empty where the line has none."""
-
-    text: str
-    values: tuple[tuple[str, str], ...]
-
-    def value(self, name: str) -> str:
-        """A field, empty where absent or ``-``."""
-        found = dict(self.values).get(name, "")
-        return "" if found == "-" else found
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """A status and flags taken apart."""
+    """A status and flags taken apart; `causes` are those of all of them, the likeliest first."""
 
     status: int | None
     flags: tuple[str, ...]
     meanings: tuple[Meaning, ...]
-    log: LogFields | None = None
+    log: LogLine | None = None
     unknown: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
 
 
-def _causes(*pairs: tuple[str, str]) -> tuple[Cause, ...]:
-    return tuple(Cause(text, command) for text, command in pairs)
+def _causes(*each: tuple[str, str] | tuple[str, str, str]) -> tuple[Cause, ...]:
+    return tuple(Cause(*words) for words in each)
 
 
 _ENDPOINTS = "meshctl proxy endpoints POD --cluster CLUSTER"
@@ -78,18 +72,21 @@ FLAGS: dict[str, Meaning] = {
             "UF",
             "the connection to the endpoint could not be made",
             _causes(
-                ("nothing listens on that port in the pod (Connection refused)", _TRACE),
+                ("nothing listens on that port in the pod (Connection refused)", _TRACE, "(?i)connection.refused"),
                 (
                     "one side speaks mutual TLS and the other plain text (WRONG_VERSION_NUMBER, TLS error)",
                     "meshctl check",
+                    "(?i)WRONG_VERSION_NUMBER|TLS_error|SSL",
                 ),
                 (
                     "the address does not answer: a gone pod, a NetworkPolicy, a host outside (timeout, no route)",
                     _ENDPOINTS,
+                    "(?i)timeout|no.route",
                 ),
                 (
                     "a certificate does not fit: another trust domain or service account (CERTIFICATE_VERIFY_FAILED)",
                     "meshctl proxy secrets POD",
+                    "CERTIFICATE_VERIFY_FAILED",
                 ),
             ),
         ),
@@ -120,9 +117,14 @@ FLAGS: dict[str, Meaning] = {
                 (
                     "no virtual host has this Host header on this port",
                     "meshctl proxy match POD --host HOST --port PORT",
+                    "route_not_found",
                 ),
                 ("a VirtualService has matches only, and none fits this path, method or header", _TRACE),
-                ("plain text came to a workload that accepts mutual TLS only (filter_chain_not_found)", _TRACE),
+                (
+                    "plain text came to a workload that accepts mutual TLS only (filter_chain_not_found)",
+                    _TRACE,
+                    "filter_chain_not_found",
+                ),
                 ("the SNI or protocol fits no filter chain", "meshctl proxy listeners POD"),
             ),
         ),
@@ -343,59 +345,53 @@ def _without_flag(status: int, flags: tuple[str, ...]) -> tuple[Cause, ...]:
     return ()
 
 
-_LINE = re.compile(
-    r'^(?:\S+\s+)?\[(?P<start_time>[^\]]+)\]\s+"(?P<request>[^"]*)"\s+(?P<response_code>\d+)\s+'
-    r"(?P<response_flags>\S+)(?P<rest>.*)$"
-)
-_REST = (
-    *("response_code_details", "connection_termination_details", "upstream_transport_failure_reason"),
-    *("bytes_received", "bytes_sent", "duration", "upstream_service_time", "x_forwarded_for", "user_agent"),
-    *("request_id", "authority", "upstream_host", "upstream_cluster", "upstream_local_address"),
-    *("downstream_local_address", "downstream_remote_address", "requested_server_name", "route_name"),
-)
-_WORD = re.compile(r'"([^"]*)"|(\S+)')
-
-
-def log_line(text: str) -> LogFields | None:
-    """Read a pasted access-log line, Istio's text format or JSON; None where it is neither.
-
-    Source of the order: ``EnvoyTextLogFormat``, ``pilot/pkg/model/telemetry_logging.go``, 1.30.
-    """
-    text = text.strip()
-    if text.startswith("{"):
-        try:
-            raw = json.loads(text)
-        except ValueError:
-            return None
-        return LogFields(text, _from_json(raw)) if isinstance(raw, dict) and "response_code" in raw else None
-    match = _LINE.match(text)
-    if match is None:
-        return None
-    words = [quoted or bare for quoted, bare in _WORD.findall(match["rest"])]
-    head = [(name, match[name]) for name in ("start_time", "request", "response_code", "response_flags")]
-    return LogFields(text, (*head, *zip(_REST, words, strict=False)))
-
-
-def _from_json(raw: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    fields = {str(key): "" if value is None else str(value) for key, value in raw.items()}
-    if "method" in fields and "request" not in fields:
-        fields["request"] = f"{fields['method']} {fields.get('path', '')} {fields.get('protocol', '')}".strip()
-    return tuple(fields.items())
-
-
 def read(words: tuple[str, ...]) -> Reading:
     """Take apart what the user gave: a status, flags, details, or a whole line of an access log."""
-    line = log_line(" ".join(words))
-    if line is not None:
-        status = int(line.value("response_code") or 0)
-        flags = flags_in(line.value("response_flags"))
-        details = tuple(
-            value
-            for name in ("response_code_details", "connection_termination_details", "upstream_transport_failure_reason")
-            if (value := line.value(name))
-        )
-        return Reading(status, flags, explain(status, flags, details), line, _unknown(flags))
-    return _words(words)
+    line = access_log.parse_line(" ".join(words))
+    if line is None:
+        return _ordered(_words(words), ())
+    details = tuple(value for value in (line.details, line.termination, line.failure) if value)
+    meanings = explain(line.status, line.flags, details)
+    return _ordered(Reading(line.status, line.flags, meanings, line, _unknown(line.flags)), details)
+
+
+_VAGUE = ("URX",)
+"""Flags that only say how often it was tried: what failed is in the flag beside them."""
+
+
+def _ordered(reading: Reading, details: tuple[str, ...]) -> Reading:
+    """The causes of all words in one order: what the details tell first, then as often as they are met."""
+    flags = [m for m in reading.meanings if m.word in reading.flags]
+    telling = [m for m in flags if m.word not in _VAGUE] or flags
+    others = [m for m in reading.meanings if m not in flags]
+    said = " ".join((*details, *(m.word for m in others)))
+    found: list[Cause] = []
+    for cause in (cause for meaning in (*telling, *others) for cause in meaning.causes):
+        told = bool(cause.sign and re.search(cause.sign, said))
+        filled = replace(cause, command=_filled(cause.command, reading.log), told=told)
+        if filled.text not in {one.text for one in found}:
+            found.append(filled)
+    if any("CERTIFICATE_VERIFY_FAILED" in cause.sign and cause.told for cause in found):
+        # OpenSSL's reason is part of what "TLS error" says, and the narrower one is the cause.
+        found = [replace(c, told="CERTIFICATE" in c.sign) if c.told else c for c in found]
+    return replace(reading, causes=tuple(sorted(found, key=lambda cause: not cause.told)))
+
+
+def _filled(command: str, line: LogLine | None) -> str:
+    """The command with what the line says in place of its capitals."""
+    if line is None:
+        return command
+    host, _, port = line.authority.rpartition(":") if line.authority.count(":") == 1 else (line.authority, "", "")
+    port = port or line.local.rpartition(":")[2]
+    named = line.authority if ":" in line.authority else f"{host}:{port}" if host and port else ""
+    for word, value in (
+        ("SERVICE:PORT", f"{named}{'' if line.path in ('', '/') else f' --path {line.path}'}" if named else ""),
+        ("CLUSTER", f"'{line.cluster}'" if line.cluster else ""),
+        ("--host HOST", f"--host {host}" if host else ""),
+        ("--port PORT", f"--port {port}" if port else ""),
+    ):
+        command = command.replace(word, value) if value else command
+    return command
 
 
 def _words(words: tuple[str, ...]) -> Reading:

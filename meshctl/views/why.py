@@ -1,6 +1,7 @@
 """A status, flags or a log line taken apart, as a document (``meshctl.why/v1``) and as a page."""
 
 from meshctl.blocks import Block, Facts, Heading, Line, Note, Page, Span, Text, Verbatim
+from meshctl.envoy.access_log import fields
 from meshctl.path.why import Reading
 from meshctl.path.why_here import Here
 
@@ -30,7 +31,7 @@ def document(reading: Reading, here: tuple[Here, ...] = ()) -> dict[str, object]
         "schema": SCHEMA,
         "status": reading.status,
         "flags": list(reading.flags),
-        "fields": dict(reading.log.values) if reading.log else {},
+        "fields": fields(reading.log) if reading.log else {},
         "meanings": [
             {
                 "word": meaning.word,
@@ -39,6 +40,7 @@ def document(reading: Reading, here: tuple[Here, ...] = ()) -> dict[str, object]
             }
             for meaning in reading.meanings
         ],
+        "causes": [{"text": c.text, "command": c.command, "told_by_the_line": c.told} for c in reading.causes],
         "unknown": list(reading.unknown),
         "here": [{"pod": h.pod, "line": h.line, "says": h.says, "command": h.command} for h in here],
     }
@@ -49,15 +51,16 @@ def page(reading: Reading, here: tuple[Here, ...] = ()) -> Page:
     words = " ".join([*([str(reading.status)] if reading.status is not None else []), ",".join(reading.flags)]).strip()
     blocks: list[Block] = [Heading(words or "access log", 1)]
     if reading.log is not None:
-        rows: list[tuple[str, Line]] = [
-            (title, reading.log.value(name)) for name, title in _SHOWN if reading.log.value(name)
-        ]
+        told = fields(reading.log)
+        rows: list[tuple[str, Line]] = [(title, told[name]) for name, title in _SHOWN if name in told]
         blocks.append(Facts(tuple(rows)))
         blocks.append(Text(Span(_direction(reading), "dim")))
-    for meaning in reading.meanings:
-        blocks.append(Heading((Span(meaning.word, "name"), f"  {meaning.plain}"), 3))
-        for number, cause in enumerate(meaning.causes, 1):
-            blocks.append(Text(f"{number}. {cause.text}", 2))
+    blocks += [Heading((Span(meaning.word, "name"), f"  {meaning.plain}"), 3) for meaning in reading.meanings]
+    if reading.causes:
+        known = any(cause.told for cause in reading.causes)
+        blocks.append(Heading("Causes, what the line says first" if known else "Causes, the likeliest first"))
+        for number, cause in enumerate(reading.causes, 1):
+            blocks.append(Text(f"{number}. {cause.text}{' (the line says so)' if cause.told else ''}", 2))
             blocks.append(Verbatim(cause.command, 5))
     if reading.unknown:
         blocks.append(Note(f"not known: {', '.join(reading.unknown)}", "warn"))
@@ -70,7 +73,7 @@ def page(reading: Reading, here: tuple[Here, ...] = ()) -> Page:
 
 
 def _direction(reading: Reading) -> str:
-    cluster = reading.log.value("upstream_cluster") if reading.log else ""
+    cluster = reading.log.cluster if reading.log else ""
     if cluster.startswith("inbound|"):
         return "Logged by the callee's proxy: the request came in to this pod."
     if cluster.startswith("outbound|"):

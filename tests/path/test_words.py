@@ -97,11 +97,44 @@ class TestWhy:
         assert [m.word for m in reading.meanings] == ["503", "UF", "URX"]
         assert all(cause.command for m in reading.meanings for cause in m.causes)
 
+    def test_causes_of_all_words_stand_in_one_order(self) -> None:
+        reading = why.read(("503", "UF,URX"))
+        assert len(reading.causes) == 4
+        assert "nothing listens" in reading.causes[0].text
+        assert not any(cause.told for cause in reading.causes)
+        assert why.read(("503", "URX")).causes
+
+    @pytest.mark.parametrize(
+        ("failure", "word"),
+        [
+            ("delayed_connect_error:_Connection_refused", "nothing listens"),
+            ("TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end", "plain text"),
+            (
+                "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end",
+                "certificate does not fit",
+            ),
+            ("delayed_connect_error:_No_route_to_host", "does not answer"),
+            ("connection_timeout", "does not answer"),
+        ],
+    )
+    def test_what_the_line_says_comes_first(self, failure: str, word: str) -> None:
+        line = (
+            '[2026-01-01T00:00:00.000Z] "GET /x HTTP/1.1" 503 UF,URX '
+            f'upstream_reset_before_response_started{{{failure}}} - "{failure}" 0 91 1 - "-" "curl" "id" '
+            '"a:80" "10.0.0.1:80" outbound|80||a.b.svc.cluster.local - 10.1.0.1:80 10.0.0.2:1 - default'
+        )
+        reading = why.read((line,))
+        assert word in reading.causes[0].text
+        assert [cause.told for cause in reading.causes].count(True) == 1
+        commands = " ".join(cause.command for cause in reading.causes)
+        assert "meshctl trace a:80 --path /x" in commands
+        assert "--cluster 'outbound|80||a.b.svc.cluster.local'" in commands
+
     def test_a_pasted_line_is_taken_apart(self) -> None:
         reading = why.read((LINE,))
         assert reading.log is not None
-        assert reading.log.value("upstream_cluster") == "outbound|80||a.b.svc.cluster.local"
-        assert reading.log.value("route_name") == "default"
+        assert reading.log.cluster == "outbound|80||a.b.svc.cluster.local"
+        assert reading.log.route == "default"
         assert any("refused" in m.plain for m in reading.meanings)
 
     def test_a_json_line(self) -> None:
