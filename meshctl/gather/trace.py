@@ -109,6 +109,9 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         services_gap="" if services.recorded else services.gap or "not recorded",
         endpoints_gap="" if slices.recorded else slices.gap or "not recorded",
         gaps=tuple(found.gap for found in (*listed_too, *listed.values()) if found.broken),
+        unread=frozenset(
+            plural for plural, found in listed.items() if found.broken or (world.live and not found.recorded)
+        ),
         load_station=lambda pod: station(world, pod),
         load_node=lambda name: _node(world, name, by_name.get(name), everyone.heads),
         nodes=names,

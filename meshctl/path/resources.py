@@ -36,6 +36,10 @@ DEFAULT_RETRY = RetryPolicy(
 _HTTP = ("http", "http2", "grpc", "grpc-web")
 
 
+_ROUTING = frozenset({"virtualservices", "destinationrules", "serviceentries", "sidecars"})
+_POLICIES = frozenset({"peerauthentications", "authorizationpolicies", "requestauthentications"})
+
+
 def outbound(
     scene: Scene,
     station: Station,
@@ -45,6 +49,17 @@ def outbound(
     request: Request,
 ) -> Decision:
     """What the sending proxy is likely to have been told."""
+    return _with_unread(scene, _ROUTING, _outbound(scene, station, direction, address, port, request))
+
+
+def _outbound(
+    scene: Scene,
+    station: Station,
+    direction: Literal["outbound", "gateway"],
+    address: str,
+    port: int,
+    request: Request,
+) -> Decision:
     namespace = station.pod.namespace
     host, service, entry = _host_of(scene, namespace, address, request)
     if direction == "gateway":
@@ -478,6 +493,18 @@ def _takes_mtls(scene: Scene, host: Host) -> bool:
 
 def inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
     """What the callee's proxy is likely to do: PeerAuthentication, then AuthorizationPolicy."""
+    return _with_unread(scene, _POLICIES, _inbound(scene, station, port, conn))
+
+
+def _with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Decision:
+    """A decision that rests on resources which could not be read is none."""
+    unread = ", ".join(sorted(scene.unread & kinds))
+    if not unread:
+        return decision
+    return replace(decision, undecided=(*decision.undecided, f"{unread} could not be read, and may decide otherwise"))
+
+
+def _inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
     pod, mesh = station.pod, scene.mesh
     mode = peer_mode(mesh.peer_authentications, pod.namespace, pod.labels, port, mesh.config.root_namespace)
     said = f"{mode.mode} by {mode.decided_by}" if mode.decided_by else "PERMISSIVE by default"

@@ -100,6 +100,7 @@ class Scene:
     services_gap: str = ""
     endpoints_gap: str = ""
     gaps: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
     now: datetime | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""

@@ -66,3 +66,28 @@ def sidecar(*hosts: str) -> Sidecar:
 )
 def test_a_sidecar_says_which_hosts_its_proxies_know(hosts: tuple[str, ...], home: str, told: bool) -> None:
     assert imports(sidecar(*hosts), home, f"a.{home}.svc.cluster.local") is told
+
+
+@pytest.mark.parametrize(
+    ("unread", "reason"),
+    [
+        ("authorizationpolicies", "authorizationpolicies could not be read"),
+        ("peerauthentications", "peerauthentications could not be read"),
+        ("virtualservices", "virtualservices could not be read"),
+        ("gateways", ""),
+    ],
+)
+def test_resources_that_could_not_be_read_decide_nothing(unread: str, reason: str) -> None:
+    whole = scene("policies")
+    place = replace(
+        whole,
+        unread=frozenset({unread}),
+        load_station=lambda pod: replace(whole.load_station(pod), proxy=None, live=None),
+        cache={},
+        _stations={},
+    )
+    client = place.station(next(p for p in place.pods if p.name.startswith("client") and p.namespace == "policies"))
+    found = trace(place, Question(caller=client, target=parse_target("slow.policies:8080"), request=Request()))
+    said = " ".join(found.outcome.end.undecided)
+    assert (reason in said) if reason else (found.outcome.end.delivered is True)
+    assert (found.outcome.end.delivered is None) is bool(reason)
