@@ -133,7 +133,7 @@ def _by_port(chains: Sequence[FilterChain], connection: Connection) -> _Outcome:
     exact = [c for c in chains if c.match.destination_port == connection.port]
     if exact:
         return exact, f"port {connection.port}"
-    return [c for c in chains if c.match.destination_port is None], f"no chain is for port {connection.port}"
+    return [c for c in chains if c.match.destination_port is None], f"no chain is for port {connection.port} alone"
 
 
 def _by_address(chains: Sequence[FilterChain], connection: Connection) -> _Outcome:
@@ -168,12 +168,13 @@ def _by_server_name(chains: Sequence[FilterChain], connection: Connection) -> _O
 
 def _by_transport(chains: Sequence[FilterChain], connection: Connection) -> _Outcome:
     wanted = connection.transport
+    shown = {"raw_buffer": "plain text (raw_buffer)", "tls": "TLS"}.get(wanted or "", f"transport {wanted}")
     if wanted is None:
         if any(c.match.transport_protocol for c in chains):
             return "whether the TLS inspector runs for this port cannot be told"
         return chains, ""
     exact = [c for c in chains if c.match.transport_protocol == wanted]
-    return exact or [c for c in chains if not c.match.transport_protocol], f"transport {wanted}"
+    return exact or [c for c in chains if not c.match.transport_protocol], shown
 
 
 def _by_protocol(chains: Sequence[FilterChain], connection: Connection) -> _Outcome:

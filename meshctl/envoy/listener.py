@@ -164,7 +164,7 @@ def at(listeners: Iterable[Listener], host: str, port: int) -> tuple[Listener | 
             if place.host == any_address.host and found is None:
                 found = each
     if found is not None:
-        return found, f"no listener is for {exact} itself, and this one is for {any_address}"
+        return found, f"it listens on {any_address}, and no listener is for {exact} itself"
     return None, f"no listener is for {exact}, nor for {any_address}"
 
 

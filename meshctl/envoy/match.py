@@ -403,7 +403,7 @@ class _Walk:
                 continue
             if share < 1.0:
                 self.branch(each, share)
-            because = route_match.shown(each.match) + (f", after {passed} that do not fit" if passed else "")
+            because = f"the route for {route_match.shown(each.match)}{_passed(passed)}"
             self.step("route", each.name or "(unnamed)", because, each.origin)
             self.note(route=each)
             return each
@@ -498,6 +498,12 @@ class _Walk:
         part = f"{share.probability:.4g} of the requests; " if share.probability < 1 else ""
         self.step("cluster", target.cluster, f"{part}{end.because}", end.cluster.origin if end.cluster else None)
         return end
+
+
+def _passed(count: int) -> str:
+    if not count:
+        return ""
+    return f" ({count} earlier route{'s do' if count > 1 else ' does'} not fit)"
 
 
 def _listener(dump: ConfigDump, query: Query) -> tuple[Listener | None, str, Listener | None]:

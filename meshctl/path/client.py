@@ -325,7 +325,7 @@ def _decision_hops(station: Station, decision: Decision, gateway: bool) -> tuple
     if decision.virtual_host:
         facts.append(f"virtual host {decision.virtual_host}")
     if decision.retry is not None and decision.retry.attempts:
-        facts.append(f"retries {decision.retry.attempts} on {','.join(decision.retry.on)}")
+        facts.append(f"retries {decision.retry.attempts} on {', '.join(decision.retry.on)}")
     if decision.timeout_s:
         facts.append(f"timeout {decision.timeout_s:g}s")
     facts += [f"mirrored to {mirror}" for mirror in decision.mirrors]

@@ -214,9 +214,10 @@ def _dns_hop(station: Station, name: Name) -> Hop:
     if name.alias:
         facts.append(f"an alias of {name.alias}")
     if name.captured:
-        facts.append("answered by the proxy's agent (DNS capture)")
+        by = "ztunnel" if station.mode == "ambient" else "the proxy's agent"
+        facts.append(f"answered by {by} (DNS capture)")
     if station.resolver is not None and name.kind not in ("address", "loopback"):
-        facts.append(f"search list from {station.resolver.source}")
+        facts.append(f"search list from {'/'.join(station.resolver.source.split('/')[-2:])}")
     proof = []
     if name.service is not None:
         origin = name.service.origin
@@ -409,7 +410,9 @@ def _kube_proxy(scene: Scene, station: Station, name: Name, aim: Aim, way: _Way,
     if way.captured:
         place = likeliest.endpoint if likeliest is not None and likeliest.endpoint else ""
         by = "ztunnel" if station.mode == "ambient" else "the caller's proxy"
-        why = f"{by} chooses the endpoint itself{f' ({place})' if place else ''} and connects to the pod's own address"
+        own = name.service is not None or scene.services.at(address) is not None
+        choosing = f"chooses the endpoint itself{f' ({place})' if place else ''} and connects to the pod's own address"
+        why = f"{by} {choosing if own else f'connects to {place}, which is no address of a Service'}"
         if likeliest is not None and not place:
             why = f"{by} takes the connection, and it ends there"
         return kube_proxy.not_used(scene, station, address, aim.port, why)
@@ -444,9 +447,20 @@ def _joined(
         f"{first.timeout_s:g}s" if first is not None and first.timeout_s else None,
         first.mirrors if first is not None else (),
     )
-    hops = _with_node((*before, *best.hops), answer, station)
+    hops = tuple(map(_unnamed, _with_node((*before, *best.hops), answer, station)))
     findings = tuple(_findings(together, aim))
     return Trace(sender, aim, request, hops, outcome, answer, findings, tuple(_gaps(scene, station, best)))
+
+
+def _unnamed(hop: Hop) -> Hop:
+    """A hop without the address that stands for one that is not known."""
+    if ANYWHERE not in f"{hop.title}{hop.decision}{hop.arrow}":
+        return hop
+    title, decision, arrow = (
+        text.replace(f"{ANYWHERE}:", "that address, port ").replace(ANYWHERE, "that address")
+        for text in (hop.title, hop.decision, hop.arrow)
+    )
+    return replace(hop, title=title, decision=decision, arrow=arrow)
 
 
 def _with_node(hops: tuple[Hop, ...], answer: KubeProxy, station: Station) -> tuple[Hop, ...]:
@@ -481,16 +495,20 @@ _IDS = (
 
 
 def _findings(courses: list[Course], aim: Aim) -> Iterator[Finding]:
+    told: set[tuple[str, str]] = set()
     for course in courses:
         end = course.end
-        if succeeds(end) is not False:
+        if succeeds(end) is not False or (end.why, end.flags) in told:
             continue
-        share = "" if course.probability > 0.999 else f" ({course.probability:.0%} of the requests)"
+        told.add((end.why, end.flags))
+        alike = [c for c in courses if (c.end.why, c.end.flags) == (end.why, end.flags) and succeeds(c.end) is False]
+        chance = sum(c.probability for c in alike)
+        share = "" if chance > 0.999 else f" ({chance:.0%} of the requests)"
         words = set(end.flags.split(",")) | set(end.server_flags.split(","))
         found = next(((id_, fix) for flag, id_, fix in _IDS if flag in words), None)
         if found is None:
             found = _by_end(end)
-        severity = "error" if course.probability > 0.5 else "warning"
+        severity = "error" if chance > 0.5 else "warning"
         yield Finding(found[0], severity, f"{aim.service}:{aim.port}{share}: {end.why}", found[1])  # type: ignore[arg-type]
 
 

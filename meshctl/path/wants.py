@@ -23,8 +23,13 @@ def sender(scene: Scene, station: Station, cluster: str, host: Host) -> str:
             return f"the sender's side wants {asked}: {rule.meta}"
     if not mesh.config.auto_mtls:
         return "the sender's side wants plain text: auto mTLS is off, and no DestinationRule says otherwise"
-    metadata = host.endpoint.socket_match if host.endpoint is not None else {}
-    if metadata.get("tlsMode") == "istio":
+    if host.endpoint is None:
+        pod = scene.pod_at(host.address)
+        proxied = pod is not None and scene.station(pod).has_proxy
+        if proxied:
+            return "the sender's side wants mutual TLS: auto mTLS, and the endpoint's pod has a proxy"
+        return "the sender's side wants plain text: auto mTLS, and the endpoint is no pod with a proxy"
+    if host.endpoint.socket_match.get("tlsMode") == "istio":
         return "the sender's side wants mutual TLS: auto mTLS, and the endpoint is labelled tlsMode=istio"
     return "the sender's side wants plain text: auto mTLS, and the endpoint is not labelled tlsMode=istio"
 

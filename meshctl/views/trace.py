@@ -265,15 +265,15 @@ def _outcome(trace: Trace) -> list[Block]:
     end = found.end
     blocks: list[Block] = [Heading("Outcome"), Note(_verdict(end), _mood(end), _why(end))]
     rows: list[tuple[str, Line]] = [
-        ("on the path", _proxies(end)),
-        ("on the wire", {"mutual": "mutual TLS", "none": "not mutual TLS", None: "no connection to judge"}[end.mtls]),
+        ("on the path", _proxies(end, any(hop.kind == "ztunnel" for hop in trace.hops))),
+        ("on the wire", {"mutual": "mutual TLS", "none": "not mutual TLS", None: "no request gets through"}[end.mtls]),
     ]
     if found.route:
         rows.append(("route", found.route))
     if end.flags or end.server_flags:
         rows.append(("response flags", f"caller's proxy {end.flags or '-'}, callee's proxy {end.server_flags or '-'}"))
     if found.retries:
-        rows.append(("retries", f"{found.retries.attempts} on {found.retries.on}"))
+        rows.append(("retries", f"{found.retries.attempts} on {found.retries.on.replace(',', ', ')}"))
     if found.timeout:
         rows.append(("timeout", found.timeout))
     if found.mirrors:
@@ -321,8 +321,10 @@ def _why(end: End) -> tuple[Line, ...]:
     return (end.why,) if end.why and not end.delivered else ()
 
 
-def _proxies(end: End) -> str:
+def _proxies(end: End, ztunnel: bool) -> str:
     words = {True: "yes", False: "no", None: "cannot be told"}
+    if ztunnel:
+        return f"ztunnel yes, caller's own proxy {words[end.through_client]}, callee's {words[end.through_server]}"
     return f"caller's proxy {words[end.through_client]}, callee's proxy {words[end.through_server]}"
 
 
