@@ -190,8 +190,9 @@ def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
     if not station.has_proxy and station.mode != "ambient":
         facts.append("this pod has no proxy: it is outside of the mesh")
     scheme = "TLS to " if request.tls else ""
+    host = f"[{aim.host}]" if ":" in aim.host else aim.host
     return Hop(
-        "app", "caller", station.key, "the application", f"sends {what} to {scheme}{aim.host}:{aim.port}", tuple(facts)
+        "app", "caller", station.key, "the application", f"sends {what} to {scheme}{host}:{aim.port}", tuple(facts)
     )
 
 

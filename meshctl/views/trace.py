@@ -176,7 +176,7 @@ def page(
     """The path, the outcome, the kube-proxy question, findings and gaps."""
     sender, aim = trace.sender, trace.aim
     who = f"{sender.pod}.{sender.namespace}" if sender.pod else "outside"
-    title = f"{who} → {aim.host}:{aim.port}"
+    title = f"{who} → {f'[{aim.host}]' if ':' in aim.host else aim.host}:{aim.port}"
     blocks: list[Block] = [Heading(title, 1)]
     if sender.chosen and sender.pod:
         others = f" Others: {', '.join(sender.others[:4])}." if sender.others else ""

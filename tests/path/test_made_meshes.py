@@ -1,0 +1,249 @@
+"""Paths that no recording has: egress and ingress gateways, TLS origination, AUTO_PASSTHROUGH, IPv6."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshctl.envoy.match import match
+from meshctl.envoy.query import Query
+from meshctl.path.model import Trace
+from tests.envoy.dumps import (
+    INSPECTORS,
+    cluster,
+    document,
+    dump,
+    host,
+    http_chain,
+    listener,
+    route_config,
+    tcp_chain,
+    typed,
+)
+from tests.path.made import Mesh, endpoints, pod, service
+
+UPSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+CATCH_ALL = tcp_chain("virtualOutbound-catchall-tcp", "PassthroughCluster")
+OUTSIDE = "203.0.113.80"
+
+
+def to(cluster_name: str, prefix: str = "/", name: str = "default", **action: Any) -> dict[str, Any]:
+    return {"match": {"prefix": prefix}, "route": {"cluster": cluster_name, **action}, "name": name}
+
+
+def at(name: str, port: int, *addresses: str, **more: Any) -> dict[str, Any]:
+    """A cluster with hosts on a port."""
+    made: dict[str, Any] = cluster(name, *addresses, **more)
+    for group in made["load_assignment"]["endpoints"]:
+        for each in group["lb_endpoints"]:
+            each["endpoint"]["address"]["socket_address"]["port_value"] = port
+    return made
+
+
+def tls_to(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "typed_config": typed(UPSTREAM_TLS, common_tls_context={}, **fields)}
+
+
+def sidecar(routes: list[Any], clusters: list[Any], port: int = 80, any_address: str = "0.0.0.0") -> Any:
+    """A sidecar whose only outbound HTTP port is `port`."""
+    entry = listener("virtualOutbound", any_address, 15001, CATCH_ALL, use_original_dst=True)
+    entry["traffic_direction"] = "OUTBOUND"
+    http = listener(f"{any_address}_{port}", any_address, port, http_chain(rds=str(port)), listener_filters=INSPECTORS)
+    http |= {"bind_to_port": False, "traffic_direction": "OUTBOUND"}
+    passthrough = {"name": "PassthroughCluster", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+    return document([entry, http], routes, [*clusters, passthrough])
+
+
+def entry(name: str, address: str, host_name: str, port: int = 80) -> dict[str, Any]:
+    spec = {"hosts": [host_name], "addresses": [address], "resolution": "STATIC", "location": "MESH_EXTERNAL"}
+    ports = [{"number": port, "name": "http", "protocol": "HTTP"}]
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": {**spec, "ports": ports}}
+
+
+EGRESS = "outbound|80||egress.istio-system.svc.cluster.local"
+EXTERNAL = "outbound|443||api.example.com"
+
+
+def through_egress(gateway_host: str = "api.example.com") -> Mesh:
+    client_routes = route_config(
+        "80", host("api.example.com:80", ["api.example.com", "api.example.com:80"], to(EGRESS))
+    )
+    gateway_routes = route_config("http.8080", host(f"{gateway_host}:80", [gateway_host], to(EXTERNAL)))
+    external = at(EXTERNAL, 443, OUTSIDE, transport_socket=tls_to("tls", sni="api.example.com"))
+    gateway = document(
+        [listener("0.0.0.0_8080", "0.0.0.0", 8080, http_chain(rds="http.8080"))], [gateway_routes], [external]
+    )
+    return Mesh(
+        pods=[pod("client", "10.0.0.5"), pod("egress", "10.0.0.9", gateway=True, namespace="istio-system")],
+        services=[service("egress", "10.96.0.9", 80, 8080, namespace="istio-system")],
+        slices=[endpoints("egress", 8080, "10.0.0.9", namespace="istio-system")],
+        entries=[entry("api", "240.240.0.1", "api.example.com")],
+        dumps={"client": sidecar([client_routes], [at(EGRESS, 8080, "10.0.0.9")]), "egress": gateway},
+        listening={"egress": ["0.0.0.0:8080"]},
+    )
+
+
+def said(found: Trace) -> str:
+    return "\n".join("\n".join((hop.title, hop.decision, *hop.facts)) for hop in found.hops)
+
+
+def test_an_egress_gateway_routes_on_to_the_outside_and_originates_tls(tmp_path: Path) -> None:
+    found = through_egress().trace(tmp_path / "s", "http://240.240.0.1/", "client", host="api.example.com")
+    assert found.outcome.clusters[0].name == EGRESS
+    assert found.outcome.end.through_client is True
+    assert [hop.at for hop in found.hops if hop.kind == "route"] == ["shop/client", "istio-system/egress"]
+    words = said(found)
+    assert EXTERNAL in words
+    assert f"{OUTSIDE}:443" in words
+    # What is outside of the cluster is not known to answer.
+    assert found.outcome.end.delivered is None
+    assert OUTSIDE in found.outcome.end.undecided[0]
+
+
+def test_an_egress_gateway_that_does_not_know_the_host_answers_404(tmp_path: Path) -> None:
+    found = through_egress("other.example.com").trace(
+        tmp_path / "s", "http://240.240.0.1/", "client", host="api.example.com"
+    )
+    assert found.outcome.end.status == 404
+    assert found.outcome.end.delivered is False
+
+
+@pytest.mark.parametrize("sni", ["api.example.com", None])
+def test_a_sidecar_originates_tls_to_the_outside(tmp_path: Path, sni: str | None) -> None:
+    routes = route_config("80", host("api.example.com:80", ["api.example.com"], to(EXTERNAL)))
+    fields = {"sni": sni} if sni else {}
+    external = at(EXTERNAL, 443, OUTSIDE, transport_socket=tls_to("tls", **fields))
+    mesh = Mesh(
+        pods=[pod("client", "10.0.0.5")],
+        entries=[entry("api", "240.240.0.1", "api.example.com")],
+        dumps={"client": sidecar([routes], [external])},
+    )
+    found = mesh.trace(tmp_path / "s", "http://240.240.0.1/", "client", host="api.example.com")
+    wire = next(hop for hop in found.hops if hop.kind == "wire")
+    assert "TLS" in wire.decision
+    assert "mutual" not in wire.decision
+    assert found.outcome.end.mtls == "none"
+    assert found.outcome.end.delivered is None
+
+
+def ingress() -> Mesh:
+    hosts = [
+        host("shop.example.com:80", ["shop.example.com"], to("outbound|80||web.shop.svc.cluster.local")),
+        host("*.api.example.com:80", ["*.api.example.com"], to("outbound|80||gone.shop.svc.cluster.local")),
+        host(
+            "old.example.com:80", ["old.example.com"], {"match": {"prefix": "/"}, "redirect": {"https_redirect": True}}
+        ),
+    ]
+    gateway = document(
+        [listener("0.0.0.0_8080", "0.0.0.0", 8080, http_chain(rds="http.8080"))],
+        [route_config("http.8080", *hosts)],
+        [
+            at("outbound|80||web.shop.svc.cluster.local", 8080, "10.0.0.7"),
+            cluster("outbound|80||gone.shop.svc.cluster.local"),
+        ],
+    )
+    inbound = listener("virtualInbound", "0.0.0.0", 15006, tcp_chain("0.0.0.0_8080", "inbound|8080||"))
+    inbound["traffic_direction"] = "INBOUND"
+    local = {"name": "inbound|8080||", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+    return Mesh(
+        pods=[pod("web", "10.0.0.7"), pod("istio-ingressgateway", "10.0.0.8", gateway=True, namespace="istio-system")],
+        services=[
+            service("web", "10.96.0.7", 80, 8080),
+            service("istio-ingressgateway", "10.96.0.8", 80, 8080, namespace="istio-system"),
+        ],
+        slices=[
+            endpoints("web", 8080, "10.0.0.7"),
+            endpoints("istio-ingressgateway", 8080, "10.0.0.8", namespace="istio-system"),
+        ],
+        dumps={"istio-ingressgateway": gateway, "web": document([inbound], [], [local])},
+        listening={"web": ["0.0.0.0:8080"], "istio-ingressgateway": ["0.0.0.0:8080"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "delivered"),
+    [
+        ("shop.example.com", None, True),
+        ("v1.api.example.com", 503, False),
+        ("api.example.com", 404, False),
+        ("old.example.com", 301, False),
+        ("nobody.example.com", 404, False),
+    ],
+)
+def test_an_ingress_gateway_with_several_hosts(tmp_path: Path, name: str, status: int | None, delivered: bool) -> None:
+    found = ingress().trace(tmp_path / "s", "web:80", "ingress", host=name)
+    assert (found.outcome.end.status, found.outcome.end.delivered) == (status, delivered)
+    if status is not None:
+        assert found.outcome.end.answered_by == "gateway"
+
+
+SNI_CLUSTER = "outbound_.9080_._.reviews.shop.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("sni", "alpn", "expected"),
+    [
+        (SNI_CLUSTER, ("istio",), SNI_CLUSTER),
+        ("outbound_.9080_.v1_.reviews.shop.svc.cluster.local", ("istio",), None),
+        ("reviews.shop.svc.cluster.local", ("istio",), None),
+    ],
+)
+def test_auto_passthrough_chooses_the_cluster_by_the_sni(sni: str, alpn: tuple[str, ...], expected: str | None) -> None:
+    chain = tcp_chain(
+        "sni", SNI_CLUSTER, filter_chain_match={"server_names": [SNI_CLUSTER], "transport_protocol": "tls"}
+    )
+    place = listener("0.0.0.0_15443", "0.0.0.0", 15443, chain, listener_filters=INSPECTORS)
+    found = match(
+        dump([place], [], [at(SNI_CLUSTER, 9080, "10.0.0.11")]),
+        Query(direction="gateway", address="10.0.0.9", port=15443, protocol="tcp", tls="mtls", sni=sni, alpn=alpn),
+    )
+    assert found.cluster == expected
+    assert found.error == (None if expected else "no-filter-chain")
+
+
+REVIEWS = "outbound|9080||reviews.shop.svc.cluster.local"
+
+
+@pytest.mark.parametrize("listens", ["[::]:9080", "*:9080", "[fd00:10::7]:9080"])
+def test_an_ipv6_service_is_reached_over_ipv6(tmp_path: Path, listens: str) -> None:
+    routes = route_config(
+        "9080", host("reviews", ["reviews", "reviews:9080", "fd00:96::7", "[fd00:96::7]:9080"], to(REVIEWS))
+    )
+    client = sidecar([routes], [at(REVIEWS, 9080, "fd00:10::7")], 9080, "::")
+    inbound = listener("virtualInbound", "::", 15006, tcp_chain("reviews", "inbound|9080||"))
+    inbound["traffic_direction"] = "INBOUND"
+    local = {"name": "inbound|9080||", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+    mesh = Mesh(
+        pods=[pod("client", "fd00:10::5"), pod("reviews", "fd00:10::7")],
+        services=[service("reviews", "fd00:96::7", 9080, 9080)],
+        slices=[endpoints("reviews", 9080, "fd00:10::7")],
+        dumps={"client": client, "reviews": document([inbound], [], [local])},
+        listening={"reviews": [listens]},
+    )
+    for number, target in enumerate(("reviews:9080", "http://[fd00:96::7]:9080/")):
+        found = mesh.trace(tmp_path / str(number), target, "client")
+        assert found.aim.address == "fd00:96::7"
+        assert found.outcome.end.delivered is True, said(found)
+        assert found.outcome.end.through_client is True
+        assert found.outcome.end.through_server is True
+        assert found.kube_proxy.used is False
+        assert "[fd00:96::7]:9080" in said(found)
+
+
+def test_an_ipv6_service_of_a_caller_outside_of_the_mesh_is_chosen_by_kube_proxy(tmp_path: Path) -> None:
+    plain = pod("plain", "fd00:10::5")
+    plain["metadata"]["annotations"] = {}
+    plain["spec"] = {"nodeName": "one", "containers": [{"name": "plain", "image": "x"}]}
+    server = pod("reviews", "fd00:10::7")
+    server["spec"] = {"nodeName": "one", "containers": [{"name": "reviews", "image": "x"}]}
+    server["metadata"]["annotations"] = {}
+    mesh = Mesh(
+        pods=[plain, server],
+        services=[service("reviews", "fd00:96::7", 9080, 9080)],
+        slices=[endpoints("reviews", 9080, "fd00:10::7")],
+        listening={"reviews": ["*:9080"]},
+    )
+    found = mesh.trace(tmp_path / "s", "reviews:9080", "plain")
+    assert found.kube_proxy.used is True
+    assert found.kube_proxy.choice.startswith("fd00:10::7")
+    assert found.outcome.end.delivered is True
