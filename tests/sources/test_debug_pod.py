@@ -231,6 +231,8 @@ pod = {"metadata": {"name": "w", "namespace": "shop", "uid": "u"}, "spec": {"nod
 connection = Connection(kubeconfig=sys.argv[1], assume_yes=True, debug_image="i")
 debug_pod.debug_pod(kube_client.connect(connection), connection, pod)
 print("made", flush=True)
+if not sys.argv[2].startswith("SIG"):
+    sys.stdin.readline()
 if sys.argv[2] == "error":
     raise RuntimeError("boom")
 if sys.argv[2] != "end":
@@ -243,13 +245,14 @@ if sys.argv[2] != "end":
 )
 def test_however_a_run_ends_the_job_is_removed(api: Api, how: str, code: int | None) -> None:
     command = [sys.executable, "-c", SCRIPT, str(api.connection.kubeconfig), how]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "made\n"
-    assert len(api.jobs) == 1
-    if how.startswith("SIG"):
-        process.send_signal(getattr(signal, how))
-    process.communicate(timeout=20)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "made\n"
+        assert len(api.jobs) == 1
+        if how.startswith("SIG"):
+            process.send_signal(getattr(signal, how))
+        process.communicate("go on\n" if not how.startswith("SIG") else None, timeout=20)
     assert api.jobs == {}
     assert code is None or process.returncode == code
 
