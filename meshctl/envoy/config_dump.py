@@ -1,6 +1,7 @@
 """A config dump as a store: indexed once, parsed piece by piece. The raw documents live here and nowhere else."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,7 @@ from meshctl.envoy.reading import Json, type_name
 from meshctl.errors import BadInput
 
 T = TypeVar("T")
+_WHO = re.compile(r'(?i)rbac\.v\d|"(direct_?)?source_?(prefix|port|type|ip)|matcher"|"source"')
 _SECTIONS = ("Bootstrap", "Clusters", "Endpoints", "Listeners", "Routes", "ScopedRoutes", "Secrets", "Ecds")
 
 
@@ -74,6 +76,17 @@ class ConfigDump:
         if known is not None and known.state in ("static", "active"):
             return self._listener(name)
         return listener.entry(self.serving(), direction)
+
+    def asks_who(self, direction: Direction) -> bool:
+        """Whether what redirected connections of a direction meet may depend on who opened them.
+
+        That is so with RBAC, chains by source and matcher trees; other parts of the model do not look at the sender.
+        """
+        found = self.entry(direction)
+        if found is None:
+            return True
+        text = json.dumps(self._listener_index()[found.name].message.raw)
+        return self._once("asks who", found.name, lambda: _WHO.search(text) is not None)
 
     def rejected(self) -> tuple[Listener, ...]:
         """The listeners that Envoy refused and that never worked."""

@@ -7,7 +7,7 @@ from meshctl.envoy.match import Query, match
 from meshctl.envoy.model import Cluster
 from meshctl.path import resources, wants
 from meshctl.path.decision import Decision, evidence, of_match
-from meshctl.path.model import End, Evidence, Hop
+from meshctl.path.model import End, Evidence, Hop, Request
 from meshctl.path.netns import Socket, is_loopback, listens
 from meshctl.path.outcome import Course, retries_on
 from meshctl.path.rules import Passage
@@ -95,7 +95,23 @@ def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Co
         principal=conn.principal,
         at=scene.now,
     )
-    return of_match(match(station.proxy, query), request)
+    return _once_for_all(scene, station, query, request)
+
+
+def _once_for_all(scene: Scene, station: Station, query: Query, request: Request) -> tuple[Decision, ...]:
+    """The callee's decision, taken once for all senders where its proxy does not look at who they are."""
+    assert station.proxy is not None
+    asks = ("asks who", station.key)
+    if asks not in scene.cache:
+        scene.cache[asks] = station.proxy.asks_who("inbound")
+    if scene.cache[asks]:
+        return of_match(match(station.proxy, query), request)
+    key = ("decided", station.key, replace(query, source=None, principal=None), request)
+    if key not in scene.cache:
+        scene.cache[key] = of_match(match(station.proxy, query), request)
+    found = scene.cache[key]
+    assert isinstance(found, tuple)
+    return found
 
 
 def _decided(

@@ -311,3 +311,29 @@ def test_redirects(action: Redirect, expected: str) -> None:
 )
 def test_hosts_without_their_ports(host: str, expected: str) -> None:
     assert rewrite.without_port(host) == expected
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [
+        (dumps.http_chain("a"), False),
+        (dumps.http_chain("a", filter_chain_match={"source_prefix_ranges": [{"address_prefix": "10.0.0.0"}]}), True),
+        (
+            dumps.http_chain("a", filter_chain_match={"direct_source_prefix_ranges": [{"address_prefix": "10.0.0.0"}]}),
+            True,
+        ),
+        (
+            dumps.http_chain(
+                "a", filters=[{"name": "r", "typed_config": dumps.typed("envoy.extensions.filters.http.rbac.v3.RBAC")}]
+            ),
+            True,
+        ),
+    ],
+)
+def test_whether_a_listener_asks_who_connects(chain: Any, expected: bool) -> None:
+    place = {**dumps.listener("virtualInbound", "0.0.0.0", 15006, chain), "traffic_direction": "INBOUND"}
+    assert dumps.dump([place]).asks_who("inbound") is expected
+
+
+def test_without_the_listener_it_is_taken_to_ask() -> None:
+    assert dumps.dump([]).asks_who("inbound")
