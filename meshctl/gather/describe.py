@@ -1,6 +1,5 @@
 """What is known about pods for `describe` and `check`: the pod, its surroundings, and the runtime's records."""
 
-import json
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
@@ -21,6 +20,7 @@ from meshctl.istio.gateway_api import GatewayApi
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.istio.resource import Labels, selects
+from meshctl.json_text import left_out
 from meshctl.kube import events, namespaces, owners, pods, runtime, webhooks
 from meshctl.kube import services as kube_services
 from meshctl.kube.namespaces import Namespace
@@ -316,7 +316,7 @@ def _clues(world: World, pod: Pod, gaps: list[str]) -> Clues:
             continue
         if name.startswith("logs/"):
             continue
-        raw = _json(part.content, part.source, gaps)
+        raw = left_out(part.content, part.source, gaps)
         if name == "runtime/sandbox.json" and isinstance(raw, Mapping):
             sandbox = runtime.sandbox(raw, name)
         elif name.startswith("runtime/container-") and isinstance(raw, Mapping):
@@ -326,14 +326,6 @@ def _clues(world: World, pod: Pod, gaps: list[str]) -> Clues:
     log = parts.get("logs/istio-proxy.txt")
     text = log.content.decode("utf-8", "replace") if log and log.content else ""
     return Clues(sandbox, tuple(runs), processes, text, "logs/istio-proxy.txt")
-
-
-def _json(content: bytes, source: str, gaps: list[str]) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        gaps.append(f"{source}: not valid JSON ({error}); left out")
-        return None
 
 
 def manifest(path: str, text: str, namespace: str | None, around: Surroundings | None) -> tuple[Subject, ...]:

@@ -1,6 +1,5 @@
 """What was seen of a running pod: who listens where, the proxy's readiness, its certificates, what it refused."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
+from meshctl.json_text import left_out
 from meshctl.kube.fields import moment_of
 from meshctl.kube.pods import Container, Pod
 
@@ -227,8 +227,4 @@ def _json(parts: Mapping[str, bytes | None], name: str, problems: list[str]) -> 
     content = parts.get(name)
     if content is None:
         return None
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        problems.append(f"{name}: not valid JSON ({error}); left out")
-        return None
+    return left_out(content, name, problems)
