@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from meshctl.checks.finding import Finding, Severity
 from meshctl.netfilter.drift import Item
+from meshctl.netfilter.istio_names import istio_chain
 from meshctl.netfilter.model import Ruleset
-from meshctl.netfilter.roles import istio_chain
 
 ID = "MC301"
 TITLE = "The packet rules are not those that the arguments ask for"

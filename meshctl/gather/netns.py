@@ -8,6 +8,7 @@ from typing import TypeVar
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_save, nft_json, routing, rulefile
+from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Backend, Family, Ruleset
 from meshctl.netfilter.routing import Address, Network, PolicyRule, Route
 from meshctl.sources.world import Part, World
@@ -78,7 +79,7 @@ def of_parts(parts: Mapping[str, Part], addresses: Sequence[str] = (), *, whole:
     else:
         gaps.append(f"{LISTING}: {listing.gap if listing and listing.gap else 'not recorded'}")
     network = _network(parts, addresses, unread)
-    return Netns(nft_json.merge(rulesets), network, (*unread.values(), *gaps), unread, _seen(parts, unread))
+    return Netns(merge(rulesets), network, (*unread.values(), *gaps), unread, _seen(parts, unread))
 
 
 def _seen(parts: Mapping[str, Part], unread: Mapping[str, str]) -> frozenset[Family]:
@@ -145,7 +146,7 @@ def of_files(paths: Iterable[Path], family: Family | None = None, beside: Routin
     rulesets: list[Ruleset] = []
     for path in paths:
         rulesets += rulefile.read(file_text(path), str(path), family)
-    return Netns(nft_json.merge(rulesets), _network_of(beside or RoutingFiles()))
+    return Netns(merge(rulesets), _network_of(beside or RoutingFiles()))
 
 
 def file_text(path: Path) -> str:

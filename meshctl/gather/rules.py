@@ -12,8 +12,9 @@ from meshctl.gather import netns
 from meshctl.gather.netns import Netns
 from meshctl.kube.pods import Pod
 from meshctl.netfilter import wanted as wants
+from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.capture import Network
-from meshctl.netfilter.model import Family, Ruleset, address_text
+from meshctl.netfilter.model import Family, Ruleset
 from meshctl.netfilter.release import LATEST, Release
 from meshctl.netfilter.release import parse as parse_release
 from meshctl.netfilter.wanted import Wanted

@@ -24,6 +24,7 @@ from meshctl.kube.pods import Pod
 from meshctl.netfilter import capture as captures
 from meshctl.netfilter import expected, iptables_save, nft_json, routing
 from meshctl.netfilter import release as releases
+from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Family, Ruleset
 from meshctl.path import ambient, netns
 from meshctl.path.scene import NodeView, Owner, RulesFrom, Scene, Station
@@ -302,7 +303,7 @@ def _rules(parts: Mapping[str, Part], gaps: dict[str, str]) -> _Found:
             if whole:  # native tables are there, and they cannot be read
                 return _Found((), frozenset())
     try:
-        merged = nft_json.merge(found)
+        merged = merge(found)
     except MeshctlError as error:
         gaps["netns/iptables-save.txt"] = str(error)
         return _Found((), frozenset())

@@ -10,8 +10,10 @@ from dataclasses import field
 from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter import model as nf
-from meshctl.netfilter.model import Chain, Rule, Ruleset, Table, address_number, address_text
+from meshctl.netfilter import matches as m
+from meshctl.netfilter import targets as t
+from meshctl.netfilter.addresses import Prefix, Span, address_number, address_text
+from meshctl.netfilter.model import Chain, NamedSet, Rule, Ruleset, Table
 from meshctl.origin import Origin
 
 Cause: TypeAlias = Literal["", "no-endpoints", "no-local-endpoints", "source-range", "no-port", "no-service"]
@@ -113,7 +115,7 @@ def decide(
     for ruleset in rulesets:
         if ruleset.family != "inet" and ruleset.family != f"ipv{version}":
             continue
-        native = next((t for t in ruleset.tables if t.name.startswith("kube-proxy")), None)
+        native = next((table for table in ruleset.tables if table.name.startswith("kube-proxy")), None)
         if native is not None:
             return _decision(_walked(native, _NFT_CHAINS, packet), "nft")
         nat, fallback = ruleset.table("nat"), ruleset.table("filter")
@@ -199,23 +201,23 @@ class _Walk:
     def _apply(self, rule: Rule, chance: float, depth: int) -> float:
         """Do what the rule does; what is returned is the chance that is used up."""
         match rule.target:
-            case nf.Jump(name) | nf.Goto(name):
+            case t.Jump(name) | t.Goto(name):
                 return self._enter(rule, name, chance, depth)
-            case nf.VerdictMap() as verdicts:
+            case t.VerdictMap() as verdicts:
                 return self._mapped(rule, verdicts, chance, depth)
-            case nf.Dnat() as dnat:
+            case t.Dnat() as dnat:
                 self._note(rule)
                 low = address_text(dnat.version or self.packet.version, dnat.low) if dnat.low is not None else ""
                 ports = dnat.ports.low if dnat.ports else None
                 self.found.choices.append(Choice(low or dnat.expression, ports, chance, rule))
                 return chance
-            case nf.Reject():
+            case t.Reject():
                 self._end(rule, "no-port" if rule.chain == "cluster-ips-check" else "no-endpoints", refused=True)
                 return chance
-            case nf.Drop():
+            case t.Drop():
                 self._end(rule, _cause_of_drop(rule), refused=False)
                 return chance
-            case nf.Opaque(text):
+            case m.Opaque(text):
                 if self.found.matched is not None or "KUBE" in text:
                     self.found.unknown.append(rule.text)
                 return 0.0
@@ -241,7 +243,7 @@ class _Walk:
             self.found.via.append(rule)
         return chance - self.follow(chain, chance, depth + 1)
 
-    def _mapped(self, rule: Rule, verdicts: nf.VerdictMap, chance: float, depth: int) -> float:
+    def _mapped(self, rule: Rule, verdicts: t.VerdictMap, chance: float, depth: int) -> float:
         named = self._set(verdicts.name) if verdicts.name else None
         entries = verdicts.entries if named is None else tuple(_pairs(named))
         if any("numgen" in one or "jhash" in one for one in verdicts.fields):
@@ -249,25 +251,25 @@ class _Walk:
             return sum(self._verdict(rule, target, each, depth) for _, target in entries)
         for element, target in entries:
             if self._fits(verdicts.fields, element):
-                if named is not None and not (isinstance(target, nf.Jump | nf.Goto) and "firewall" in target.chain):
+                if named is not None and not (isinstance(target, t.Jump | t.Goto) and "firewall" in target.chain):
                     self.found.entries.append((named.origin, _entry(element, target)))
                 return self._verdict(rule, target, chance, depth)
         return 0.0
 
-    def _verdict(self, rule: Rule, target: nf.VerdictTarget, chance: float, depth: int) -> float:
+    def _verdict(self, rule: Rule, target: t.VerdictTarget, chance: float, depth: int) -> float:
         match target:
-            case nf.Jump(name) | nf.Goto(name):
+            case t.Jump(name) | t.Goto(name):
                 if name in ("reject-chain", "do-reject"):
                     self._end(rule, "no-endpoints", refused=True)
                     return chance
                 return self._enter(rule, name, chance, depth)
-            case nf.Drop():
+            case t.Drop():
                 self._end(rule, "no-local-endpoints", refused=False)
                 return chance
-            case nf.Return() | nf.Accept():
+            case t.Return() | t.Accept():
                 return 0.0
 
-    def _set(self, name: str) -> nf.NamedSet | None:
+    def _set(self, name: str) -> NamedSet | None:
         return next((one for one in self.table.sets if one.name == name.lstrip("@")), None)
 
     def _holds(self, rule: Rule) -> float:
@@ -279,33 +281,33 @@ class _Walk:
                 return 0.0
         return chance
 
-    def _clause(self, clause: nf.Match, rule: Rule) -> float:
+    def _clause(self, clause: m.Match, rule: Rule) -> float:
         packet = self.packet
         match clause:
-            case nf.Protocol(name, negated):
+            case m.Protocol(name, negated):
                 return float((name == packet.proto) is not negated)
-            case nf.Destination(network, negated):
+            case m.Destination(network, negated):
                 return float(network.contains(packet.version, packet.destination) is not negated)
-            case nf.Source(network, negated):
+            case m.Source(network, negated):
                 inside = packet.source is not None and network.contains(packet.version, packet.source)
                 return float(inside is not negated)
-            case nf.Ports("destination", ranges, negated):
+            case m.Ports("destination", ranges, negated):
                 return float(any(packet.port in one for one in ranges) is not negated)
-            case nf.AddrType("destination", types, negated):
+            case m.AddrType("destination", types, negated):
                 return float((packet.to_node and "LOCAL" in types) is not negated)
-            case nf.AddrType("source", types, negated):
+            case m.AddrType("source", types, negated):
                 return float((packet.from_node and "LOCAL" in types) is not negated)
-            case nf.Statistic("random", probability):
+            case m.Statistic("random", probability):
                 return float(probability or 0)
-            case nf.Statistic("nth", _, every):
+            case m.Statistic("nth", _, every):
                 return 1.0 / every if every else 0.0
-            case nf.External("recent"):
+            case m.External("recent"):
                 return self._recent(rule)
-            case nf.Comment() | nf.Module() | nf.Accounting() | nf.CtState() | nf.NfProto():
+            case m.Comment() | m.Module() | m.Accounting() | m.CtState() | m.NfProto():
                 return 1.0
-            case nf.Lookup():
+            case m.Lookup():
                 return self._looked_up(clause)
-            case nf.Mark() | nf.InInterface() | nf.OutInterface():
+            case m.Mark() | m.InInterface() | m.OutInterface():
                 return 0.0
             case _:
                 if self.found.matched is not None:
@@ -315,9 +317,9 @@ class _Walk:
     def _recent(self, rule: Rule) -> float:
         """``-m recent``: whom it remembers is not in the dump; where it only notes the client, it always holds."""
         self.found.affinity = True
-        return 1.0 if isinstance(rule.target, nf.Dnat) else 0.0
+        return 1.0 if isinstance(rule.target, t.Dnat) else 0.0
 
-    def _looked_up(self, clause: nf.Lookup) -> float:
+    def _looked_up(self, clause: m.Lookup) -> float:
         elements = clause.elements
         if clause.name:
             named = self._set(clause.name)
@@ -328,17 +330,17 @@ class _Walk:
             self.found.remembered = self.found.remembered or inside
         return float(inside is not clause.negated)
 
-    def _fits(self, fields: Sequence[str], element: Sequence[nf.Element]) -> bool:
+    def _fits(self, fields: Sequence[str], element: Sequence[m.Element]) -> bool:
         return len(fields) == len(element) and all(
             self._is(name, wanted) for name, wanted in zip(fields, element, strict=True)
         )
 
-    def _is(self, name: str, wanted: nf.Element) -> bool:
+    def _is(self, name: str, wanted: m.Element) -> bool:
         number = self.packet.destination if "daddr" in name else self.packet.source if "saddr" in name else None
         match wanted:
-            case nf.Prefix():
+            case Prefix():
                 return number is not None and wanted.contains(self.packet.version, number)
-            case nf.Span():
+            case Span():
                 return self.packet.port in wanted if "dport" in name else False
             case str():
                 if "l4proto" in name or "protocol" in name or name == "proto":
@@ -361,30 +363,30 @@ def _cause_of_drop(rule: Rule) -> Cause:
     return "no-service" if rule.chain == "cluster-ips-check" else "no-local-endpoints"
 
 
-def _pairs(named: nf.NamedSet) -> Iterable[tuple[tuple[nf.Element, ...], nf.VerdictTarget]]:
+def _pairs(named: NamedSet) -> Iterable[tuple[tuple[m.Element, ...], t.VerdictTarget]]:
     pairs = zip(named.elements, named.values, strict=False)
     return ((element, value) for element, value in pairs if not isinstance(value, str))
 
 
-def _entry(element: Sequence[nf.Element], target: nf.VerdictTarget) -> str:
+def _entry(element: Sequence[m.Element], target: t.VerdictTarget) -> str:
     """An element of a map as nft writes it: ``10.96.1.1 . tcp . 80 : goto service-...``."""
     words = " . ".join(_word(one) for one in element)
     match target:
-        case nf.Jump(name):
+        case t.Jump(name):
             return f"{words} : jump {name}"
-        case nf.Goto(name):
+        case t.Goto(name):
             return f"{words} : goto {name}"
         case _:
             return f"{words} : {type(target).__name__.lower()}"
 
 
-def _word(one: nf.Element) -> str:
+def _word(one: m.Element) -> str:
     match one:
-        case nf.Prefix() if one.is_host:
+        case Prefix() if one.is_host:
             return address_text(one.version, one.address)
-        case nf.Span() if one.low == one.high:
+        case Span() if one.low == one.high:
             return str(one.low)
-        case nf.Span():
+        case Span():
             return f"{one.low}-{one.high}"
         case _:
             return str(one)

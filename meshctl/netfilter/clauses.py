@@ -7,50 +7,18 @@ of packet and rules (`External`, `Statistic`) or that are not understood (`Opaqu
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from meshctl.netfilter.model import (
-    Accept,
-    Accounting,
-    Comment,
-    Connmark,
-    CtState,
-    Destination,
-    Dnat,
-    Drop,
-    External,
-    InInterface,
-    Mark,
-    Masquerade,
-    Match,
-    Module,
-    Netmap,
-    Opaque,
-    OutInterface,
-    Owner,
-    Passive,
-    Ports,
-    Prefix,
-    Protocol,
-    Queue,
-    Redirect,
-    Reject,
-    Return,
-    Rule,
-    Snat,
-    Source,
-    Span,
-    Statistic,
-    Target,
-    TcpFlags,
-    Tproxy,
-)
+from meshctl.netfilter import matches as m
+from meshctl.netfilter import targets as t
+from meshctl.netfilter.addresses import Prefix, Span
+from meshctl.netfilter.model import Rule
 
-Key: TypeAlias = tuple[frozenset[Match], tuple[Target, ...]]
+Key: TypeAlias = tuple[frozenset[m.Match], tuple[t.Target, ...]]
 """A rule's meaning: the set of its conditions (always-true ones left out) and what it does, in order."""
 
-_ALWAYS_TRUE = (Comment, Accounting)
+_ALWAYS_TRUE = (m.Comment, m.Accounting)
 _MODULES_OF_PROTOCOLS = {"tcp", "udp", "sctp", "dccp", "icmp", "icmp6", "icmpv6"}
 
-_SAID_TWICE = frozenset((Comment, Accounting, Module, Ports, TcpFlags))
+_SAID_TWICE = frozenset((m.Comment, m.Accounting, m.Module, m.Ports, m.TcpFlags))
 """Only beside one of these a rule's conditions say something twice, or nothing."""
 
 _keys: dict[tuple[str, type], Key] = {}
@@ -69,87 +37,91 @@ def key(rule: Rule) -> Key:
     return found
 
 
-def essential(matches: Iterable[Match]) -> list[Match]:
+def essential(matches: Iterable[m.Match]) -> list[m.Match]:
     """The conditions that say something: no comments, no protocol that a port condition demands anyway."""
     matches = tuple(matches)
     if _SAID_TWICE.isdisjoint(map(type, matches)):
         return list(matches)
     kept = [match for match in matches if not isinstance(match, _ALWAYS_TRUE)]
-    by_ports = {m.protocol for m in kept if isinstance(m, Ports) and m.protocol}
-    by_ports |= {"tcp" for m in kept if isinstance(m, TcpFlags)}
-    named = {m.name for m in kept if isinstance(m, Protocol) and not m.negated}
-    found: list[Match] = []
+    by_ports = {clause.protocol for clause in kept if isinstance(clause, m.Ports) and clause.protocol}
+    by_ports |= {"tcp" for clause in kept if isinstance(clause, m.TcpFlags)}
+    named = {clause.name for clause in kept if isinstance(clause, m.Protocol) and not clause.negated}
+    found: list[m.Match] = []
     for match in kept:
-        if isinstance(match, Protocol) and not match.negated and match.name in by_ports:
+        if isinstance(match, m.Protocol) and not match.negated and match.name in by_ports:
             continue
-        if isinstance(match, Module) and match.name in _MODULES_OF_PROTOCOLS and match.name in named | by_ports:
+        if isinstance(match, m.Module) and match.name in _MODULES_OF_PROTOCOLS and match.name in named | by_ports:
             continue
-        if isinstance(match, Ports) and match.multi:
+        if isinstance(match, m.Ports) and match.multi:
             match = _plain_ports(match, named)
             if match.protocol:
                 by_ports.add(match.protocol)
         found.append(match)
-    return [m for m in found if not (isinstance(m, Protocol) and not m.negated and m.name in by_ports)]
+    return [
+        clause
+        for clause in found
+        if not (isinstance(clause, m.Protocol) and not clause.negated and clause.name in by_ports)
+    ]
 
 
-def _plain_ports(match: Ports, protocols: set[str]) -> Ports:
+def _plain_ports(match: m.Ports, protocols: set[str]) -> m.Ports:
     """``-p tcp -m multiport --dports`` asks what ``-p tcp -m tcp --dport`` asks."""
     ranges = tuple(sorted(match.ranges, key=lambda span: (span.low, span.high)))
-    return Ports(match.side, ranges, match.negated, next(iter(protocols)) if len(protocols) == 1 else "", multi=False)
+    return m.Ports(match.side, ranges, match.negated, next(iter(protocols)) if len(protocols) == 1 else "", multi=False)
 
 
-def protocol_of(matches: Iterable[Match]) -> str:
+def protocol_of(matches: Iterable[m.Match]) -> str:
     """The one protocol that the conditions leave, empty if they leave several."""
     for match in matches:
         match match:
-            case Protocol(name, negated=False):
+            case m.Protocol(name, negated=False):
                 return name
-            case Ports(protocol=name) if name:
+            case m.Ports(protocol=name) if name:
                 return name
-            case TcpFlags():
+            case m.TcpFlags():
                 return "tcp"
             case _:
                 pass
     return ""
 
 
-def implied(clause: Match, matches: tuple[Match, ...]) -> bool:
+def implied(clause: m.Match, matches: tuple[m.Match, ...]) -> bool:
     """Whether every packet for which all of `matches` hold also fulfils `clause`."""
     match clause:
-        case Comment() | Accounting():
+        case m.Comment() | m.Accounting():
             return True
-        case Module(name):
+        case m.Module(name):
             return clause in matches or (name in _MODULES_OF_PROTOCOLS and protocol_of(matches) == name)
-        case External() | Statistic() | Opaque():
+        case m.External() | m.Statistic() | m.Opaque():
             return False
-        case Protocol(name, negated):
+        case m.Protocol(name, negated):
             known = protocol_of(matches)
             return (bool(known) and (known != name if negated else known == name)) or clause in matches
-        case Ports(protocol=name) if name and protocol_of(matches) != name:
+        case m.Ports(protocol=name) if name and protocol_of(matches) != name:
             return False
         case _:
             return any(_implies(match, clause) for match in matches)
 
 
-def contradicts(one: tuple[Match, ...], other: tuple[Match, ...]) -> bool:
+def contradicts(one: tuple[m.Match, ...], other: tuple[m.Match, ...]) -> bool:
     """Whether no packet can fulfil both sets of conditions."""
     first, second = protocol_of(one), protocol_of(other)
     if first and second and first != second:
         return True
-    negated = {m.name for m in (*one, *other) if isinstance(m, Protocol) and m.negated}
+    negated = {clause.name for clause in (*one, *other) if isinstance(clause, m.Protocol) and clause.negated}
     if (first in negated) or (second in negated):
         return True
     return any(_excludes(a, b) for a in one for b in other)
 
 
-def _implies(known: Match, clause: Match) -> bool:
+def _implies(known: m.Match, clause: m.Match) -> bool:
     if known == clause:
         return True
-    if isinstance(known, Mark | Connmark):
-        return isinstance(clause, Mark | Connmark) and type(known) is type(clause) and _mark_implies(known, clause)
-    if isinstance(known, Owner) and isinstance(clause, Owner):
+    if isinstance(known, m.Mark | m.Connmark):
+        return isinstance(clause, m.Mark | m.Connmark) and type(known) is type(clause) and _mark_implies(known, clause)
+    if isinstance(known, m.Owner) and isinstance(clause, m.Owner):
         return _owner_implies(known, clause)
-    if isinstance(known, CtState) and isinstance(clause, CtState):
+    if isinstance(known, m.CtState) and isinstance(clause, m.CtState):
         shared = set(known.states) & set(clause.states)
         if known.negated:
             return False
@@ -168,26 +140,26 @@ class _Sets(NamedTuple):
     meets: bool
 
 
-def _as_sets(one: Match, other: Match) -> _Sets | None:
+def _as_sets(one: m.Match, other: m.Match) -> _Sets | None:
     """Compare the values of two conditions on the same field; None where they ask for different things."""
-    if (isinstance(one, Source) and isinstance(other, Source)) or (
-        isinstance(one, Destination) and isinstance(other, Destination)
+    if (isinstance(one, m.Source) and isinstance(other, m.Source)) or (
+        isinstance(one, m.Destination) and isinstance(other, m.Destination)
     ):
         a, b = one.network, other.network
         # Of another family: in an inet table neither form of the one holds where the other does.
         return _Sets(_inside(a, b), _inside(b, a), _meets(a, b)) if a.version == b.version else None
-    if (isinstance(one, InInterface) and isinstance(other, InInterface)) or (
-        isinstance(one, OutInterface) and isinstance(other, OutInterface)
+    if (isinstance(one, m.InInterface) and isinstance(other, m.InInterface)) or (
+        isinstance(one, m.OutInterface) and isinstance(other, m.OutInterface)
     ):
         inside, around = _name_inside(one.name, other.name), _name_inside(other.name, one.name)
         return _Sets(inside, around, inside or around)
-    if isinstance(one, Ports) and isinstance(other, Ports) and one.side == other.side != "either":
+    if isinstance(one, m.Ports) and isinstance(other, m.Ports) and one.side == other.side != "either":
         first, second = one.ranges, other.ranges
         return _Sets(_spans_inside(first, second), _spans_inside(second, first), _spans_meet(first, second))
     return None
 
 
-def _negations(known: Match, clause: Match) -> tuple[bool, bool]:
+def _negations(known: m.Match, clause: m.Match) -> tuple[bool, bool]:
     return bool(getattr(known, "negated", False)), bool(getattr(clause, "negated", False))
 
 
@@ -204,19 +176,19 @@ def _set_implies(a_in_b: bool, disjoint: bool, b_in_a: bool, negated: tuple[bool
             return False
 
 
-def _excludes(one: Match, other: Match) -> bool:
+def _excludes(one: m.Match, other: m.Match) -> bool:
     """Whether the two conditions cannot both hold."""
-    if isinstance(one, Mark | Connmark):
-        return isinstance(other, Mark | Connmark) and type(one) is type(other) and _marks_exclude(one, other)
-    if isinstance(one, Owner) and isinstance(other, Owner):
+    if isinstance(one, m.Mark | m.Connmark):
+        return isinstance(other, m.Mark | m.Connmark) and type(one) is type(other) and _marks_exclude(one, other)
+    if isinstance(one, m.Owner) and isinstance(other, m.Owner):
         return _owners_exclude(one, other)
-    if isinstance(one, CtState) and isinstance(other, CtState):
+    if isinstance(one, m.CtState) and isinstance(other, m.CtState):
         if one.negated and not other.negated:
             one, other = other, one
         if one.negated:
             return False
         return set(one.states) <= set(other.states) if other.negated else not set(one.states) & set(other.states)
-    if isinstance(one, Ports) and isinstance(other, Ports) and one.protocol and other.protocol:
+    if isinstance(one, m.Ports) and isinstance(other, m.Ports) and one.protocol and other.protocol:
         if one.protocol != other.protocol:
             return True
     elif _families_differ(one, other):
@@ -225,13 +197,13 @@ def _excludes(one: Match, other: Match) -> bool:
     return sets is not None and _set_excludes(sets.meets, sets.inside, sets.around, _negations(one, other))
 
 
-def _families_differ(one: Match, other: Match) -> bool:
-    if not isinstance(one, Source | Destination) or not isinstance(other, Source | Destination):
+def _families_differ(one: m.Match, other: m.Match) -> bool:
+    if not isinstance(one, m.Source | m.Destination) or not isinstance(other, m.Source | m.Destination):
         return False
     return one.network.version != other.network.version
 
 
-def _owners_exclude(one: Owner, other: Owner) -> bool:
+def _owners_exclude(one: m.Owner, other: m.Owner) -> bool:
     if one.kind != other.kind or one.ids is None or other.ids is None or one.supplementary or other.supplementary:
         return False
     a, b = (one.ids,), (other.ids,)
@@ -274,7 +246,7 @@ def _spans_meet(one: tuple[Span, ...], other: tuple[Span, ...]) -> bool:
     return any(a.low <= b.high and b.low <= a.high for a in one for b in other)
 
 
-def _owner_implies(known: Owner, clause: Owner) -> bool:
+def _owner_implies(known: m.Owner, clause: m.Owner) -> bool:
     if clause.kind == "socket":
         return not clause.negated and not known.negated
     if known.kind != clause.kind or known.ids is None or clause.ids is None:
@@ -287,7 +259,7 @@ def _owner_implies(known: Owner, clause: Owner) -> bool:
     return _set_implies(_spans_inside(a, b), not _spans_meet(a, b), _spans_inside(b, a), _negations(known, clause))
 
 
-def _mark_implies(known: Mark | Connmark, clause: Mark | Connmark) -> bool:
+def _mark_implies(known: m.Mark | m.Connmark, clause: m.Mark | m.Connmark) -> bool:
     if known.negated:
         return clause.negated and (known.value, known.mask) == (clause.value, clause.mask)
     decided = clause.mask & ~known.mask == 0
@@ -297,7 +269,7 @@ def _mark_implies(known: Mark | Connmark, clause: Mark | Connmark) -> bool:
     return decided and same
 
 
-def _marks_exclude(one: Mark | Connmark, other: Mark | Connmark) -> bool:
+def _marks_exclude(one: m.Mark | m.Connmark, other: m.Mark | m.Connmark) -> bool:
     if one.negated and other.negated:
         return False
     if one.negated:
@@ -308,23 +280,23 @@ def _marks_exclude(one: Mark | Connmark, other: Mark | Connmark) -> bool:
     return one.value & shared != other.value & shared
 
 
-_ENDS_TABLE = (Accept, Drop, Reject, Redirect, Dnat, Snat, Masquerade, Netmap, Queue)
+_ENDS_TABLE = (t.Accept, t.Drop, t.Reject, t.Redirect, t.Dnat, t.Snat, t.Masquerade, t.Netmap, t.Queue)
 
 
 def ends_table(rule: Rule) -> bool:
     """Whether a packet that matches is done with this table."""
     target = rule.target
-    return isinstance(target, _ENDS_TABLE) or (isinstance(target, Tproxy) and not target.plain)
+    return isinstance(target, _ENDS_TABLE) or (isinstance(target, t.Tproxy) and not target.plain)
 
 
 def ends_chain(rule: Rule) -> bool:
     """Whether a packet that matches sees no later rule of this chain."""
-    return isinstance(rule.target, Return) or ends_table(rule)
+    return isinstance(rule.target, t.Return) or ends_table(rule)
 
 
 def only_watches(rule: Rule) -> bool:
     """Whether the rule can decide and change nothing: it counts, logs or traces."""
-    return all(isinstance(target, Passive) and target.name in _WATCHING for target in rule.targets)
+    return all(isinstance(target, t.Passive) and target.name in _WATCHING for target in rule.targets)
 
 
 _WATCHING = {"LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "counter", "log"}

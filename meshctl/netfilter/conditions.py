@@ -6,96 +6,65 @@ owner match says of a packet without a socket, or a conntrack match of one witho
 
 from collections.abc import Iterable, Sequence
 
+from meshctl.netfilter import matches as m
+from meshctl.netfilter.addresses import Prefix, Span, prefix
 from meshctl.netfilter.flight import PORTED, Connection, Flight
-from meshctl.netfilter.iptables_words import PROTOCOL_NAMES, icmp_type
-from meshctl.netfilter.model import (
-    Accounting,
-    AddressRange,
-    AddrType,
-    Comment,
-    Connmark,
-    CtField,
-    CtState,
-    Destination,
-    Element,
-    External,
-    Fragment,
-    IcmpType,
-    InInterface,
-    IpSet,
-    Lookup,
-    Mark,
-    Match,
-    Module,
-    NfProto,
-    Opaque,
-    OutInterface,
-    Owner,
-    Ports,
-    Prefix,
-    Protocol,
-    Socket,
-    Source,
-    Span,
-    Statistic,
-    Table,
-    TcpFlags,
-    prefix,
-)
+from meshctl.netfilter.model import Table
+from meshctl.netfilter.protocols import PROTOCOL_NAMES, icmp_type
 from meshctl.netfilter.routing import Kind
 
 
-def holds(clause: Match, flight: Flight, table: Table) -> bool | None:
+def holds(clause: m.Match, flight: Flight, table: Table) -> bool | None:
     """Whether the clause holds; `table` has the sets that it may name."""
     match clause:
-        case Protocol(name, negated):
+        case m.Protocol(name, negated):
             return (flight.proto == name) != negated
-        case NfProto(family, negated):
+        case m.NfProto(family, negated):
             return (flight.version == (4 if family == "ipv4" else 6)) != negated
-        case Source(network, negated):
+        case m.Source(network, negated):
             return _in_network(network, flight.src, flight, negated)
-        case Destination(network, negated):
+        case m.Destination(network, negated):
             return _in_network(network, flight.dst, flight, negated)
-        case AddressRange(side, version, low, high, negated):
+        case m.AddressRange(side, version, low, high, negated):
             number = flight.src if side == "source" else flight.dst
             if version != flight.version:
                 return False
             return None if number is None else (low <= number <= high) != negated
-        case InInterface(name, negated):
+        case m.InInterface(name, negated):
             return _named(name, flight.in_interface) != negated
-        case OutInterface(name, negated):
+        case m.OutInterface(name, negated):
             return _named(name, flight.out_interface) != negated
-        case Ports():
+        case m.Ports():
             return _ports(clause, flight)
-        case TcpFlags(mask, wanted, negated):
+        case m.TcpFlags(mask, wanted, negated):
             return _tcp_flags(mask, wanted, negated, flight)
-        case IcmpType():
+        case m.IcmpType():
             return _icmp(clause, flight)
-        case Owner():
+        case m.Owner():
             return _owner(clause, flight)
-        case Mark(value, mask, negated):
+        case m.Mark(value, mask, negated):
             return (flight.mark & mask == value) != negated
-        case Connmark(value, mask, negated):
+        case m.Connmark(value, mask, negated):
             return _connmark(value, mask, negated, flight)
-        case CtState(states, negated):
+        case m.CtState(states, negated):
             return bool(conntrack_words(flight).intersection(states)) != negated
-        case CtField():
+        case m.CtField():
             return _ct_field(clause, flight)
-        case AddrType():
+        case m.AddrType():
             return _addrtype(clause, flight)
-        case Statistic():
+        case m.Statistic():
             return _statistic(clause)
-        case Module(name):
+        case m.Module(name):
             return flight.proto == name if name in PORTED else True
-        case Comment() | Accounting():
+        case m.Comment() | m.Accounting():
             return True
-        case Fragment(negated):
+        case m.Fragment(negated):
             return negated
-        case External(module, options):
+        case m.External(module, options):
             return _external(module, options, flight)
-        case Lookup():
+        case m.Lookup():
             return _lookup(clause, flight, table)
-        case Socket() | IpSet() | Opaque():
+        case m.Socket() | m.IpSet() | m.Opaque():
             return None
 
 
@@ -110,7 +79,7 @@ def _named(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
 
 
-def _ports(clause: Ports, flight: Flight) -> bool | None:
+def _ports(clause: m.Ports, flight: Flight) -> bool | None:
     if clause.protocol:
         if flight.proto != clause.protocol:
             return False
@@ -135,7 +104,7 @@ def _tcp_flags(mask: Sequence[str], wanted: Sequence[str], negated: bool, flight
     return (set(flight.packet.flags) & set(mask) == set(wanted)) != negated
 
 
-def _icmp(clause: IcmpType, flight: Flight) -> bool | None:
+def _icmp(clause: m.IcmpType, flight: Flight) -> bool | None:
     """A packet whose type is not said is taken for an echo request."""
     if flight.proto != ("icmp" if clause.protocol == "icmp" else "ipv6-icmp"):
         return False
@@ -148,7 +117,7 @@ def _icmp(clause: IcmpType, flight: Flight) -> bool | None:
     return met != clause.negated
 
 
-def _owner(clause: Owner, flight: Flight) -> bool | None:
+def _owner(clause: m.Owner, flight: Flight) -> bool | None:
     """xt_owner.c: without a socket only negated questions are true; nft_meta.c breaks off instead."""
     if flight.tproxied and flight.hook in ("PREROUTING", "INPUT"):
         # The listener's socket is the packet's from here on, and whose that is no rule shows.
@@ -185,7 +154,7 @@ def conntrack_words(flight: Flight) -> frozenset[str]:
     return frozenset(words)
 
 
-def _ct_field(clause: CtField, flight: Flight) -> bool | None:
+def _ct_field(clause: m.CtField, flight: Flight) -> bool | None:
     connection = flight.connection
     if connection is None and flight.template:
         connection = Connection("NEW", (0, 0, 0, 0), confirmed=True)
@@ -263,7 +232,7 @@ def address_type(flight: Flight, number: int | None, interface: str = "") -> str
     return "UNICAST" if known else None
 
 
-def _addrtype(clause: AddrType, flight: Flight) -> bool | None:
+def _addrtype(clause: m.AddrType, flight: Flight) -> bool | None:
     number = flight.src if clause.side == "source" else flight.dst
     if flight.version == 6 and not clause.native:
         return _addrtype6(clause, number, flight)
@@ -272,7 +241,7 @@ def _addrtype(clause: AddrType, flight: Flight) -> bool | None:
     return None if found is None else (found in clause.types) != clause.negated
 
 
-def _addrtype6(clause: AddrType, number: int | None, flight: Flight) -> bool | None:
+def _addrtype6(clause: m.AddrType, number: int | None, flight: Flight) -> bool | None:
     """xt_addrtype.c, match_type6: each type is asked for itself, and this machine's addresses are UNICAST as well."""
     if number is None:
         return None
@@ -289,7 +258,7 @@ def _addrtype6(clause: AddrType, number: int | None, flight: Flight) -> bool | N
     return None if local is None or routed != {"LOCAL"} else clause.negated
 
 
-def _statistic(clause: Statistic) -> bool | None:
+def _statistic(clause: m.Statistic) -> bool | None:
     if clause.mode == "nth":
         return not clause.negated if clause.every == 1 else None
     chance = float(clause.probability)
@@ -307,14 +276,14 @@ def _external(module: str, options: Sequence[str], flight: Flight) -> bool | Non
 CHANCE = frozenset(("limit", "hashlimit", "recent", "statistic", "connlimit", "quota", "time"))
 
 
-def stable(clause: Match) -> bool:
+def stable(clause: m.Match) -> bool:
     """Whether an unknown clause gives the same answer to the same packet every time."""
     match clause:
-        case External(module):
+        case m.External(module):
             return module not in CHANCE
-        case Statistic() | Opaque():
+        case m.Statistic() | m.Opaque():
             return False
-        case Lookup(fields):
+        case m.Lookup(fields):
             return not any(field.startswith("numgen") for field in fields)
         case _:
             return True
@@ -391,7 +360,7 @@ def _icmp_value(field: str, flight: Flight) -> object:
     return flight.packet.icmp_type if flight.packet.icmp_type is not None else 8 if version4 else 128
 
 
-def _fits(field: str, element: Element, value: object, flight: Flight) -> bool | None:
+def _fits(field: str, element: m.Element, value: object, flight: Flight) -> bool | None:
     if value is None:
         return None
     if isinstance(value, int):
@@ -411,7 +380,7 @@ def _fits(field: str, element: Element, value: object, flight: Flight) -> bool |
     return False
 
 
-def element_holds(fields: Sequence[str], element: Sequence[Element], flight: Flight) -> bool | None:
+def element_holds(fields: Sequence[str], element: Sequence[m.Element], flight: Flight) -> bool | None:
     """Whether the packet's fields are this element; False as well where one of them is missing."""
     answer: bool | None = True
     for field, part in zip(fields, element, strict=False):
@@ -428,7 +397,7 @@ def missing(fields: Iterable[str], flight: Flight) -> bool:
     return any(field_value(field, flight) is MISSING for field in fields)
 
 
-def _lookup(clause: Lookup, flight: Flight, table: Table) -> bool | None:
+def _lookup(clause: m.Lookup, flight: Flight, table: Table) -> bool | None:
     if missing(clause.fields, flight):
         return False
     elements = clause.elements
@@ -443,38 +412,38 @@ def _lookup(clause: Lookup, flight: Flight, table: Table) -> bool | None:
     return None if None in answers else clause.negated
 
 
-def actual(clause: Match, flight: Flight) -> str:
+def actual(clause: m.Match, flight: Flight) -> str:
     """What the packet has where the clause wants something else, in a few words."""
     match clause:
-        case Protocol():
+        case m.Protocol():
             return f"it is {flight.proto}"
-        case NfProto():
+        case m.NfProto():
             return f"it is IPv{flight.version}"
-        case Source() | AddressRange(side="source"):
+        case m.Source() | m.AddressRange(side="source"):
             return f"its source is {flight.show(flight.src)}"
-        case Destination() | AddressRange():
+        case m.Destination() | m.AddressRange():
             return f"its destination is {flight.show(flight.dst)}"
-        case InInterface():
+        case m.InInterface():
             return f"it came in on {flight.in_interface}" if flight.in_interface else "it came in on no interface"
-        case OutInterface():
+        case m.OutInterface():
             return f"it leaves by {flight.out_interface}" if flight.out_interface else "it has no way out yet"
-        case Ports(side, _, _, protocol):
+        case m.Ports(side, _, _, protocol):
             if protocol and protocol != flight.proto:
                 return f"it is {flight.proto}"
             return f"its {side} port is {flight.sport if side == 'source' else flight.dport}"
-        case Owner(kind):
+        case m.Owner(kind):
             number = flight.packet.uid if kind == "uid" else flight.packet.gid
             return f"its {kind} is {number}" if flight.socket else "no socket of this machine sends it"
-        case Mark():
+        case m.Mark():
             return f"its mark is {flight.mark:#x}"
-        case Connmark():
+        case m.Connmark():
             connection = flight.connection
             return (
                 "it has no connection" if connection is None else f"the connection's mark is {connection.mark or 0:#x}"
             )
-        case CtState():
+        case m.CtState():
             return f"conntrack calls it {' '.join(sorted(conntrack_words(flight)))}"
-        case TcpFlags():
+        case m.TcpFlags():
             return f"its flags are {' '.join(flight.packet.flags or ()) or 'none'}"
         case _:
             return "it does not"

@@ -10,27 +10,9 @@ from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter.clauses import contradicts, ends_chain, ends_table, essential, implied
-from meshctl.netfilter.model import (
-    Chain,
-    Connmark,
-    Destination,
-    Goto,
-    InInterface,
-    Jump,
-    Mark,
-    Match,
-    OutInterface,
-    Owner,
-    RestoreMark,
-    Rule,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Source,
-    Table,
-    Tproxy,
-    VerdictMap,
-)
+from meshctl.netfilter.matches import Connmark, Destination, InInterface, Mark, Match, OutInterface, Owner, Source
+from meshctl.netfilter.model import Chain, Rule, Table
+from meshctl.netfilter.targets import Goto, Jump, RestoreMark, SaveMark, SetConnmark, SetMark, Tproxy, VerdictMap
 
 DeadKind: TypeAlias = Literal["unreachable", "shadowed"]
 

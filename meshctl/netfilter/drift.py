@@ -16,8 +16,12 @@ from meshctl.netfilter.dead import Dead, dead_rules, reachable
 from meshctl.netfilter.drift_effects import Effect
 from meshctl.netfilter.expected import ANY_GROUP, Expected
 from meshctl.netfilter.explain import Explanation, explain_rule, surroundings
-from meshctl.netfilter.model import Chain, Family, Match, Opaque, Owner, Rule, Ruleset, Table, Target
-from meshctl.netfilter.roles import foreign_owner, istio_chain, istio_table, role_of
+from meshctl.netfilter.foreign_tools import foreign_owner
+from meshctl.netfilter.istio_names import istio_chain, istio_table
+from meshctl.netfilter.matches import Match, Opaque, Owner
+from meshctl.netfilter.model import Chain, Family, Rule, Ruleset, Table
+from meshctl.netfilter.roles import role_of
+from meshctl.netfilter.targets import Target
 
 Kind: TypeAlias = Literal[
     "missing", "extra", "reordered", "changed", "shadowed", "foreign", "wrong-backend", "both-backends"
@@ -91,7 +95,7 @@ def compare(
 ) -> Drift:
     """What differs between predicted and found rules.
 
-    `found` is what `nft_json.merge` leaves; `recorded` are the families that were looked at (None: those in `found`),
+    `found` is what `merge` leaves; `recorded` are the families that were looked at (None: those in `found`),
     so that a family that nobody recorded is a gap and not a flushed one.
     """
     seen = set(recorded) if recorded is not None else {ruleset.family for ruleset in found}

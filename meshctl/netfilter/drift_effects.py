@@ -10,30 +10,27 @@ from meshctl.netfilter import wording
 from meshctl.netfilter.clauses import contradicts, ends_chain, essential, implied, only_watches
 from meshctl.netfilter.dead import Dead, changes_marks
 from meshctl.netfilter.explain import Explanation
-from meshctl.netfilter.model import (
+from meshctl.netfilter.istio_names import istio_chain, plain_chain, plain_table
+from meshctl.netfilter.matches import Match, Opaque
+from meshctl.netfilter.model import Chain, Rule, Table
+from meshctl.netfilter.targets import (
     Accept,
-    Chain,
     CtZone,
     Dnat,
     Drop,
     Goto,
     Jump,
     Masquerade,
-    Match,
     Netmap,
     Notrack,
-    Opaque,
     Queue,
     Redirect,
     Reject,
     Return,
-    Rule,
     SetMark,
     Snat,
-    Table,
     Tproxy,
 )
-from meshctl.netfilter.roles import istio_chain, plain_chain, plain_table
 
 
 class Effect(NamedTuple):

@@ -8,8 +8,8 @@ from meshctl.frozen import dataclass
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.dead import targets_of
 from meshctl.netfilter.explain import Explained, explain
+from meshctl.netfilter.istio_names import istio_chain, istio_table, plain_table
 from meshctl.netfilter.model import HOOKS, Chain, Family, Ruleset, Table
-from meshctl.netfilter.roles import istio_chain, istio_table, plain_table
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 

@@ -3,25 +3,10 @@
 from typing import Literal
 
 from meshctl.frozen import dataclass
+from meshctl.netfilter import targets as t
+from meshctl.netfilter.addresses import Span, address_text
 from meshctl.netfilter.flight import PORTED, Flight
-from meshctl.netfilter.model import (
-    ALL_BITS,
-    CtZone,
-    Dnat,
-    Masquerade,
-    Netmap,
-    Notrack,
-    Redirect,
-    RestoreMark,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Snat,
-    Span,
-    Target,
-    Tproxy,
-    address_text,
-)
+from meshctl.netfilter.matches import ALL_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +21,7 @@ class Change:
 Ends = Literal["accept", "drop"] | None
 
 
-def apply(target: Target, flight: Flight, changes: list[Change]) -> Ends:
+def apply(target: t.Target, flight: Flight, changes: list[Change]) -> Ends:
     """Do what the target says; ``accept`` or ``drop`` where that ends the base chain, None where it goes on."""
     before = _view(flight)
     ends = _do(target, flight)
@@ -67,39 +52,39 @@ def _show(flight: Flight, number: int | None) -> str:
     return "this machine" if flight.here else "unknown"
 
 
-def _do(target: Target, flight: Flight) -> Ends:
+def _do(target: t.Target, flight: Flight) -> Ends:
     connection = flight.connection
     match target:
-        case Redirect(ports):
+        case t.Redirect(ports):
             return _redirect(ports, flight)
-        case Dnat():
+        case t.Dnat():
             return _dnat(target, flight)
-        case Snat():
+        case t.Snat():
             return _snat(target, flight)
-        case Masquerade(ports):
+        case t.Masquerade(ports):
             return _masquerade(ports, flight)
-        case Netmap(network):
+        case t.Netmap(network):
             host = ~network.mask & ((1 << (32 if network.version == 4 else 128)) - 1)
             return _netmap(network.address, host, flight)
-        case Tproxy():
+        case t.Tproxy():
             return _tproxy(target, flight)
-        case SetMark(value, mask):
+        case t.SetMark(value, mask):
             flight.mark = flight.mark & ~mask & ALL_BITS ^ value
-        case SetConnmark(value, mask):
+        case t.SetConnmark(value, mask):
             if connection is not None and connection.mark is not None:
                 connection.mark = connection.mark & ~mask & ALL_BITS ^ value
             elif connection is not None and mask == ALL_BITS:
                 connection.mark = value
-        case SaveMark(nfmask, ctmask):
+        case t.SaveMark(nfmask, ctmask):
             if connection is not None and connection.mark is not None:
                 connection.mark = connection.mark & ~ctmask & ALL_BITS ^ (flight.mark & nfmask)
-        case RestoreMark(nfmask, ctmask):
+        case t.RestoreMark(nfmask, ctmask):
             if connection is not None and connection.mark is not None:
                 flight.mark = flight.mark & ~nfmask & ALL_BITS ^ (connection.mark & ctmask)
-        case CtZone(zone):
+        case t.CtZone(zone):
             if connection is None and not flight.untracked and not flight.template:
                 flight.zone, flight.template = zone, True
-        case Notrack():
+        case t.Notrack():
             if connection is None and not flight.template:
                 flight.untracked = True
         case _:
@@ -147,7 +132,7 @@ def _redirect(ports: Span | None, flight: Flight) -> Ends:
     return "accept"
 
 
-def _dnat(target: Dnat, flight: Flight) -> Ends:
+def _dnat(target: t.Dnat, flight: Flight) -> Ends:
     if target.version not in (None, flight.version):
         return None
     before = flight.dst, flight.dport
@@ -174,7 +159,7 @@ def _pick(low: int, high: int | None) -> int | None:
     return low if high in (None, low) else None
 
 
-def _snat(target: Snat, flight: Flight) -> Ends:
+def _snat(target: t.Snat, flight: Flight) -> Ends:
     if target.version not in (None, flight.version):
         return None
     before = flight.src, flight.sport
@@ -209,7 +194,7 @@ def _netmap(address: int, host: int, flight: Flight) -> Ends:
     return "accept"
 
 
-def _tproxy(target: Tproxy, flight: Flight) -> Ends:
+def _tproxy(target: t.Tproxy, flight: Flight) -> Ends:
     """xt_TPROXY.c and nft_tproxy.c: a transparent listener is taken to be there; the packet stays as it is."""
     if flight.proto not in ("tcp", "udp") or target.version not in (None, flight.version):
         return None

@@ -11,8 +11,13 @@ from meshctl.netfilter import wording
 from meshctl.netfilter.capture import FLAGS, Capture, Setting, split
 from meshctl.netfilter.dead import Dead, dead_rules, signature
 from meshctl.netfilter.facts import facts
-from meshctl.netfilter.model import Chain, InInterface, Jump, Opaque, Rule, Ruleset, Table
-from meshctl.netfilter.roles import ROLES, foreign_owner, istio_chain, istio_table, plain_chain, role_of
+from meshctl.netfilter.foreign_tools import foreign_owner
+from meshctl.netfilter.istio_names import istio_chain, istio_table, plain_chain
+from meshctl.netfilter.matches import InInterface, Opaque
+from meshctl.netfilter.model import Chain, Rule, Ruleset, Table
+from meshctl.netfilter.role_catalog import ROLES
+from meshctl.netfilter.roles import role_of
+from meshctl.netfilter.targets import Jump
 
 
 @dataclass(frozen=True, slots=True)

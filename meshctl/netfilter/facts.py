@@ -2,7 +2,7 @@
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter.clauses import essential
-from meshctl.netfilter.model import (
+from meshctl.netfilter.matches import (
     Connmark,
     CtState,
     Destination,
@@ -12,9 +12,9 @@ from meshctl.netfilter.model import (
     Owner,
     Ports,
     Protocol,
-    Rule,
     Source,
 )
+from meshctl.netfilter.model import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class Facts:
     def port(self) -> str:
         """The destination ports as text, empty where any will do."""
         return ",".join(map(str, self.to_ports.ranges)) if self.to_ports else ""
+
+    @property
+    def range(self) -> str:
+        """The destination network as text, empty where any will do."""
+        return str(self.destination.network) if self.destination else ""
 
 
 _NOTHING = Facts()

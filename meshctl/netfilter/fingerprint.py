@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.facts import facts
-from meshctl.netfilter.model import Accept, Jump, Redirect, Rule, Ruleset, Tproxy, address_text
+from meshctl.netfilter.istio_names import istio_table, plain_chain, plain_table
+from meshctl.netfilter.model import Rule, Ruleset
 from meshctl.netfilter.release import LATEST, NEWEST, Release
-from meshctl.netfilter.roles import istio_table, plain_chain, plain_table
+from meshctl.netfilter.targets import Accept, Jump, Redirect, Tproxy
 
 _AGENT_DNS = 15053
 

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Literal
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.model import address_text
+from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Network
 

@@ -9,28 +9,20 @@ sorted among themselves (nf_nat_core.c, nf_nat_register_fn). Of equal priorities
 from collections.abc import Sequence
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.model import (
-    Chain,
-    Connmark,
-    CtField,
-    CtState,
+from meshctl.netfilter.matches import Connmark, CtField, CtState, External, Lookup, Match, Opaque
+from meshctl.netfilter.model import Chain, Ruleset, Table
+from meshctl.netfilter.targets import (
     CtZone,
     Dnat,
-    External,
-    Lookup,
     Masquerade,
-    Match,
     Netmap,
     Notrack,
-    Opaque,
     Passive,
     Redirect,
     RestoreMark,
-    Ruleset,
     SaveMark,
     SetConnmark,
     Snat,
-    Table,
     Target,
     VerdictMap,
 )

@@ -10,28 +10,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from meshctl.errors import BadInput
-from meshctl.netfilter.iptables_words import MODULES, TARGETS, Option, protocol
-from meshctl.netfilter.model import (
-    BUILT_IN,
-    Backend,
-    Chain,
-    Destination,
-    Family,
-    Fragment,
-    Goto,
-    InInterface,
-    Jump,
-    Match,
-    Opaque,
-    OutInterface,
-    Rule,
-    Ruleset,
-    Source,
-    Table,
-    Target,
-    hook_priority,
-    prefix,
-)
+from meshctl.netfilter.addresses import prefix
+from meshctl.netfilter.iptables_matches import MODULES
+from meshctl.netfilter.iptables_options import Option
+from meshctl.netfilter.iptables_targets import TARGETS
+from meshctl.netfilter.matches import Destination, Fragment, InInterface, Match, Opaque, OutInterface, Source
+from meshctl.netfilter.model import BUILT_IN, Backend, Chain, Family, Rule, Ruleset, Table, hook_priority
+from meshctl.netfilter.protocols import protocol
+from meshctl.netfilter.targets import Goto, Jump, Target
 from meshctl.origin import Origin
 
 _COUNTED = re.compile(r"\[(\d+):(\d+)\] +")

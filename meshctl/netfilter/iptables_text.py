@@ -7,64 +7,11 @@ raises ValueError: it has no iptables spelling.
 from collections.abc import Iterable
 from functools import lru_cache
 
+from meshctl.netfilter import matches as m
+from meshctl.netfilter import targets as t
+from meshctl.netfilter.addresses import Span, address_text
 from meshctl.netfilter.iptables_save import quoted
-from meshctl.netfilter.model import (
-    ALL_BITS,
-    Accept,
-    Accounting,
-    AddressRange,
-    AddrType,
-    Chain,
-    Comment,
-    Connmark,
-    CtField,
-    CtState,
-    CtZone,
-    Destination,
-    Dnat,
-    Drop,
-    External,
-    Fragment,
-    Goto,
-    IcmpType,
-    InInterface,
-    IpSet,
-    Jump,
-    Lookup,
-    Mark,
-    Masquerade,
-    Match,
-    Module,
-    Netmap,
-    NfProto,
-    Notrack,
-    Opaque,
-    OutInterface,
-    Owner,
-    Passive,
-    Ports,
-    Protocol,
-    Queue,
-    Redirect,
-    Reject,
-    RestoreMark,
-    Return,
-    Rule,
-    Ruleset,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Snat,
-    Socket,
-    Source,
-    Span,
-    Statistic,
-    Target,
-    TcpFlags,
-    Tproxy,
-    VerdictMap,
-    address_text,
-)
+from meshctl.netfilter.model import Chain, Rule, Ruleset
 
 Words = tuple[str, ...]
 
@@ -74,7 +21,7 @@ def _no(negated: bool, *words: str) -> Words:
 
 
 def _masked(value: int, mask: int) -> str:
-    return hex(value) if mask == ALL_BITS else f"{value:#x}/{mask:#x}"
+    return hex(value) if mask == m.ALL_BITS else f"{value:#x}/{mask:#x}"
 
 
 def _dashed(numbers: Span) -> str:
@@ -85,34 +32,34 @@ _SINGLE = {"source": "--sport", "destination": "--dport"}
 _MULTI = {"source": "--sports", "destination": "--dports", "either": "--ports"}
 
 
-def _ports(clause: Ports) -> tuple[str, Words]:
+def _ports(clause: m.Ports) -> tuple[str, Words]:
     texts = [str(ports) for ports in clause.ranges]
     if clause.protocol and not clause.multi and len(texts) == 1 and clause.side != "either":
         return clause.protocol, _no(clause.negated, _SINGLE[clause.side], texts[0])
     return "multiport", _no(clause.negated, _MULTI[clause.side], ",".join(texts))
 
 
-def _owner(clause: Owner) -> tuple[str, Words]:
+def _owner(clause: m.Owner) -> tuple[str, Words]:
     if clause.ids is None:
         return "owner", _no(clause.negated, "--socket-exists")
     tail = ("--suppl-groups",) if clause.supplementary else ()
     return "owner", (*_no(clause.negated, f"--{clause.kind}-owner", _dashed(clause.ids)), *tail)
 
 
-def _addrtype(clause: AddrType) -> tuple[str, Words]:
+def _addrtype(clause: m.AddrType) -> tuple[str, Words]:
     option = "--src-type" if clause.side == "source" else "--dst-type"
     limit = (f"--limit-iface-{clause.limit}",) if clause.limit else ()
     return "addrtype", (*_no(clause.negated, option, ",".join(clause.types)), *limit)
 
 
-def _statistic(clause: Statistic) -> tuple[str, Words]:
+def _statistic(clause: m.Statistic) -> tuple[str, Words]:
     if clause.mode == "random":
         return "statistic", ("--mode", "random", *_no(clause.negated, "--probability", clause.probability))
     nth = _no(clause.negated, "--every", str(clause.every))
     return "statistic", ("--mode", "nth", *nth, "--packet", str(clause.packet))
 
 
-def _icmp(clause: IcmpType) -> tuple[str, Words]:
+def _icmp(clause: m.IcmpType) -> tuple[str, Words]:
     version4 = clause.protocol == "icmp"
     kind = clause.text or (
         "any" if clause.number is None else f"{clause.number}" + (f"/{clause.code}" if clause.code is not None else "")
@@ -120,59 +67,59 @@ def _icmp(clause: IcmpType) -> tuple[str, Words]:
     return "icmp" if version4 else "icmp6", _no(clause.negated, "--icmp-type" if version4 else "--icmpv6-type", kind)
 
 
-def clause_words(clause: Match) -> tuple[str, Words]:
+def clause_words(clause: m.Match) -> tuple[str, Words]:
     """The module that a match belongs to (empty for iptables' own options), and its words."""
     match clause:
-        case Protocol(name, negated):
+        case m.Protocol(name, negated):
             return "", _no(negated, "-p", name)
-        case Source(network, negated):
+        case m.Source(network, negated):
             return "", _no(negated, "-s", str(network))
-        case Destination(network, negated):
+        case m.Destination(network, negated):
             return "", _no(negated, "-d", str(network))
-        case InInterface(name, negated):
+        case m.InInterface(name, negated):
             return "", _no(negated, "-i", name)
-        case OutInterface(name, negated):
+        case m.OutInterface(name, negated):
             return "", _no(negated, "-o", name)
-        case Fragment(negated):
+        case m.Fragment(negated):
             return "", _no(negated, "-f")
-        case Ports():
+        case m.Ports():
             return _ports(clause)
-        case TcpFlags(mask, wanted, negated):
+        case m.TcpFlags(mask, wanted, negated):
             return "tcp", _no(negated, "--tcp-flags", ",".join(mask) or "NONE", ",".join(wanted) or "NONE")
-        case IcmpType():
+        case m.IcmpType():
             return _icmp(clause)
-        case Owner():
+        case m.Owner():
             return _owner(clause)
-        case Mark(value, mask, negated):
+        case m.Mark(value, mask, negated):
             return "mark", _no(negated, "--mark", _masked(value, mask))
-        case Connmark(value, mask, negated):
+        case m.Connmark(value, mask, negated):
             return "connmark", _no(negated, "--mark", _masked(value, mask))
-        case CtState(states, negated, module):
+        case m.CtState(states, negated, module):
             return module, _no(negated, "--ctstate" if module == "conntrack" else "--state", ",".join(states))
-        case CtField(name, value, negated):
+        case m.CtField(name, value, negated):
             return "conntrack", _no(negated, f"--{name}", value)
-        case AddrType():
+        case m.AddrType():
             return _addrtype(clause)
-        case AddressRange(side, version, low, high, negated):
+        case m.AddressRange(side, version, low, high, negated):
             addresses = f"{address_text(version, low)}-{address_text(version, high)}"
             return "iprange", _no(negated, "--src-range" if side == "source" else "--dst-range", addresses)
-        case Socket(options):
+        case m.Socket(options):
             return "socket", options
-        case IpSet(name, directions, negated, options):
+        case m.IpSet(name, directions, negated, options):
             return "set", (*_no(negated, "--match-set", name, ",".join(directions)), *options)
-        case Comment(text):
+        case m.Comment(text):
             return "comment", ("--comment", quoted(text))
-        case Statistic():
+        case m.Statistic():
             return _statistic(clause)
-        case Accounting(name):
+        case m.Accounting(name):
             return "nfacct", ("--nfacct-name", name)
-        case Module(name):
+        case m.Module(name):
             return name, ()
-        case External(module, options):
+        case m.External(module, options):
             return module, tuple(quoted(word) if _needs_quotes(word) else word for word in options)
-        case Opaque(text):
+        case m.Opaque(text):
             return "", (text,)
-        case NfProto() | Lookup():
+        case m.NfProto() | m.Lookup():
             raise ValueError(f"iptables cannot say {clause}")
 
 
@@ -184,7 +131,7 @@ _REPEATED = frozenset(("mark", "connmark", "comment", "set", "statistic", "multi
 """Modules of one question each: two clauses are two ``-m``."""
 
 
-def match_words(clauses: Iterable[Match]) -> list[str]:
+def match_words(clauses: Iterable[m.Match]) -> list[str]:
     """The words of a rule's matches; options of one module that follow each other share its ``-m``."""
     found: list[str] = []
     last = ""
@@ -202,7 +149,7 @@ def match_words(clauses: Iterable[Match]) -> list[str]:
     return found
 
 
-def _nat_goal(target: Dnat | Snat) -> str:
+def _nat_goal(target: t.Dnat | t.Snat) -> str:
     if target.expression:
         raise ValueError("iptables has no maps")
     text = ""
@@ -215,58 +162,58 @@ def _nat_goal(target: Dnat | Snat) -> str:
     return text + (f":{_dashed(target.ports)}" if target.ports is not None else "")
 
 
-def target_words(target: Target) -> Words:
+def target_words(target: t.Target) -> Words:
     """A target with its ``-j`` or ``-g``."""
     match target:
-        case Jump(chain):
+        case t.Jump(chain):
             return ("-j", chain)
-        case Goto(chain):
+        case t.Goto(chain):
             return ("-g", chain)
-        case Return():
+        case t.Return():
             return ("-j", "RETURN")
-        case Accept():
+        case t.Accept():
             return ("-j", "ACCEPT")
-        case Drop():
+        case t.Drop():
             return ("-j", "DROP")
-        case Reject(kind):
+        case t.Reject(kind):
             return ("-j", "REJECT", *(("--reject-with", kind) if kind else ()))
-        case Queue(options, name):
+        case t.Queue(options, name):
             return ("-j", name, *options)
-        case Redirect(ports, flags):
+        case t.Redirect(ports, flags):
             return ("-j", "REDIRECT", *(("--to-ports", _dashed(ports)) if ports else ()), *flags)
-        case Masquerade(ports, flags):
+        case t.Masquerade(ports, flags):
             return ("-j", "MASQUERADE", *(("--to-ports", _dashed(ports)) if ports else ()), *flags)
-        case Dnat(flags=flags):
+        case t.Dnat(flags=flags):
             return ("-j", "DNAT", "--to-destination", _nat_goal(target), *flags)
-        case Snat(flags=flags):
+        case t.Snat(flags=flags):
             return ("-j", "SNAT", "--to-source", _nat_goal(target), *flags)
-        case Netmap(network):
+        case t.Netmap(network):
             return ("-j", "NETMAP", "--to", str(network))
-        case Tproxy(port, address, value, mask):
+        case t.Tproxy(port, address, value, mask):
             on_ip = ("--on-ip", address) if address else ()
             return ("-j", "TPROXY", "--on-port", str(port or 0), *on_ip, "--tproxy-mark", f"{value:#x}/{mask:#x}")
-        case SetMark(value, mask):
+        case t.SetMark(value, mask):
             return ("-j", "MARK", "--set-xmark", f"{value:#x}/{mask:#x}")
-        case SetConnmark(value, mask):
+        case t.SetConnmark(value, mask):
             return ("-j", "CONNMARK", "--set-xmark", f"{value:#x}/{mask:#x}")
-        case SaveMark(nfmask, ctmask):
+        case t.SaveMark(nfmask, ctmask):
             return ("-j", "CONNMARK", "--save-mark", "--nfmask", hex(nfmask), "--ctmask", hex(ctmask))
-        case RestoreMark(nfmask, ctmask):
+        case t.RestoreMark(nfmask, ctmask):
             return ("-j", "CONNMARK", "--restore-mark", "--nfmask", hex(nfmask), "--ctmask", hex(ctmask))
-        case CtZone(zone, direction, options):
+        case t.CtZone(zone, direction, options):
             return ("-j", "CT", f"--zone-{direction}" if direction else "--zone", str(zone), *options)
-        case Notrack(spelling):
+        case t.Notrack(spelling):
             return ("-j", "NOTRACK") if spelling == "NOTRACK" else ("-j", "CT", "--notrack")
-        case Passive(name, options):
+        case t.Passive(name, options):
             return ("-j", name, *(quoted(word) if _needs_quotes(word) else word for word in options))
-        case Opaque(text):
+        case m.Opaque(text):
             return (text,)
-        case VerdictMap():
+        case t.VerdictMap():
             raise ValueError("iptables has no verdict maps")
 
 
 @lru_cache(maxsize=32768)
-def _rule_text(chain: str, clauses: tuple[Match, ...], targets: tuple[Target, ...]) -> str:
+def _rule_text(chain: str, clauses: tuple[m.Match, ...], targets: tuple[t.Target, ...]) -> str:
     words = ["-A", chain, *match_words(clauses)]
     for target in targets:
         words += target_words(target)
@@ -278,7 +225,7 @@ def rule_text(rule: Rule) -> str:
     return _rule_text(rule.chain, rule.matches, rule.targets)
 
 
-def clause_text(clause: Match) -> str:
+def clause_text(clause: m.Match) -> str:
     """One match alone, without its ``-m``."""
     return " ".join(clause_words(clause)[1]) or f"-m {clause_words(clause)[0]}"
 

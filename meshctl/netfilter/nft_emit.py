@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from meshctl.errors import BadInput
-from meshctl.netfilter.model import NFT_FAMILIES, Chain, NamedSet, Opaque, Ruleset, Table
+from meshctl.netfilter.matches import Opaque
+from meshctl.netfilter.model import NFT_FAMILIES, Chain, NamedSet, Ruleset, Table
 from meshctl.netfilter.nft_text import element_text, rule_text, target_text
 
 

@@ -2,57 +2,10 @@
 
 from functools import lru_cache
 
-from meshctl.netfilter.model import (
-    ALL_BITS,
-    Accept,
-    AddressRange,
-    AddrType,
-    Comment,
-    Connmark,
-    CtField,
-    CtState,
-    CtZone,
-    Destination,
-    Dnat,
-    Drop,
-    Element,
-    External,
-    Goto,
-    IcmpType,
-    InInterface,
-    Jump,
-    Lookup,
-    Mark,
-    Masquerade,
-    Match,
-    NfProto,
-    Notrack,
-    Opaque,
-    OutInterface,
-    Owner,
-    Passive,
-    Ports,
-    Prefix,
-    Protocol,
-    Queue,
-    Redirect,
-    Reject,
-    RestoreMark,
-    Return,
-    Rule,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Snat,
-    Socket,
-    Source,
-    Span,
-    Target,
-    TcpFlags,
-    Tproxy,
-    VerdictMap,
-    address_text,
-)
+from meshctl.netfilter import matches as m
+from meshctl.netfilter import targets as t
+from meshctl.netfilter.addresses import Prefix, Span, address_text
+from meshctl.netfilter.model import Rule
 
 
 def _not(negated: bool) -> str:
@@ -76,7 +29,7 @@ def _address_field(version: int, side: str) -> str:
     return f"{'ip' if version == 4 else 'ip6'} {'saddr' if side == 'source' else 'daddr'}"
 
 
-def element_text(field: str, element: Element) -> str:
+def element_text(field: str, element: m.Element) -> str:
     """One value of a set as nft prints it; `field` tells addresses from numbers."""
     if isinstance(element, Prefix):
         return prefix_text(element)
@@ -90,11 +43,11 @@ def element_text(field: str, element: Element) -> str:
     return _span(element)
 
 
-def _elements(fields: tuple[str, ...], parts: tuple[Element, ...]) -> str:
+def _elements(fields: tuple[str, ...], parts: tuple[m.Element, ...]) -> str:
     return " . ".join(element_text(field, part) for field, part in zip(fields, parts, strict=False))
 
 
-def _lookup(clause: Lookup) -> str:
+def _lookup(clause: m.Lookup) -> str:
     head = f"{' . '.join(clause.fields)} {_not(clause.negated)}"
     if clause.name:
         return f"{head}@{clause.name}"
@@ -103,7 +56,7 @@ def _lookup(clause: Lookup) -> str:
 
 
 def _mark(name: str, value: int, mask: int, negated: bool) -> str:
-    if mask == ALL_BITS:
+    if mask == m.ALL_BITS:
         return f"{name} {_not(negated)}{value:#010x}"
     return f"{name} & {mask:#010x} {'!=' if negated else '=='} {value:#010x}"
 
@@ -112,55 +65,55 @@ def _flags(names: tuple[str, ...]) -> str:
     return " | ".join(name.lower() for name in names) if names else "0x0"
 
 
-def match_text(clause: Match) -> str:
+def match_text(clause: m.Match) -> str:
     """One match; a clause that only iptables has is printed as nft prints it: by name."""
     match clause:
-        case Protocol(name, negated):
+        case m.Protocol(name, negated):
             return f"meta l4proto {_not(negated)}{name}"
-        case NfProto(family, negated):
+        case m.NfProto(family, negated):
             return f"meta nfproto {_not(negated)}{family}"
-        case Source(network, negated):
+        case m.Source(network, negated):
             return f"{_address_field(network.version, 'source')} {_not(negated)}{prefix_text(network)}"
-        case Destination(network, negated):
+        case m.Destination(network, negated):
             return f"{_address_field(network.version, 'destination')} {_not(negated)}{prefix_text(network)}"
-        case AddressRange(side, version, low, high, negated):
+        case m.AddressRange(side, version, low, high, negated):
             ends = f"{address_text(version, low)}-{address_text(version, high)}"
             return f"{_address_field(version, side)} {_not(negated)}{ends}"
-        case InInterface(name, negated, by_index):
+        case m.InInterface(name, negated, by_index):
             return f'{"iif" if by_index else "iifname"} {_not(negated)}"{_star(name)}"'
-        case OutInterface(name, negated, by_index):
+        case m.OutInterface(name, negated, by_index):
             return f'{"oif" if by_index else "oifname"} {_not(negated)}"{_star(name)}"'
-        case Ports(side, ranges, negated, protocol):
+        case m.Ports(side, ranges, negated, protocol):
             return f"{protocol or 'th'} {'sport' if side == 'source' else 'dport'} {_not(negated)}{_spans(ranges)}"
-        case TcpFlags(mask, wanted, negated):
+        case m.TcpFlags(mask, wanted, negated):
             if not wanted and negated:
                 return f"tcp flags {','.join(name.lower() for name in mask)}"
             head = f"tcp flags & ({_flags(mask)})" if len(mask) > 1 else f"tcp flags & {_flags(mask)}"
             return f"{head} {'!=' if negated else '=='} {_flags(wanted)}"
-        case IcmpType(protocol, number, _, negated, text):
+        case m.IcmpType(protocol, number, _, negated, text):
             return f"{protocol} type {_not(negated)}{text or number}"
-        case Owner(kind, ids, negated):
+        case m.Owner(kind, ids, negated):
             return "xt match owner" if ids is None else f"meta sk{kind} {_not(negated)}{_span(ids)}"
-        case Mark(value, mask, negated):
+        case m.Mark(value, mask, negated):
             return _mark("meta mark", value, mask, negated)
-        case Connmark(value, mask, negated):
+        case m.Connmark(value, mask, negated):
             return _mark("ct mark", value, mask, negated)
-        case CtState(states, negated):
+        case m.CtState(states, negated):
             return f"ct state {_not(negated)}{','.join(state.lower() for state in states)}"
-        case CtField(name, value, negated):
+        case m.CtField(name, value, negated):
             return f"{_CT_FIELDS.get(name, 'ct ' + name)} {_not(negated)}{value.lower()}"
-        case AddrType(side, types, negated, limit):
+        case m.AddrType(side, types, negated, limit):
             keys = ("saddr" if side == "source" else "daddr") + (f" . {limit[0]}if" if limit else "")
             return f"fib {keys} type {_not(negated)}{','.join(types).lower()}"
-        case Socket():
+        case m.Socket():
             return "socket transparent 1"
-        case Lookup():
+        case m.Lookup():
             return _lookup(clause)
-        case Comment(text):
+        case m.Comment(text):
             return f'comment "{text}"'
-        case External(module, options):
+        case m.External(module, options):
             return f"{module} {' '.join(options)}".rstrip()
-        case Opaque(text):
+        case m.Opaque(text):
             return text
         case _:
             return f"xt match {type(clause).__name__.lower()}"
@@ -182,15 +135,15 @@ def _star(name: str) -> str:
 
 
 def _set_mark(name: str, value: int, mask: int) -> str:
-    if mask == ALL_BITS:
+    if mask == m.ALL_BITS:
         return f"{name} set {value:#010x}"
     if value == mask:
         return f"{name} set {name} | {value:#010x}"
-    kept = f"{name} & {~mask & ALL_BITS:#010x}" if mask else name
+    kept = f"{name} & {~mask & m.ALL_BITS:#010x}" if mask else name
     return f"{name} set {kept}" + (f" ^ {value:#010x}" if value else "")
 
 
-def _nat(word: str, target: Dnat | Snat) -> str:
+def _nat(word: str, target: t.Dnat | t.Snat) -> str:
     if target.expression:
         return f"{word} to {target.expression}"
     family = {4: " ip", 6: " ip6", None: ""}[target.version]
@@ -213,58 +166,58 @@ def _to(ports: Span | None, flags: tuple[str, ...]) -> str:
     return (f" to :{_span(ports)}" if ports is not None else "") + _words(flags)
 
 
-def target_text(target: Target) -> str:
+def target_text(target: t.Target) -> str:
     """One action."""
     match target:
-        case Jump(chain):
+        case t.Jump(chain):
             return f"jump {chain}"
-        case Goto(chain):
+        case t.Goto(chain):
             return f"goto {chain}"
-        case Return():
+        case t.Return():
             return "return"
-        case Accept():
+        case t.Accept():
             return "accept"
-        case Drop():
+        case t.Drop():
             return "drop"
-        case Reject(kind):
+        case t.Reject(kind):
             return "reject" + (f" with {kind}" if kind else "")
-        case Queue(options):
+        case t.Queue(options):
             return " ".join(("queue", *options))
-        case Redirect(ports, flags):
+        case t.Redirect(ports, flags):
             return "redirect" + _to(ports, flags)
-        case Masquerade(ports, flags):
+        case t.Masquerade(ports, flags):
             return "masquerade" + _to(ports, flags)
-        case Dnat():
+        case t.Dnat():
             return _nat("dnat", target)
-        case Snat():
+        case t.Snat():
             return _nat("snat", target)
-        case Tproxy(port, address, _, _, version):
+        case t.Tproxy(port, address, _, _, version):
             family = {4: " ip", 6: " ip6", None: ""}[version]
             return f"tproxy{family} to {address}:{port or ''}"
-        case SetMark(value, mask):
+        case t.SetMark(value, mask):
             return _set_mark("meta mark", value, mask)
-        case SetConnmark(value, mask):
+        case t.SetConnmark(value, mask):
             return _set_mark("ct mark", value, mask)
-        case SaveMark(nfmask):
-            return "ct mark set meta mark" + (f" & {nfmask:#010x}" if nfmask != ALL_BITS else "")
-        case RestoreMark(_, ctmask):
-            return "meta mark set ct mark" + (f" & {ctmask:#010x}" if ctmask != ALL_BITS else "")
-        case CtZone(zone, direction):
+        case t.SaveMark(nfmask):
+            return "ct mark set meta mark" + (f" & {nfmask:#010x}" if nfmask != m.ALL_BITS else "")
+        case t.RestoreMark(_, ctmask):
+            return "meta mark set ct mark" + (f" & {ctmask:#010x}" if ctmask != m.ALL_BITS else "")
+        case t.CtZone(zone, direction):
             side = {"": "", "orig": "original ", "reply": "reply "}[direction]
             return f"ct {side}zone set {zone}"
-        case Notrack():
+        case t.Notrack():
             return "notrack"
-        case VerdictMap():
+        case t.VerdictMap():
             return _verdict_map(target)
-        case Passive(name, options):
+        case t.Passive(name, options):
             return " ".join((name, *options))
-        case Opaque(text):
+        case m.Opaque(text):
             return text
         case _:
             return f"xt target {type(target).__name__.upper()}"
 
 
-def _verdict_map(target: VerdictMap) -> str:
+def _verdict_map(target: t.VerdictMap) -> str:
     head = f"{' . '.join(target.fields)} vmap "
     if target.name:
         return f"{head}@{target.name}"
@@ -273,13 +226,13 @@ def _verdict_map(target: VerdictMap) -> str:
 
 
 @lru_cache(maxsize=32768)
-def clauses_text(matches: tuple[Match, ...], targets: tuple[Target, ...], counter: bool) -> str:
+def clauses_text(matches: tuple[m.Match, ...], targets: tuple[t.Target, ...], counter: bool) -> str:
     """A rule's parts in nft's order: matches, counter, actions, comment."""
-    words = [match_text(clause) for clause in matches if not isinstance(clause, Comment)]
+    words = [match_text(clause) for clause in matches if not isinstance(clause, m.Comment)]
     if counter:
         words.append("counter")
     words += [target_text(target) for target in targets]
-    words += [match_text(clause) for clause in matches if isinstance(clause, Comment)]
+    words += [match_text(clause) for clause in matches if isinstance(clause, m.Comment)]
     return " ".join(words)
 
 

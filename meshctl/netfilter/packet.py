@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.netfilter.iptables_words import PROTOCOL_NAMES
-from meshctl.netfilter.model import address_number, address_text
+from meshctl.netfilter.addresses import address_number, address_text
+from meshctl.netfilter.protocols import PROTOCOL_NAMES
 
 Direction = Literal["inbound", "outbound"]
 

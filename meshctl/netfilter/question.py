@@ -6,7 +6,9 @@ from typing import Literal
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.netfilter.model import Owner, Ruleset, address_number, address_text
+from meshctl.netfilter.addresses import address_number, address_text
+from meshctl.netfilter.matches import Owner
+from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.packet import Packet, possible, protocol
 from meshctl.netfilter.routing import Network, lookup
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.netfilter.model import Prefix, address_number, address_text, prefix
+from meshctl.netfilter.addresses import Prefix, address_number, address_text, prefix
 
 Version: TypeAlias = Literal[4, 6]
 Kind: TypeAlias = Literal["local", "unicast", "broadcast", "multicast", "blackhole", "unreachable", "prohibit", "none"]

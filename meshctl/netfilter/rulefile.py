@@ -9,19 +9,9 @@ from pathlib import PurePath
 
 from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, nft_json
-from meshctl.netfilter.model import (
-    AddressRange,
-    Backend,
-    Destination,
-    Dnat,
-    Family,
-    IcmpType,
-    Protocol,
-    Ruleset,
-    Snat,
-    Source,
-    Tproxy,
-)
+from meshctl.netfilter.matches import AddressRange, Destination, IcmpType, Protocol, Source
+from meshctl.netfilter.model import Backend, Family, Ruleset
+from meshctl.netfilter.targets import Dnat, Snat, Tproxy
 
 _LISTING = re.compile(r"^Chain \S+ \((policy \S+|\d+ references)", re.M)
 _NFT_TEXT = re.compile(r"^\s*table (ip|ip6|inet|arp|bridge|netdev) \S+ \{", re.M)

@@ -17,30 +17,16 @@ from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_text, nft_text
+from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.conditions import actual, element_holds, holds, missing, stable
 from meshctl.netfilter.effects import Change, apply
 from meshctl.netfilter.flight import Connection, Flight, Oracle, take_off, tracking_state
 from meshctl.netfilter.hooks import BaseChain, Plan, Station, plan
-from meshctl.netfilter.model import (
-    NFT_FAMILIES,
-    Accept,
-    Drop,
-    Goto,
-    Jump,
-    Match,
-    Opaque,
-    Queue,
-    Reject,
-    Return,
-    Rule,
-    Ruleset,
-    Target,
-    Tproxy,
-    VerdictMap,
-    address_text,
-)
+from meshctl.netfilter.matches import Match, Opaque
+from meshctl.netfilter.model import NFT_FAMILIES, Rule, Ruleset
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Network, Way, address_kind, lookup
+from meshctl.netfilter.targets import Accept, Drop, Goto, Jump, Queue, Reject, Return, Target, Tproxy, VerdictMap
 
 Verdict: TypeAlias = Literal["accepted", "redirected", "dropped", "tproxied", "undecided"]
 Outcome: TypeAlias = Literal["accept", "drop"]
@@ -115,7 +101,7 @@ class Walker:
 
 
 def walker(rulesets: Sequence[Ruleset], network: Network) -> Walker:
-    """Prepare merged rulesets (see `nft_json.merge`) of one network namespace."""
+    """Prepare merged rulesets (see `meshctl.netfilter.merge`) of one network namespace."""
     notes = tuple(remark for ruleset in rulesets for remark in ruleset.remarks)
     return Walker({4: plan(rulesets, 4), 6: plan(rulesets, 6)}, network, notes)
 

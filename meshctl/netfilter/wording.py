@@ -1,66 +1,15 @@
 """A rule in plain words, built from its parsed parts: which packets, and what happens to them."""
 
+from meshctl.netfilter import matches as m
+from meshctl.netfilter import targets as t
+from meshctl.netfilter.addresses import Prefix, Span, address_text
 from meshctl.netfilter.clauses import essential, protocol_of
-from meshctl.netfilter.model import (
-    Accept,
-    Accounting,
-    AddressRange,
-    AddrType,
-    Comment,
-    Connmark,
-    CtField,
-    CtState,
-    CtZone,
-    Destination,
-    Dnat,
-    Drop,
-    External,
-    Fragment,
-    Goto,
-    IcmpType,
-    InInterface,
-    IpSet,
-    Jump,
-    Lookup,
-    Mark,
-    Masquerade,
-    Match,
-    Module,
-    Netmap,
-    NfProto,
-    Notrack,
-    Opaque,
-    OutInterface,
-    Owner,
-    Passive,
-    Ports,
-    Prefix,
-    Protocol,
-    Queue,
-    Redirect,
-    Reject,
-    RestoreMark,
-    Return,
-    Rule,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Snat,
-    Socket,
-    Source,
-    Span,
-    Statistic,
-    Target,
-    TcpFlags,
-    Tproxy,
-    VerdictMap,
-    address_text,
-)
+from meshctl.netfilter.model import Rule
 
 _PROTOCOLS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "icmpv6": "ICMPv6", "ipv6-icmp": "ICMPv6", "sctp": "SCTP"}
 
 
-def traffic(matches: tuple[Match, ...]) -> str:
+def traffic(matches: tuple[m.Match, ...]) -> str:
     """Which packets: ``TCP to port 15008, leaving through lo``; ``everything`` where nothing is asked."""
     shown = sorted(essential(matches), key=_rank)
     name = protocol_of(shown)
@@ -68,7 +17,7 @@ def traffic(matches: tuple[Match, ...]) -> str:
     phrases: list[str] = []
     for match in shown:
         phrase = _phrase(match)
-        if phrase and isinstance(match, Ports) and _names_one(shown, match.side) and not match.negated:
+        if phrase and isinstance(match, m.Ports) and _names_one(shown, match.side) and not match.negated:
             address = phrases.pop()
             phrases.append(f"{phrase} of {address.partition(' ')[2]}")
         elif phrase:
@@ -76,20 +25,20 @@ def traffic(matches: tuple[Match, ...]) -> str:
     return f"{subject} {', '.join(phrases)}" if phrases else subject
 
 
-def _names_one(matches: list[Match], side: str) -> bool:
+def _names_one(matches: list[m.Match], side: str) -> bool:
     """Whether the last thing said was the one address whose port comes next."""
-    addresses = [m for m in matches if isinstance(m, Source | Destination)]
-    kind = Destination if side == "destination" else Source
+    addresses = [match for match in matches if isinstance(match, m.Source | m.Destination)]
+    kind = m.Destination if side == "destination" else m.Source
     return bool(addresses) and isinstance(addresses[-1], kind) and not addresses[-1].negated
 
 
 _ORDER = (
-    Protocol, NfProto, Source, Destination, AddressRange, Ports, InInterface, OutInterface, Owner, Mark, Connmark,
-    CtState,
+    m.Protocol, m.NfProto, m.Source, m.Destination, m.AddressRange, m.Ports,
+    m.InInterface, m.OutInterface, m.Owner, m.Mark, m.Connmark, m.CtState,
 )  # fmt: skip
 
 
-def _rank(match: Match) -> int:
+def _rank(match: m.Match) -> int:
     return next((at for at, kind in enumerate(_ORDER) if isinstance(match, kind)), len(_ORDER))
 
 
@@ -103,34 +52,34 @@ def _spans(ranges: tuple[Span, ...]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 
-def _phrase(match: Match) -> str:
+def _phrase(match: m.Match) -> str:
     match match:
-        case Protocol(name, negated):
+        case m.Protocol(name, negated):
             return f"of any protocol but {_PROTOCOLS.get(name, name)}" if negated else ""
-        case NfProto(family, negated):
+        case m.NfProto(family, negated):
             return f"that is {'not ' if negated else ''}{'IPv4' if family == 'ipv4' else 'IPv6'}"
-        case Source(network, negated):
+        case m.Source(network, negated):
             return f"from {'any address but ' if negated else ''}{prefix_words(network)}"
-        case Destination(network, negated):
+        case m.Destination(network, negated):
             return f"to {'any address but ' if negated else ''}{prefix_words(network)}"
-        case AddressRange(side, version, low, high, negated):
+        case m.AddressRange(side, version, low, high, negated):
             word = "from" if side == "source" else "to"
             reach = f"{address_text(version, low)}-{address_text(version, high)}"
             return f"{word} {'any address but ' if negated else ''}{reach}"
-        case InInterface(name, negated):
+        case m.InInterface(name, negated):
             return f"coming in through {'anything but ' if negated else ''}{_interface(name)}"
-        case OutInterface(name, negated):
+        case m.OutInterface(name, negated):
             return f"leaving through {'anything but ' if negated else ''}{_interface(name)}"
-        case Ports(side, ranges, negated):
+        case m.Ports(side, ranges, negated):
             word = {"source": "from port", "destination": "to port", "either": "from or to port"}[side]
             return f"{word.replace('port', 'any port but') if negated else word} {_spans(ranges)}"
-        case Owner():
+        case m.Owner():
             return _owner(match)
-        case Mark(value, mask, negated):
+        case m.Mark(value, mask, negated):
             return f"{'without' if negated else 'with'} mark {_masked(value, mask)}"
-        case Connmark(value, mask, negated):
+        case m.Connmark(value, mask, negated):
             return f"of a connection {'without' if negated else 'with'} mark {_masked(value, mask)}"
-        case CtState(states, negated):
+        case m.CtState(states, negated):
             return f"that conntrack {'does not call' if negated else 'calls'} {' or '.join(states)}"
         case _:
             return _rare(match)
@@ -144,7 +93,7 @@ def _masked(value: int, mask: int) -> str:
     return f"{value:#x}" if mask == 0xFFFFFFFF else f"{value:#x}/{mask:#x}"
 
 
-def _owner(match: Owner) -> str:
+def _owner(match: m.Owner) -> str:
     if match.kind == "socket" or match.ids is None:
         return "that no local socket sent" if match.negated else "sent by a local socket"
     if match.negated:
@@ -152,36 +101,36 @@ def _owner(match: Owner) -> str:
     return f"sent by {match.kind} {match.ids}"
 
 
-def _rare(match: Match) -> str:
+def _rare(match: m.Match) -> str:
     match match:
-        case TcpFlags(mask, flags, negated):
+        case m.TcpFlags(mask, flags, negated):
             words = f"TCP flags {','.join(flags) or 'none'} of {','.join(mask)}"
             return f"without {words}" if negated else f"with {words}"
-        case IcmpType(number=number, negated=negated, text=text):
+        case m.IcmpType(number=number, negated=negated, text=text):
             shown = text or ("any" if number is None else str(number))
             return f"of {'any ICMP type but' if negated else 'ICMP type'} {shown}"
-        case CtField(field, value, negated):
+        case m.CtField(field, value, negated):
             return f"whose {field} is {'not ' if negated else ''}{value}"
-        case AddrType(side, types, negated):
+        case m.AddrType(side, types, negated):
             words = "destination" if side == "destination" else "source"
             return f"whose {words} is {'not ' if negated else ''}{' or '.join(types).lower()}"
-        case Socket(negated=negated):
+        case m.Socket(negated=negated):
             return "that no open socket waits for" if negated else "that an open socket waits for"
-        case IpSet(name, directions, negated):
+        case m.IpSet(name, directions, negated):
             return f"{'not ' if negated else ''}in the set {name} ({','.join(directions)})"
-        case Statistic(mode, probability, every, _, negated):
+        case m.Statistic(mode, probability, every, _, negated):
             words = f"a share of {probability}" if mode == "random" else f"every {every}th"
             return f"({'all but ' if negated else ''}{words} by chance)" if mode == "random" else f"({words} packet)"
-        case Lookup(fields, elements, name, negated):
+        case m.Lookup(fields, elements, name, negated):
             values = f"the set {name}" if name else " or ".join(".".join(map(str, entry)) for entry in elements)
             return f"whose {' and '.join(fields)} is {'not ' if negated else ''}in {values}"
-        case Fragment(negated):
+        case m.Fragment(negated):
             return "that is no fragment" if negated else "that is a fragment"
-        case External(module, options):
+        case m.External(module, options):
             return f"({' '.join((module, *options))})"
-        case Opaque(text):
+        case m.Opaque(text):
             return f"with `{text}` (not understood)"
-        case Module() | Comment() | Accounting() | _:
+        case m.Module() | m.Comment() | m.Accounting() | _:
             return ""
 
 
@@ -191,67 +140,67 @@ def consequence(rule: Rule, *, base: bool) -> str:
     return " and ".join(done) if done else "is only counted"
 
 
-def _done(target: Target, *, base: bool) -> str:
+def _done(target: t.Target, *, base: bool) -> str:
     match target:
-        case Jump(chain):
+        case t.Jump(chain):
             return f"goes on in {chain}"
-        case Goto(chain):
+        case t.Goto(chain):
             return f"goes on in {chain} and does not come back"
-        case Return():
+        case t.Return():
             return "skips the rest of this chain" if base else "goes back to where this chain was called"
-        case Accept():
+        case t.Accept():
             return "is done with this table"
-        case Drop():
+        case t.Drop():
             return "is dropped"
-        case Reject(kind):
+        case t.Reject(kind):
             return f"is refused ({kind})" if kind else "is refused"
-        case Redirect(ports):
+        case t.Redirect(ports):
             return "is redirected to this machine" if ports is None else f"is redirected to local port {ports}"
-        case Tproxy(port, plain=plain, value=value):
+        case t.Tproxy(port, plain=plain, value=value):
             hand = "is handed to the transparent socket" + ("" if port is None else f" on port {port}")
             return hand if plain or not value else f"{hand} with mark {value:#x}"
-        case SetMark(value, mask):
+        case t.SetMark(value, mask):
             return f"gets mark {_masked(value, mask)}"
-        case SetConnmark(value, mask):
+        case t.SetConnmark(value, mask):
             return f"gives its connection mark {_masked(value, mask)}"
-        case SaveMark():
+        case t.SaveMark():
             return "hands its mark to its connection"
-        case RestoreMark():
+        case t.RestoreMark():
             return "takes over its connection's mark"
-        case CtZone(zone):
+        case t.CtZone(zone):
             return f"is tracked in conntrack zone {zone}"
         case _:
             return _done_rare(target)
 
 
-def _done_rare(target: Target) -> str:
+def _done_rare(target: t.Target) -> str:
     match target:
-        case Dnat() | Snat():
-            side = "destination" if isinstance(target, Dnat) else "source"
+        case t.Dnat() | t.Snat():
+            side = "destination" if isinstance(target, t.Dnat) else "source"
             return f"gets {_goal(target)} as its {side}"
-        case Masquerade():
+        case t.Masquerade():
             return "gets the outgoing interface's address as its source"
-        case Netmap(network):
+        case t.Netmap(network):
             return f"is mapped into {network}"
-        case Notrack():
+        case t.Notrack():
             return "is not tracked, so nat leaves it alone"
-        case Queue():
+        case t.Queue():
             return "waits for a program's decision"
-        case Passive("LOG" | "NFLOG" | "ULOG" | "log"):
+        case t.Passive("LOG" | "NFLOG" | "ULOG" | "log"):
             return "is logged"
-        case Passive("TRACE"):
+        case t.Passive("TRACE"):
             return "is traced"
-        case Passive(name, options):
+        case t.Passive(name, options):
             return f"passes `{' '.join((name, *options))}`"
-        case VerdictMap(fields, name=name):
+        case t.VerdictMap(fields, name=name):
             return f"goes where {' and '.join(fields)} sends it{f' (map {name})' if name else ''}"
-        case Opaque(text):
+        case m.Opaque(text):
             return f"gets `{text}` (not understood)"
         case _:
             return "is only counted"
 
 
-def _goal(target: Dnat | Snat) -> str:
+def _goal(target: t.Dnat | t.Snat) -> str:
     if target.expression:
         return target.expression
     text = "" if target.low is None or target.version is None else address_text(target.version, target.low)

@@ -4,25 +4,32 @@ from functools import lru_cache
 from typing import Literal
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.model import (
-    Accept,
+from meshctl.netfilter.addresses import Prefix, Span, address_number
+from meshctl.netfilter.matches import (
     Accounting,
     Comment,
     Connmark,
     CtState,
-    CtZone,
     Destination,
-    Drop,
-    Goto,
     InInterface,
-    Jump,
     Mark,
     Module,
     NfProto,
     OutInterface,
     Ports,
-    Prefix,
     Protocol,
+    Source,
+    TcpFlags,
+)
+from meshctl.netfilter.matches import Owner as OwnerClause
+from meshctl.netfilter.packet import Packet
+from meshctl.netfilter.routing import lookup
+from meshctl.netfilter.targets import (
+    Accept,
+    CtZone,
+    Drop,
+    Goto,
+    Jump,
     Redirect,
     Reject,
     RestoreMark,
@@ -30,15 +37,8 @@ from meshctl.netfilter.model import (
     SaveMark,
     SetConnmark,
     SetMark,
-    Source,
-    Span,
-    TcpFlags,
     Tproxy,
-    address_number,
 )
-from meshctl.netfilter.model import Owner as OwnerClause
-from meshctl.netfilter.packet import Packet
-from meshctl.netfilter.routing import lookup
 from meshctl.netfilter.walk import Step, Walk, Walker, walker
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.netns import is_loopback

@@ -6,8 +6,10 @@ from typing import Any
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Table, Text
 from meshctl.netfilter.dump import Dump, chains_in_order, explained, remarks, tables_in_order
 from meshctl.netfilter.explain import Explained
-from meshctl.netfilter.model import Chain, Goto, Jump, Opaque, Passive, Ruleset, Target
+from meshctl.netfilter.matches import Opaque
+from meshctl.netfilter.model import Chain, Ruleset
 from meshctl.netfilter.model import Table as RuleTable
+from meshctl.netfilter.targets import Goto, Jump, Passive, Target
 from meshctl.views import rules_graph
 
 SCHEMA = "meshctl.ruleset/v1"

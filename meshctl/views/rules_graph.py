@@ -10,7 +10,8 @@ from meshctl.blocks import Edge, Graph, Vertex
 from meshctl.netfilter import wording
 from meshctl.netfilter.dump import Dump, chains_in_order, explained, tables_in_order
 from meshctl.netfilter.explain import Explained
-from meshctl.netfilter.model import Accept, Drop, Goto, Jump, Redirect, Reject, Return, Ruleset, Tproxy
+from meshctl.netfilter.model import Ruleset
+from meshctl.netfilter.targets import Accept, Drop, Goto, Jump, Redirect, Reject, Return, Tproxy
 
 _MOST = 14
 """How many rules a box lists; those of a default pod all fit."""

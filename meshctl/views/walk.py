@@ -7,7 +7,7 @@ from typing import Any
 from meshctl.blocks import Block, Edge, Graph, Heading, Line, Node, Note, Page, Span, Text, Tree, Vertex
 from meshctl.frozen import dataclass
 from meshctl.netfilter import packet as packets
-from meshctl.netfilter.model import address_text
+from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.question import describe
 from meshctl.netfilter.walk import Arrival, Step, Walk
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from meshctl.netfilter import iptables_save, nft_json, routing
+from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Backend, Family, Ruleset
 from meshctl.netfilter.routing import Network
 
@@ -206,7 +207,7 @@ class Lab:
             for item in listing["nftables"]
             if not any("zz-sink" in (body.get("table"), body.get("name")) for body in item.values())
         ]
-        return nft_json.merge((four, six, *nft_json.parse(json.dumps(listing))))
+        return merge((four, six, *nft_json.parse(json.dumps(listing))))
 
     def _saved(self, tool: str, family: Family) -> Ruleset:
         text = self.pod.run(f"{tool}-{self.backend}-save", "-c")

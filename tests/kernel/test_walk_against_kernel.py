@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from meshctl.netfilter import iptables_save, iptables_text
 from meshctl.netfilter import packet as packets
 from meshctl.netfilter import walk as engine
-from meshctl.netfilter.model import Ruleset, address_text
+from meshctl.netfilter.addresses import address_text
+from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.routing import lookup
 from meshctl.netfilter.walk import Walk
 from tests.kernel import rulesets as made

@@ -8,6 +8,7 @@ from pathlib import Path
 from meshctl.netfilter import capture, expected, iptables_save, nft_json, release
 from meshctl.netfilter.capture import Capture, Network
 from meshctl.netfilter.expected import Expected
+from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Family, Ruleset
 from meshctl.netfilter.release import Release
 
@@ -64,7 +65,7 @@ class Case:
         listing = self.folder / "nft.json"
         if listing.exists():
             rulesets += nft_json.parse(listing.read_text(), f"{self.name}/nft.json")
-        return nft_json.merge(rulesets)
+        return merge(rulesets)
 
 
 def cases() -> Iterator[Case]:

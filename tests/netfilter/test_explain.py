@@ -6,7 +6,7 @@ from meshctl.netfilter.expected import predict
 from meshctl.netfilter.explain import Explained, explain
 from meshctl.netfilter.model import Family
 from meshctl.netfilter.release import Release
-from meshctl.netfilter.roles import ROLES
+from meshctl.netfilter.role_catalog import ROLES
 from tests.netfilter.rulings import CASES, Case, case
 
 OLD_SCRIPT = """*nat

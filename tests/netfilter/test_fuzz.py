@@ -16,6 +16,7 @@ from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, iptables_text, nft_json
 from meshctl.netfilter.capture import FLAGS, of_arguments
 from meshctl.netfilter.explain import explain
+from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.release import Release
 from tests.netfilter.rulings import CASES
@@ -165,7 +166,7 @@ def test_nft_json() -> None:
         known = [rule for rule in listed if rule.get("family") in walked]
         found = [rule for ruleset in rulesets for _, _, _, rule in ruleset.rules]
         assert len(found) == len(known), text
-        for ruleset in nft_json.merge(rulesets):
+        for ruleset in merge(rulesets):
             for _ in explain(ruleset):
                 pass
 

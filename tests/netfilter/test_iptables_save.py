@@ -8,37 +8,26 @@ from hypothesis import strategies as st
 
 from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, iptables_text
-from meshctl.netfilter.model import (
-    Accept,
+from meshctl.netfilter.addresses import Span, prefix
+from meshctl.netfilter.matches import (
     AddrType,
-    Chain,
     Comment,
     CtState,
-    CtZone,
     Destination,
-    Dnat,
     External,
-    Goto,
     InInterface,
     IpSet,
-    Jump,
     Mark,
     Opaque,
     Owner,
-    Passive,
     Ports,
     Protocol,
-    Redirect,
-    Ruleset,
-    SaveMark,
-    SetMark,
     Source,
-    Span,
     TcpFlags,
-    Tproxy,
-    prefix,
 )
+from meshctl.netfilter.model import Chain, Ruleset
 from meshctl.netfilter.model import Rule as ModelRule
+from meshctl.netfilter.targets import Accept, CtZone, Dnat, Goto, Jump, Passive, Redirect, SaveMark, SetMark, Tproxy
 
 
 def one(line: str, table: str = "nat") -> ModelRule:

@@ -4,19 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshctl.netfilter.model import (
-    Comment,
-    Drop,
-    Opaque,
-    Prefix,
-    Rule,
-    SetMark,
-    address_number,
-    address_text,
-    hook_priority,
-    prefix,
-    span,
-)
+from meshctl.netfilter.addresses import Prefix, address_number, address_text, prefix, span
+from meshctl.netfilter.matches import Comment, Opaque
+from meshctl.netfilter.model import Rule, hook_priority
+from meshctl.netfilter.targets import Drop, SetMark
 
 
 @pytest.mark.parametrize(

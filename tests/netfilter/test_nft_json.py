@@ -10,27 +10,11 @@ from hypothesis import strategies as st
 
 from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, nft_json
-from meshctl.netfilter.model import (
-    Accept,
-    Destination,
-    InInterface,
-    Lookup,
-    Mark,
-    NfProto,
-    Opaque,
-    Owner,
-    Ports,
-    Redirect,
-    RestoreMark,
-    Rule,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Span,
-    TcpFlags,
-    VerdictMap,
-    prefix,
-)
+from meshctl.netfilter.addresses import Span, prefix
+from meshctl.netfilter.matches import Destination, InInterface, Lookup, Mark, NfProto, Opaque, Owner, Ports, TcpFlags
+from meshctl.netfilter.merge import merge
+from meshctl.netfilter.model import Rule
+from meshctl.netfilter.targets import Accept, Redirect, RestoreMark, SaveMark, SetConnmark, SetMark, VerdictMap
 from meshctl.origin import Origin
 
 
@@ -126,21 +110,21 @@ def test_tables_of_iptables_are_shown_once(fixtures: Path) -> None:
     saved = iptables_save.parse((tools / "ambient-web-v1.txt").read_text(), "iptables-save.txt")
     seen = nft_json.parse((tools / "ambient-web-v1.nft.json").read_text())
     assert any(ruleset.through_nft and any(rule.opaque for _, _, _, rule in ruleset.rules) for ruleset in seen)
-    merged = nft_json.merge((saved, *seen))
+    merged = merge((saved, *seen))
     shown = [(ruleset.family, table.name) for ruleset in merged for table in ruleset.tables]
     assert len(shown) == len(set(shown))
     assert not [
         rule.opaque for ruleset in merged for _, _, _, rule in ruleset.rules if ruleset.family == "ipv4" and rule.opaque
     ]
     assert {table.handle for table in merged[0].tables} != {None}
-    assert nft_json.merge(seen) == tuple(seen)
+    assert merge(seen) == tuple(seen)
 
 
 def test_two_dumps_of_the_same_are_refused() -> None:
     first = iptables_save.parse("*nat\nCOMMIT\n", "a.txt")
     second = iptables_save.parse("*nat\nCOMMIT\n", "b.txt")
     with pytest.raises(BadInput, match=r"a\.txt and b\.txt both show table nat"):
-        nft_json.merge((first, second))
+        merge((first, second))
 
 
 @pytest.mark.parametrize(

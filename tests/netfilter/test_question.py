@@ -5,7 +5,8 @@ import pytest
 from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, question, routing
 from meshctl.netfilter import packet as packets
-from meshctl.netfilter.model import Owner, address_number
+from meshctl.netfilter.addresses import address_number
+from meshctl.netfilter.matches import Owner
 
 NETWORK = routing.assemble(routing.given_addresses(["172.17.0.7", "fd00::7"]))
 RULES = (iptables_save.parse("*nat\n-A OUTPUT -m owner --uid-owner 1000 -j RETURN\nCOMMIT\n"),)

@@ -6,7 +6,7 @@ import pytest
 
 from meshctl.errors import BadInput
 from meshctl.netfilter import routing
-from meshctl.netfilter.model import address_number, prefix
+from meshctl.netfilter.addresses import address_number, prefix
 
 RULES = [
     {"priority": 0, "src": "all", "table": "local"},

@@ -12,7 +12,9 @@ import pytest
 from meshctl.netfilter import iptables_save, nft_json, routing
 from meshctl.netfilter import packet as packets
 from meshctl.netfilter import walk as engine
-from meshctl.netfilter.model import Ruleset, address_text, prefix
+from meshctl.netfilter.addresses import address_text, prefix
+from meshctl.netfilter.merge import merge
+from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.routing import Network
 from meshctl.netfilter.walk import Walk, Walker
 
@@ -48,7 +50,7 @@ def case(name: str) -> Walker:
         (*routing.parse_routes(json.dumps(said["route"])), DEFAULT_ROUTE),
         routing.parse_rules(json.dumps(said["rule"])),
     )
-    return engine.walker(nft_json.merge(rulesets), network)
+    return engine.walker(merge(rulesets), network)
 
 
 def hits(result: Walk) -> list[list[object]]:
