@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Row, peak_mb, seconds
-from meshctl.netfilter import capture, expected, iptables_save, release
+from meshctl.netfilter import expected, iptables_save, release
 from meshctl.netfilter.capture import Network
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.drift import compare
 from meshctl.netfilter.explain import explain
 
@@ -63,7 +64,7 @@ def judge(pod: Pod) -> tuple[int, bool]:
     """What one pod costs: parse, explain every rule, predict, compare."""
     found = [iptables_save.parse(text, "rules") for text in pod.texts]
     version = release.parse(str(pod.said["istio"]))
-    asked = capture.of_arguments(pod.said["args"], pod.said["env"], version)
+    asked = of_arguments(pod.said["args"], pod.said["env"], version)
     told = sum(1 for ruleset in found for _ in explain(ruleset, asked))
     wanted = expected.predict(asked, version, Network(tuple(pod.said["pod_addresses"]), ("10.96.0.10",)))
     return told, compare(wanted, found, asked).in_sync

@@ -21,9 +21,12 @@ from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
 from meshctl.kube.pod_list import Head, PodList
 from meshctl.kube.pods import Pod
-from meshctl.netfilter import capture as captures
 from meshctl.netfilter import expected, iptables_save, nft_json, routing
 from meshctl.netfilter import release as releases
+from meshctl.netfilter.capture import Capture, Network
+from meshctl.netfilter.capture_ambient import of_ambient
+from meshctl.netfilter.capture_cni import of_annotations
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Family, Ruleset
 from meshctl.path import ambient, netns
@@ -363,27 +366,27 @@ def _assumed(pod: Pod, injection: Injection, gaps: dict[str, str]) -> expected.E
     capture, release = wanted
     addresses = tuple(ip for ip in pod.ips or (pod.ip,) if ip)
     try:
-        return expected.predict(capture, release, captures.Network(addresses=addresses))
+        return expected.predict(capture, release, Network(addresses=addresses))
     except MeshctlError as error:
         gaps["netns/iptables-save.txt"] = f"{gaps.get('netns/iptables-save.txt', '')}; {error}".lstrip("; ")
         return None
 
 
-def _capture(pod: Pod, injection: Injection) -> tuple[captures.Capture, releases.Release] | None:
+def _capture(pod: Pod, injection: Injection) -> tuple[Capture, releases.Release] | None:
     release = releases.tell(image=injection.proxy.image if injection.proxy else "", revision=injection.revision).release
     env = {e.name: e.value or "" for e in (injection.init.env if injection.init else ())}
     try:
         if injection.init is not None and injection.init.name == "istio-init":
-            return captures.of_arguments(injection.init.args, env, release), release
+            return of_arguments(injection.init.args, env, release), release
         if injection.cni and injection.proxy is not None:
             proxy_env = {e.name: e.value or "" for e in injection.proxy.env}
             security = injection.proxy.security
             return (
-                captures.of_annotations(pod.annotations, proxy_env, release, uid=security.user, gid=security.group),
+                of_annotations(pod.annotations, proxy_env, release, uid=security.user, gid=security.group),
                 release,
             )
         if injection.mode == "ambient":
-            return captures.of_ambient(pod.annotations), release
+            return of_ambient(pod.annotations), release
     except MeshctlError:
         return None
     return None

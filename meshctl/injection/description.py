@@ -35,9 +35,10 @@ from meshctl.kube.owners import Workload
 from meshctl.kube.pods import Container, Pod
 from meshctl.kube.services import Service
 from meshctl.kube.webhooks import Webhook
-from meshctl.netfilter import capture as captures
 from meshctl.netfilter import release as netfilter_release
 from meshctl.netfilter.capture import Capture
+from meshctl.netfilter.capture_cni import of_annotations
+from meshctl.netfilter.capture_flags import of_arguments
 
 NO_CLUES = Clues()
 NO_WORKLOAD = Workload()
@@ -169,7 +170,7 @@ def _cni_differs(pod: Pod, injection: Injection, capture: Capture | None) -> tup
         return ()
     env = {e.name: e.value for e in injection.proxy.env if e.value is not None}
     try:
-        plugin = captures.of_annotations(pod.annotations, env, netfilter_release.tell(injection.proxy.image).release)
+        plugin = of_annotations(pod.annotations, env, netfilter_release.tell(injection.proxy.image).release)
     except BadInput:
         return ()
     pairs = ((name, _listed(getattr(capture, name)), _listed(getattr(plugin, name))) for name in _COMPARED)
@@ -194,7 +195,7 @@ def capture_of(injection: Injection) -> tuple[Capture | None, str]:
     if own:
         return None, f"{init.name} {own}: what it captures cannot be told"
     try:
-        return captures.of_arguments(init.args, env, release), ""
+        return of_arguments(init.args, env, release), ""
     except BadInput as error:
         return _as_far_as_known(init, env, release), str(error)
 
@@ -219,6 +220,6 @@ def _as_far_as_known(init: Container, env: Mapping[str, str], release: netfilter
     """The capture by the flags that are known, where an argument would make the real istio-iptables fail."""
     args = [f"--{a.name}={a.value}" if a.value is not None else f"--{a.name}" for a in explain.parsed(init) if a.name]
     try:
-        return captures.of_arguments(args, env, release)
+        return of_arguments(args, env, release)
     except BadInput:
         return None

@@ -11,7 +11,8 @@ from ipaddress import ip_address
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_save, spell
-from meshctl.netfilter.capture import AMBIENT_NFTABLES_SINCE, AMBIENT_SINCE, Capture, Network, split
+from meshctl.netfilter.capture import Capture, Network, split
+from meshctl.netfilter.capture_ambient import AMBIENT_NFTABLES_SINCE, AMBIENT_SINCE
 from meshctl.netfilter.draft import Draft
 from meshctl.netfilter.expected_ambient import ambient, node
 from meshctl.netfilter.expected_sidecar import IpVersion, Plan, Shape, sidecar

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter import wording
-from meshctl.netfilter.capture import FLAGS, Capture, Setting, split
+from meshctl.netfilter.capture import Capture, Setting, split
+from meshctl.netfilter.capture_flags import FLAGS
 from meshctl.netfilter.dead import Dead, dead_rules, signature
 from meshctl.netfilter.facts import facts
 from meshctl.netfilter.foreign_tools import foreign_owner

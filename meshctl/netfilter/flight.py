@@ -98,6 +98,11 @@ class Flight:
         return (*self.tuple, self.mark, self.in_interface, self.out_interface, self.hook)
 
 
+def device_fits(pattern: str, name: str) -> bool:
+    """Compare a device; a packet without one has the empty name, which only ``+`` fits (ip_packet_match)."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
+
+
 def take_off(packet: Packet, network: Network, oracle: Oracle) -> Flight:
     """The packet before its first hook."""
     proto = "ipv6-icmp" if packet.version == 6 and packet.proto == "icmp" else packet.proto

@@ -18,12 +18,13 @@ from typing import Literal, TypeAlias
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_text, nft_text
 from meshctl.netfilter.addresses import address_text
-from meshctl.netfilter.conditions import actual, element_holds, holds, missing, stable
+from meshctl.netfilter.conditions import actual, holds, stable
 from meshctl.netfilter.effects import Change, apply
 from meshctl.netfilter.flight import Connection, Flight, Oracle, take_off, tracking_state
 from meshctl.netfilter.hooks import BaseChain, Plan, Station, plan
 from meshctl.netfilter.matches import Match, Opaque
 from meshctl.netfilter.model import NFT_FAMILIES, Rule, Ruleset
+from meshctl.netfilter.nft_lookups import element_holds, missing
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Network, Way, address_kind, lookup
 from meshctl.netfilter.targets import Accept, Drop, Goto, Jump, Queue, Reject, Return, Target, Tproxy, VerdictMap

@@ -12,9 +12,10 @@ from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection, recognise
 from meshctl.kube.pods import Container, Pod
-from meshctl.netfilter import capture as captures
-from meshctl.netfilter import fingerprint
+from meshctl.netfilter import capture_flags, fingerprint
 from meshctl.netfilter.capture import Capture, Network
+from meshctl.netfilter.capture_ambient import of_ambient
+from meshctl.netfilter.capture_cni import of_annotations
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.release import Release, Told, tell
 
@@ -83,7 +84,7 @@ def of_arguments(
 ) -> Wanted:
     """The rules that given arguments ask for. Raises BadInput where `istio-iptables` itself would fail."""
     told = Told(release, "option", "as given")
-    capture = captures.of_arguments(args, env, release)
+    capture = capture_flags.of_arguments(args, env, release)
     return predicted(
         Wanted(told, capture, "the given arguments", tuple(args), tuple(sorted(env.items()))), network, found
     )
@@ -170,7 +171,7 @@ def _capture(
         env = {**_literal(proxy), **more}
         security = proxy.security if proxy is not None else None
         native = native or "--native-nftables" in init.args
-        capture = captures.of_annotations(
+        capture = of_annotations(
             pod.annotations,
             env,
             release,
@@ -183,11 +184,11 @@ def _capture(
     if init is not None:
         env = {**_literal(init), **more}
         args = (*init.command, *init.args)
-        capture = captures.of_arguments(args, env, release)
+        capture = capture_flags.of_arguments(args, env, release)
         return capture, f"{init.name} writes this pod's rules", args, tuple(sorted(env.items()))
     if injection.mode == "ambient":
         tproxy = fingerprint.ambient_tproxy(found)
-        capture = captures.of_ambient(pod.annotations, release, more, tproxy=tproxy, native_nftables=native)
+        capture = of_ambient(pod.annotations, release, more, tproxy=tproxy, native_nftables=native)
         return capture, "istio-cni's agent writes this pod's rules (ambient)", (), ()
     reasons = {
         "gateway": "a gateway: its traffic is not captured",

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshctl.netfilter.capture import Network, of_ambient, of_arguments
+from meshctl.netfilter.capture import Network
+from meshctl.netfilter.capture_ambient import of_ambient
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.drift import compare
 from meshctl.netfilter.expected import Expected, predict
 from meshctl.netfilter.model import Ruleset

@@ -104,6 +104,8 @@ def difference(lab: Lab, walker: engine.Walker, packet: dict[str, Any], before: 
     result = walker.walk(packets.read(whole))
     event(f"verdict {result.verdict}")
     seen, after = lab.send(whole, before)
+    other = "ip6" if result.packet.version == 4 else "ip"
+    hits = Counter({place: count for place, count in seen.hits.items() if place[0] != other})
     if result.verdict == "undecided":
         if "meta sk" in (result.undecided_because or ""):
             # After tproxy the packet has the listener's socket, whose owner no rule shows.
@@ -111,11 +113,11 @@ def difference(lab: Lab, walker: engine.Walker, packet: dict[str, Any], before: 
         return f"undecided: {result.undecided_because}", after
     if rejected(walker, result):
         # The error that the kernel sends back meets rules of its own: those of the packet have to be among them.
-        missed = predicted(result) - seen.hits
+        missed = predicted(result) - hits
         return (f"rules missed: {dict(missed)}" if missed or seen.where is not None else ""), after
-    if seen.hits != predicted(result):
+    if hits != predicted(result):
         return (
-            f"rules hit: kernel {dict(seen.hits - predicted(result))}, walk {dict(predicted(result) - seen.hits)}",
+            f"rules hit: kernel {dict(hits - predicted(result))}, walk {dict(predicted(result) - hits)}",
             after,
         )
     arrival = result.arrival
@@ -135,12 +137,15 @@ def check(lab: Lab, sent: list[dict[str, Any]], text: str) -> None:
     walker = engine.walker(lab.rulesets(), lab.network)
     before = lab.snapshot()
     for packet in sent:
-        problem, before = difference(lab, walker, packet, before)
-        if problem:
-            again, before = difference(lab, walker, packet, before)
-            assert not again, f"{again}\n{packet}\n{text}"
+        # The kernel's own packets (neighbour discovery, MLD) meet the rules too: what differs has to differ every time.
+        for _ in range(ATTEMPTS):
+            problem, before = difference(lab, walker, packet, before)
+            if not problem:
+                break
+        assert not problem, f"{problem}\n{packet}\n{text}"
 
 
+ATTEMPTS = 4
 PACKETS = st.lists(made.packets(), min_size=5, max_size=5)
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshctl.netfilter import capture, expected, iptables_save, nft_json, release
+from meshctl.netfilter import expected, iptables_save, nft_json, release
 from meshctl.netfilter.capture import Capture, Network
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.expected import Expected
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Family, Ruleset
@@ -37,7 +38,7 @@ class Case:
     @property
     def capture(self) -> Capture:
         said = self.said
-        return capture.of_arguments(said["args"], said["env"], self.release)  # type: ignore[arg-type]
+        return of_arguments(said["args"], said["env"], self.release)  # type: ignore[arg-type]
 
     @property
     def network(self) -> Network:

@@ -5,7 +5,8 @@ from meshctl.injection.mode import recognise
 from meshctl.kube.pods import Pod
 from meshctl.kube.pods import pod as pod_of
 from meshctl.netfilter import fingerprint, iptables_save
-from meshctl.netfilter.capture import Network, of_ambient
+from meshctl.netfilter.capture import Network
+from meshctl.netfilter.capture_ambient import of_ambient
 from meshctl.netfilter.drift import compare
 from meshctl.netfilter.expected import Expected, predict, predict_node
 from meshctl.netfilter.explain import explain

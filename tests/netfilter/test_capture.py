@@ -3,7 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshctl.errors import BadInput
-from meshctl.netfilter.capture import FLAGS, of_ambient, of_annotations, of_arguments, split, words
+from meshctl.netfilter.capture import split
+from meshctl.netfilter.capture_ambient import of_ambient
+from meshctl.netfilter.capture_cni import of_annotations
+from meshctl.netfilter.capture_flags import FLAGS, of_arguments, words
 from meshctl.netfilter.release import Release
 
 NEW, OLD = Release(1, 30, 3), Release(1, 12, 1)

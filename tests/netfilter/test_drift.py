@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshctl.netfilter import iptables_save
-from meshctl.netfilter.capture import of_arguments
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.clauses import key
 from meshctl.netfilter.drift import Drift, compare
 from meshctl.netfilter.expected import predict

@@ -1,6 +1,8 @@
 import pytest
 
-from meshctl.netfilter.capture import Network, of_ambient, of_arguments
+from meshctl.netfilter.capture import Network
+from meshctl.netfilter.capture_ambient import of_ambient
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.clauses import key
 from meshctl.netfilter.drift import compare
 from meshctl.netfilter.expected import ANY_GROUP, predict, usable, uses_ipv6

@@ -1,7 +1,7 @@
 import pytest
 
 from meshctl.netfilter import iptables_save
-from meshctl.netfilter.capture import of_ambient
+from meshctl.netfilter.capture_ambient import of_ambient
 from meshctl.netfilter.expected import predict
 from meshctl.netfilter.explain import Explained, explain
 from meshctl.netfilter.model import Family

@@ -14,7 +14,7 @@ import pytest
 
 from meshctl.errors import BadInput
 from meshctl.netfilter import iptables_save, iptables_text, nft_json
-from meshctl.netfilter.capture import FLAGS, of_arguments
+from meshctl.netfilter.capture_flags import FLAGS, of_arguments
 from meshctl.netfilter.explain import explain
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Ruleset
