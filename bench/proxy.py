@@ -9,10 +9,10 @@ from bench.measure import Row, ms, seconds
 from meshctl.envoy import config_dump
 from meshctl.envoy.match import match
 from meshctl.envoy.query import Query
-from meshctl.gather import question
-from meshctl.gather import trace as gather
+from meshctl.gather.prediction import predict
+from meshctl.gather.question import Asked
 from meshctl.gather.scope import Scope
-from meshctl.path import trace as path_trace
+from meshctl.path.model import Trace
 from meshctl.sources.snapshot import Files, Snapshot, open_demo
 
 SENDER, TARGET = "deploy/productpage-v1", "reviews:9080"
@@ -70,8 +70,5 @@ def _trace() -> Row:
     return Row(what, ms(took), f"json.loads: {ms(base)}", took / base, "under 2")
 
 
-def _one_trace(world: Callable[[], Snapshot]) -> path_trace.Trace:
-    opened = world()
-    scene = gather.scene(opened, Scope())
-    asked = question.Asked(target=TARGET, sender=SENDER, path=None, method=None, headers=(), host=None)
-    return path_trace.trace(scene, question.question(opened, scene, asked, Scope()))
+def _one_trace(world: Callable[[], Snapshot]) -> Trace:
+    return predict(world(), Asked(target=TARGET, sender=SENDER), Scope())[1]

@@ -65,20 +65,16 @@ def trace(
         raise BadInput("a target and --all exclude each other", hint="--all NS is every caller to every service")
     if target is None:
         return _matrix(call, every, strict)
-    from meshctl.gather import question
-    from meshctl.gather import trace as gather
+    from meshctl.gather.prediction import predict
+    from meshctl.gather.question import Asked
     from meshctl.gather.scope import Scope
     from meshctl.path import expect as expectations
     from meshctl.path import trace as path_trace
     from meshctl.views import trace as view
 
     world = call.world()
-    scope = Scope(call.namespace)
-    scene = gather.scene(world, scope)
-    asked = question.Asked(
-        target=target, sender=sender, path=path, method=method, headers=tuple(header or ()), host=host
-    )
-    found = path_trace.trace(scene, question.question(world, scene, asked, scope))
+    asked = Asked(target=target, sender=sender, path=path, method=method, headers=tuple(header or ()), host=host)
+    scene, found = predict(world, asked, Scope(call.namespace))
     met = expectations.judge(expect, found) if expect is not None else None
     observed = _sent(world, scene, found) if probe else None
     show(

@@ -85,8 +85,8 @@ class ConfigDump:
         found = self.entry(direction)
         if found is None:
             return True
-        text = json.dumps(self._listener_index()[found.name].message.raw)
-        return self._once("asks who", found.name, lambda: _WHO.search(text) is not None)
+        raw = self._listener_index()[found.name].message.raw
+        return self._once("asks who", found.name, lambda: _WHO.search(json.dumps(raw)) is not None)
 
     def rejected(self) -> tuple[Listener, ...]:
         """The listeners that Envoy refused and that never worked."""

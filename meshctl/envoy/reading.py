@@ -52,13 +52,14 @@ def camel(key: str) -> str:
 class Json:
     """A message in the dump with the path to it; falsy where it is absent."""
 
-    __slots__ = ("_key", "_parent", "raw", "source")
+    __slots__ = ("_key", "_parent", "_path", "raw", "source")
 
     def __init__(self, raw: Any, source: str, parent: "Json | None" = None, key: str | int = "") -> None:
         self.source = source
         self._parent = parent
         self._key = key
-        if isinstance(raw, dict):
+        self._path: str | None = None
+        if type(raw) is dict:
             self.raw: dict[str, Any] = raw
             return
         self.raw = {}
@@ -71,10 +72,13 @@ class Json:
     @property
     def path(self) -> str:
         """The JSON path, e.g. ``configs[2].dynamic_listeners[4].active_state``."""
-        above = self._parent.path if self._parent is not None else ""
-        if isinstance(self._key, int):
-            return f"{above}[{self._key}]"
-        return f"{above}.{self._key}" if above and self._key else above or self._key
+        if self._path is None:
+            above = self._parent.path if self._parent is not None else ""
+            if isinstance(self._key, int):
+                self._path = f"{above}[{self._key}]"
+            else:
+                self._path = f"{above}.{self._key}" if above and self._key else above or self._key
+        return self._path
 
     @property
     def origin(self) -> Origin:

@@ -1,9 +1,7 @@
 """The evidence that checks judge: a pod's description with what was seen of the running pod."""
 
-import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,6 +30,7 @@ from meshctl.refs import near_misses
 from meshctl.sources import kinds
 from meshctl.sources.warm import warm
 from meshctl.sources.world import Kind, World
+from meshctl.uncollected import uncollected
 
 if TYPE_CHECKING:
     from meshctl.envoy.model import IstioConfig
@@ -157,7 +156,7 @@ def of_plan(subject: Subject) -> Evidence:
 
 def judged(evidence: Iterable[Evidence], ignore: Sequence[str] = ()) -> tuple[Judged, ...]:
     """Each pod's evidence with its findings, worst first."""
-    with _uncollected():
+    with uncollected():
         return tuple(_judged(it, ignore) for it in evidence)
 
 
@@ -171,18 +170,6 @@ def _judged(it: Evidence, ignore: Sequence[str]) -> Judged:
         return less, registry.run(less, ignore)
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: nothing here is cyclic, and it would look at all pods again and again."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
-
-
 def pods(
     world: World,
     names: Sequence[str],
@@ -192,7 +179,7 @@ def pods(
     around: Surroundings | None = None,
 ) -> tuple[Judged, ...]:
     """The pods that names mean (of workloads and services all), or all of the scope; each described and judged."""
-    with _uncollected():
+    with uncollected():
         found = [pod for n in names for pod in many(world, n, scope)] if names else list(many(world, None, scope))
     place = around or Surroundings(world, root)
     _fetch_ahead(place, {pod.namespace for pod in found})

@@ -1,6 +1,5 @@
 """All findings about pods, of every package: injection, rules, proxy and path."""
 
-import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -21,6 +20,7 @@ from meshctl.kube.services import Service
 from meshctl.refs import Target
 from meshctl.sources import kinds
 from meshctl.sources.world import World
+from meshctl.uncollected import uncollected
 
 if TYPE_CHECKING:
     from meshctl.path.scene import Scene
@@ -92,11 +92,8 @@ def _traced(world: World, places: frozenset[str], found: Sequence[Finding]) -> t
     ports = [(s, p.number) for s in services for p in s.ports if p.protocol == "TCP"]
     if len(callers) * len(ports) > MOST_TRACES:
         return (), f"{len(callers) * len(ports)} requests between workloads (meshctl trace --all NAMESPACE traces them)"
-    gc.disable()  # nothing here is cyclic
-    try:
+    with uncollected():
         failures = [f for pod in callers for f in _failures(scene, pod, ports)]
-    finally:
-        gc.enable()
     return tuple(traced.findings(failures, len(callers), found)), ""
 
 

@@ -9,6 +9,7 @@ from meshctl.injection.mode import recognise
 from meshctl.kube.pod_list import heads
 from meshctl.path.matrix import Matrix, build, one_each
 from meshctl.sources.world import World
+from meshctl.uncollected import uncollected
 
 
 def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None] | None = None) -> Matrix:
@@ -28,5 +29,5 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     whole = scene.load_station
     scene.load_station = lambda pod: trace.inbound_station(world, pod)
     gc.collect()
-    with trace.uncollected():
+    with uncollected():
         return build(scene, one_each(pods), services, tick or (lambda _done, _all: None), whole)

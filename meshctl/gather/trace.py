@@ -1,10 +1,8 @@
 """The scene of a trace: every object of the cluster once, and each pod's and node's parts when a path leads there."""
 
-import gc
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from meshctl.envoy import clusters_json, config_dump
@@ -33,6 +31,7 @@ from meshctl.path import ambient, netns
 from meshctl.path.scene import NodeView, Owner, RulesFrom, Scene, Station
 from meshctl.sources import kinds
 from meshctl.sources.world import Kind, Objects, Part, World
+from meshctl.uncollected import uncollected
 
 _MESH_KINDS = (
     kinds.VIRTUAL_SERVICES,
@@ -69,18 +68,6 @@ def scene(world: World, scope: Scope | None = None) -> Scene:
     """Fetch the cluster's objects; parts of pods and nodes follow when they are asked for."""
     with uncollected():
         return _scene(world, scope)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector of cycles: parsed documents have none, and each pass over them costs as much as parsing."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _scene(world: World, scope: Scope | None) -> Scene:

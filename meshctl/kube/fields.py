@@ -23,19 +23,31 @@ def shown(value: object) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 class Fields:
     """A raw mapping with the path to it; a field of the wrong type becomes a Flaw and reads as absent."""
 
-    __slots__ = ("flaws", "path", "raw")
+    __slots__ = ("_key", "_parent", "flaws", "raw")
 
-    def __init__(self, raw: object, path: str, flaws: list[Flaw]) -> None:
-        self.path = path
+    def __init__(self, raw: object, path: str | int, flaws: list[Flaw], parent: "Fields | None" = None) -> None:
+        self._key = path
+        self._parent = parent
         self.flaws = flaws
-        self.raw: Mapping[str, Any] = {}
+        self.raw: Mapping[str, Any] = _NOTHING
         if type(raw) is dict or isinstance(raw, Mapping):  # the first test is the fast one
             self.raw = raw
         elif raw is not None:
-            self.wrong(path, "a mapping", raw)
+            self.wrong(self.path, "a mapping", raw)
+
+    @property
+    def path(self) -> str:
+        """The JSON path of this mapping; put together when it is asked for, since few are."""
+        above = self._parent.path if self._parent is not None else ""
+        if isinstance(self._key, int):
+            return f"{above}[{self._key}]"
+        return f"{above}.{self._key}" if above else self._key
 
     def wrong(self, path: str, wanted: str, value: object) -> None:
         """Keep what was found in place of what should have been there."""
@@ -83,7 +95,7 @@ class Fields:
 
     def below(self, key: str) -> "Fields":
         """The mapping under a key; empty where absent."""
-        return Fields(self.raw.get(key), self.at(key), self.flaws)
+        return Fields(self.raw.get(key), key, self.flaws, self)
 
     def has(self, key: str) -> bool:
         """Whether the key is there with anything but null."""
@@ -91,12 +103,15 @@ class Fields:
 
     def each(self, key: str) -> Iterator["Fields"]:
         """The mappings in the list under a key; an entry that is no mapping becomes a Flaw."""
-        for index, value in enumerate(self.values(key)):
-            path = f"{self.at(key)}[{index}]"
+        values = self.values(key)
+        if not values:
+            return
+        holder = Fields(None, key, self.flaws, self)
+        for index, value in enumerate(values):
             if type(value) is dict or isinstance(value, Mapping):
-                yield Fields(value, path, self.flaws)
+                yield Fields(value, index, self.flaws, holder)
             else:
-                self.wrong(path, "a mapping", value)
+                self.wrong(f"{holder.path}[{index}]", "a mapping", value)
 
     def values(self, key: str) -> list[Any]:
         """The raw list under a key; empty where absent."""

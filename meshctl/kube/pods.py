@@ -522,8 +522,8 @@ def _quantities(raw: Fields) -> tuple[tuple[str, str], ...]:
 
 def _env(raw: Fields) -> EnvVar:
     name = raw.text("name")
-    origin = raw.below("valueFrom")
-    if not origin.raw:
+    origin = raw.below("valueFrom") if "valueFrom" in raw.raw else None
+    if origin is None or not origin.raw:
         value = raw.raw.get("value")
         if value is not None and not isinstance(value, str):
             raw.wrong(raw.at("value"), "a string", value)

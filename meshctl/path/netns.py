@@ -60,7 +60,7 @@ class Connection:
     replier_port: int
 
 
-_CONTAINER_ID = re.compile(r"([0-9a-f]{64})")
+_CONTAINER_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}")
 _USERS = re.compile(r'users:\(\("([^"]+)",pid=(\d+)')
 _UID = re.compile(r"\buid:(\d+)")
 

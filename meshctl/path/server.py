@@ -5,6 +5,7 @@ from typing import Literal
 
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model import Cluster
+from meshctl.frozen import dataclass
 from meshctl.path import resources, wants
 from meshctl.path.decision import Decision, evidence, of_match
 from meshctl.path.model import End, Evidence, Hop, Request
@@ -101,17 +102,21 @@ def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Co
 def _once_for_all(scene: Scene, station: Station, query: Query, request: Request) -> tuple[Decision, ...]:
     """The callee's decision, taken once for all senders where its proxy does not look at who they are."""
     assert station.proxy is not None
-    asks = ("asks who", station.key)
-    if asks not in scene.cache:
-        scene.cache[asks] = station.proxy.asks_who("inbound")
-    if scene.cache[asks]:
-        return of_match(match(station.proxy, query), request)
     key = ("decided", station.key, replace(query, source=None, principal=None), request)
-    if key not in scene.cache:
-        scene.cache[key] = of_match(match(station.proxy, query), request)
-    found = scene.cache[key]
-    assert isinstance(found, tuple)
-    return found
+    first = scene.cache.get(key)
+    if isinstance(first, _Taken) and (first.query == query or not station.proxy.asks_who("inbound")):
+        return first.decisions
+    taken = _Taken(query, of_match(match(station.proxy, query), request))
+    scene.cache.setdefault(key, taken)
+    return taken.decisions
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A callee's decisions, and for whom they were taken."""
+
+    query: Query
+    decisions: tuple[Decision, ...]
 
 
 def _decided(
