@@ -11,17 +11,15 @@ from typing import Literal, TypeAlias
 from meshctl.frozen import dataclass
 from meshctl.netfilter import drift_effects as effects
 from meshctl.netfilter.capture import Capture
-from meshctl.netfilter.clauses import implied, key
 from meshctl.netfilter.dead import Dead, dead_rules, reachable
 from meshctl.netfilter.drift_effects import Effect
-from meshctl.netfilter.expected import ANY_GROUP, Expected
+from meshctl.netfilter.expected import Expected
 from meshctl.netfilter.explain import Explanation, explain_rule, surroundings
 from meshctl.netfilter.foreign_tools import foreign_owner
 from meshctl.netfilter.istio_names import istio_chain, istio_table
-from meshctl.netfilter.matches import Match, Opaque, Owner
 from meshctl.netfilter.model import Chain, Family, Rule, Ruleset, Table
 from meshctl.netfilter.roles import role_of
-from meshctl.netfilter.targets import Target
+from meshctl.netfilter.rule_pairs import aligned, changed, moved, passed, same
 
 Kind: TypeAlias = Literal[
     "missing", "extra", "reordered", "changed", "shadowed", "foreign", "wrong-backend", "both-backends"
@@ -245,7 +243,7 @@ def _same_chain(one: Chain | None, other: Chain | None) -> bool:
     mine, theirs = one.rules if one else (), other.rules if other else ()
     if len(mine) != len(theirs):
         return False
-    return all(a.text == b.text or _same(a, b) for a, b in zip(mine, theirs, strict=True))
+    return all(a.text == b.text or same(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def _policy(work: _Comparison, family: Family, table: Table, one: Chain | None, other: Chain | None) -> None:
@@ -260,37 +258,6 @@ def _policy(work: _Comparison, family: Family, table: Table, one: Chain | None, 
             fix="find out what set the policy; Istio never does", where=str(other.origin),
         )
     )  # fmt: skip
-
-
-def _same(expected: Rule, found: Rule) -> bool:
-    return key(expected) == key(found) or _same_but_group(expected, found) or _same_through_nft(expected, found)
-
-
-def _same_but_group(expected: Rule, found: Rule) -> bool:
-    """Equal where a group's number is not known: any number counts as it."""
-    groups = [m for m in expected.matches if isinstance(m, Owner) and m.kind == "gid" and m.ids]
-    known = {m for m in groups if m.ids and m.ids.low < ANY_GROUP}
-    if len(known) == len(groups):
-        return False
-    there = [m for m in found.matches if isinstance(m, Owner) and m.kind == "gid"]
-    signs = sorted(m.negated for m in groups) == sorted(m.negated for m in there)
-    return signs and known <= set(there) and _but_groups(expected) == _but_groups(found)
-
-
-def _but_groups(rule: Rule) -> tuple[frozenset[Match], tuple[Target, ...]]:
-    conditions, targets = key(rule)
-    return frozenset(m for m in conditions if not (isinstance(m, Owner) and m.kind == "gid")), targets
-
-
-def _same_through_nft(expected: Rule, found: Rule) -> bool:
-    """Equal as far as nft shows an iptables rule: matches and targets that it knows by name only cannot be compared."""
-    if not any(isinstance(part, Opaque) and part.xt for part in (*found.matches, *found.targets)):
-        return False
-    mine, theirs = key(expected), key(found)
-    known = tuple(mine[0])
-    clear = all(implied(m, known) for m in theirs[0] if not isinstance(m, Opaque))
-    targets = tuple(t for t in theirs[1] if not isinstance(t, Opaque))
-    return clear and (not targets or targets == mine[1])
 
 
 def _compare_chain(
@@ -310,16 +277,16 @@ def _compare_chain(
     pairs = aligned(mine, theirs)
     lost = [at for at in range(len(mine)) if at not in {a for a, _ in pairs}]
     added = [at for at in range(len(theirs)) if at not in {b for _, b in pairs}]
-    moved = _moved(mine, theirs, lost, added)
+    shifted = moved(mine, theirs, lost, added)
     cut_off = chain.name not in reachable(there) and chain.name in reachable(want)
-    for a, b in moved:
+    for a, b in shifted:
         lost.remove(a)
         added.remove(b)
-        passed = _passed(a, b, [*pairs, *moved], theirs)
+        past = passed(a, b, [*pairs, *shifted], theirs)
         told = _told(work, want, one, a, dead_wanted)
-        effect = effects.of_exchange(theirs[b], passed, there, told)
+        effect = effects.of_exchange(theirs[b], past, there, told)
         _report(work, "reordered", family, there, chain, effect, mine[a], theirs[b], b + 1)
-    for a, b in _changed(pairs, lost, added, mine, theirs, there.name, chain.name):
+    for a, b in changed(pairs, lost, added, mine, theirs, there.name, chain.name):
         lost.remove(a)
         added.remove(b)
         told = _told(work, want, one, a, dead_wanted)
@@ -398,83 +365,3 @@ def _report(
             where=str(found.origin) if found else "",
         )
     )
-
-
-def aligned(mine: Sequence[Rule], theirs: Sequence[Rule]) -> list[tuple[int, int]]:
-    """The longest common subsequence by meaning, as pairs of 0-based positions."""
-    start = 0
-    while start < min(len(mine), len(theirs)) and _same(mine[start], theirs[start]):
-        start += 1
-    end = 0
-    while end < min(len(mine), len(theirs)) - start and _same(mine[-1 - end], theirs[-1 - end]):
-        end += 1
-    rows, columns = len(mine) - start - end, len(theirs) - start - end
-    if rows * columns > 250_000:
-        columns = 250_000 // max(rows, 1)
-    best = [[0] * (columns + 1) for _ in range(rows + 1)]
-    for a in range(rows - 1, -1, -1):
-        for b in range(columns - 1, -1, -1):
-            if _same(mine[start + a], theirs[start + b]):
-                best[a][b] = best[a + 1][b + 1] + 1
-            else:
-                best[a][b] = max(best[a + 1][b], best[a][b + 1])
-    pairs = [(at, at) for at in range(start)]
-    a = b = 0
-    while a < rows and b < columns:
-        if _same(mine[start + a], theirs[start + b]) and best[a][b] == best[a + 1][b + 1] + 1:
-            pairs.append((start + a, start + b))
-            a, b = a + 1, b + 1
-        elif best[a + 1][b] >= best[a][b + 1]:
-            a += 1
-        else:
-            b += 1
-    pairs += [(len(mine) - end + at, len(theirs) - end + at) for at in range(end)]
-    return pairs
-
-
-def _moved(mine: list[Rule], theirs: list[Rule], lost: list[int], added: list[int]) -> list[tuple[int, int]]:
-    moved: list[tuple[int, int]] = []
-    free = list(added)
-    for a in lost:
-        b = next((at for at in free if _same(mine[a], theirs[at])), None)
-        if b is not None:
-            free.remove(b)
-            moved.append((a, b))
-    return moved
-
-
-def _passed(a: int, b: int, pairs: list[tuple[int, int]], theirs: list[Rule]) -> list[tuple[Rule, bool]]:
-    """The rules that the rule at `a` (expected) and `b` (found) went past, with whether it now comes after them."""
-    return [(theirs[y], y < b) for x, y in sorted(pairs) if (x < a) != (y < b) and (x, y) != (a, b)]
-
-
-def _changed(
-    pairs: list[tuple[int, int]],
-    lost: list[int],
-    added: list[int],
-    mine: list[Rule],
-    theirs: list[Rule],
-    table: str,
-    chain: str,
-) -> list[tuple[int, int]]:
-    """Lost and added rules that stand in the same gap and are alike: the same target, or the same conditions."""
-    found: list[tuple[int, int]] = []
-    free = list(added)
-    for a in lost:
-        low = max((y for x, y in pairs if x < a), default=-1)
-        high = min((y for x, y in pairs if x > a), default=len(theirs))
-        near = [b for b in free if low < b < high]
-        alike = [b for b in near if _alike(mine[a], theirs[b], table, chain)]
-        if alike:
-            found.append((a, alike[0]))
-            free.remove(alike[0])
-    return found
-
-
-def _alike(expected: Rule, found: Rule, table: str, chain: str) -> bool:
-    mine, theirs = key(expected), key(found)
-    if mine[1] == theirs[1]:
-        wanted, there = role_of(expected, table, chain), role_of(found, table, chain)
-        same_role = wanted is not None and there is not None and wanted[0] == there[0]
-        return istio_chain(chain) or same_role or bool(mine[0] & theirs[0])
-    return mine[0] == theirs[0] and (istio_chain(chain) or bool(mine[0]))

@@ -39,7 +39,8 @@ from meshctl.netfilter.targets import (
     SetMark,
     Tproxy,
 )
-from meshctl.netfilter.walk import Step, Walk, Walker, walker
+from meshctl.netfilter.verdict import Step, Walk
+from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.netns import is_loopback
 from meshctl.path.scene import Owner, Scene, Station

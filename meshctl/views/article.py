@@ -32,6 +32,13 @@ from meshctl.netfilter.explain import explain
 from meshctl.netfilter.model import Ruleset
 from meshctl.views import pod as pod_view
 from meshctl.views import standing as standing_view
+from meshctl.views.pod_capture import capture_blocks, rules_note
+from meshctl.views.pod_changes import changes_blocks
+from meshctl.views.pod_containers import container_blocks
+from meshctl.views.pod_decision import decision_blocks
+from meshctl.views.pod_gaps import closing
+from meshctl.views.pod_services import services_blocks
+from meshctl.views.pod_start import start_blocks
 
 
 def page(it: Evidence, findings: Sequence[Finding]) -> Page:
@@ -45,7 +52,7 @@ def page(it: Evidence, findings: Sequence[Finding]) -> Page:
     blocks += _start(it)
     blocks += _path(it)
     blocks += _now(it)
-    blocks += pod_view.closing(it)
+    blocks += closing(it)
     return Page(f"How the traffic of {_name(it)} passes through the mesh", tuple(blocks))
 
 
@@ -118,8 +125,8 @@ def _injection(it: Evidence) -> Iterator[Block]:
         yield Text("The injector added nothing to this pod.")
     yield from pod_view.added_blocks(result)
     yield Heading("Why", 3)
-    yield from pod_view.decision_blocks(result)
-    yield from pod_view.changes_blocks(result)
+    yield from decision_blocks(result)
+    yield from changes_blocks(result)
 
 
 def _containers_graph(it: Evidence) -> Graph:
@@ -153,9 +160,9 @@ def _init(it: Evidence) -> Iterator[Block]:
         )
     if story is not None:
         yield Verbatim(" ".join(a if a else '""' for a in init.args))
-        yield from pod_view.container_blocks(story, wide=False)
-    yield from pod_view.capture_blocks(it.description)
-    yield from pod_view.rules_note(it)
+        yield from container_blocks(story, wide=False)
+    yield from capture_blocks(it.description)
+    yield from rules_note(it)
 
 
 def _rules(it: Evidence) -> Iterator[Block]:
@@ -230,7 +237,7 @@ def _process_row(it: Evidence, process: Process) -> tuple[Line, ...]:
 
 def _start(it: Evidence) -> Iterator[Block]:
     yield Heading("5. What starts first")
-    yield from pod_view.start_blocks(it.description)
+    yield from start_blocks(it.description)
 
 
 def _path(it: Evidence) -> Iterator[Block]:
@@ -242,7 +249,7 @@ def _path(it: Evidence) -> Iterator[Block]:
     address = it.pod.ip or "the pod's address"
     app = ", ".join(_apps(it)) or "the application"
     port = str(ports[0].number) if ports else "its port"
-    yield from pod_view.rules_note(it)
+    yield from rules_note(it)
     yield Heading("Someone calls the application", 3)
     if ports and not standing_view.captured(it, ports[0].number):
         yield Text(f"Port {port} is not captured: a request for {address}:{port} reaches {app} without the proxy.")
@@ -306,7 +313,7 @@ def _outgoing(capture: Capture, proxy: str, app: str) -> Iterator[Block]:
 
 def _now(it: Evidence) -> Iterator[Block]:
     found = list(standing_view.blocks(it))
-    services = list(pod_view.services_blocks(it.description))
+    services = list(services_blocks(it.description))
     if found or services:
         yield Heading("7. The pod now")
     for block in (*services, *found):
@@ -316,4 +323,4 @@ def _now(it: Evidence) -> Iterator[Block]:
     if story is not None and proxy is not None:
         yield Heading(f"Everything about {proxy.name}", 3)
         yield Facts((("image", Span(proxy.image, "code")),), 2)
-        yield from pod_view.container_blocks(story, wide=True)
+        yield from container_blocks(story, wide=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
 from meshctl.checks.stories import NamespaceStory
-from meshctl.views.pod import tries_table
+from meshctl.views.pod_decision import tries_table
 
 SCHEMA = "meshctl.describe-namespace/v1"
 _LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "istio.io/use-waypoint")

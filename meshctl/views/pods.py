@@ -8,6 +8,7 @@ from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.description import Description
 from meshctl.views import pod as pod_view
+from meshctl.views import pod_document
 from meshctl.views.findings import counted
 
 SCHEMA = "meshctl.describe-pods/v1"
@@ -18,7 +19,7 @@ def document(results: Sequence[Described]) -> dict[str, Any]:
     """One item a pod, in order."""
     return {
         "schema": SCHEMA,
-        "items": [pod_view.document(*result) for result in results],
+        "items": [pod_document.document(*result) for result in results],
         "differences": [
             {"what": what, "values": [{"value": v, "pods": list(pods)} for v, pods in values]}
             for what, values in differences([r.description for r, _ in results])
@@ -28,7 +29,7 @@ def document(results: Sequence[Described]) -> dict[str, Any]:
 
 def document_of(results: Sequence[Described]) -> dict[str, Any]:
     """describe-pod for one pod, describe-pods for several."""
-    return pod_view.document(*results[0]) if len(results) == 1 else document(results)
+    return pod_document.document(*results[0]) if len(results) == 1 else document(results)
 
 
 def differences(results: Sequence[Description]) -> list[tuple[str, list[tuple[str, list[str]]]]]:

@@ -5,7 +5,7 @@ from typing import Any
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
 from meshctl.checks.stories import ServiceStory
 from meshctl.views import pods as pods_view
-from meshctl.views.pod import mesh_protocol
+from meshctl.views.pod_services import mesh_protocol
 
 SCHEMA = "meshctl.describe-service/v1"
 

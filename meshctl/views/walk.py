@@ -9,7 +9,7 @@ from meshctl.frozen import dataclass
 from meshctl.netfilter import packet as packets
 from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.question import describe
-from meshctl.netfilter.walk import Arrival, Step, Walk
+from meshctl.netfilter.verdict import Arrival, Step, Walk
 
 SCHEMA = "meshctl.walk/v1"
 FOLD = 24

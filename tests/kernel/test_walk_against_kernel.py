@@ -21,7 +21,7 @@ from meshctl.netfilter import walk as engine
 from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.routing import lookup
-from meshctl.netfilter.walk import Walk
+from meshctl.netfilter.verdict import Walk
 from tests.kernel import rulesets as made
 from tests.kernel.lab import Lab, Place, Snapshot
 

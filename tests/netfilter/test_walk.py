@@ -16,7 +16,8 @@ from meshctl.netfilter.addresses import address_text, prefix
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.routing import Network
-from meshctl.netfilter.walk import Walk, Walker
+from meshctl.netfilter.verdict import Walk
+from meshctl.netfilter.walk import Walker
 
 DEFAULT_ROUTE = routing.Route(4, "main", "unicast", prefix("0.0.0.0/0"), "eth0")
 """The namespaces had it when packets were sent, not yet when the routes were recorded."""

@@ -10,7 +10,7 @@ from meshctl.checks import registry
 from meshctl.checks.evidence import Evidence
 from meshctl.injection import state as states
 from meshctl.render import terminal
-from meshctl.views import article, pod, pods
+from meshctl.views import article, pod, pod_document, pods
 from tests.injection import build
 
 SCHEMAS = Path(__file__).parents[2] / "meshctl" / "schemas"
@@ -47,7 +47,7 @@ def evidence(name: str = "classic-sidecar", **more: Any) -> Evidence:
 @pytest.mark.parametrize("name", RECORDED)
 def test_documents_fulfil_their_contract(name: str) -> None:
     it = evidence(name)
-    validate(pod.document(it, registry.run(it)), "describe-pod")
+    validate(pod_document.document(it, registry.run(it)), "describe-pod")
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -61,7 +61,7 @@ def test_pages_can_be_drawn(name: str, width: int) -> None:
 
 
 def test_the_contracts_main_values_of_a_classic_pod() -> None:
-    found = pod.document(evidence(), ())
+    found = pod_document.document(evidence(), ())
     assert found["schema"] == "meshctl.describe-pod/v1"
     assert found["injection"]["mode"] == "sidecar"
     assert found["injection"]["istio_version"] == "1.30.3"
@@ -85,12 +85,12 @@ def test_the_contracts_main_values_of_a_classic_pod() -> None:
 
 @pytest.mark.parametrize("name", ["mode-none", "ambient", "ingress-gateway", "host-network"])
 def test_nothing_is_captured_without_an_init_container(name: str) -> None:
-    assert pod.document(evidence(name), ())["capture"] is None
+    assert pod_document.document(evidence(name), ())["capture"] is None
 
 
 def test_a_plan_has_no_state_and_no_times() -> None:
     it = Evidence(description=build.described(build.injected()))
-    found = pod.document(it, ())
+    found = pod_document.document(it, ())
     assert (found["state"], found["timeline"], found["pod"]["phase"]) == (None, [], None)
     validate(found, "describe-pod")
     assert "Would it be injected?" in terminal.draw(
@@ -116,13 +116,13 @@ def test_a_plan_has_no_state_and_no_times() -> None:
 )
 def test_bad_input_is_told_and_the_rest_explained(raw: dict[str, Any]) -> None:
     it = Evidence(description=build.described(raw))
-    validate(pod.document(it, registry.run(it)), "describe-pod")
+    validate(pod_document.document(it, registry.run(it)), "describe-pod")
     assert terminal.draw(pod.page(it, registry.run(it), wide=True), width=100, color=False)
 
 
 def test_what_cannot_be_read_is_named() -> None:
     it = Evidence(description=build.described(build.injected({"sidecar.istio.io/status": "{"})))
-    problems = pod.document(it, ())["injection"]["problems"]
+    problems = pod_document.document(it, ())["injection"]["problems"]
     assert len(problems) == 1
     assert "not valid JSON" in problems[0]
 
@@ -189,7 +189,7 @@ def test_the_state_of_a_running_pod() -> None:
     assert ports[15006].program == "envoy"
     assert ports[9080].user == 1000
     assert ports[15000].local_only
-    found = pod.document(evidence(state=state), ())["state"]
+    found = pod_document.document(evidence(state=state), ())["state"]
     assert found["proxy_state"] == "LIVE"
     assert found["certificates"][0]["identity"] == "spiffe://c/ns/n/sa/s"
     assert found["refused"] == [{"kind": "listener", "name": "l", "reason": "no such filter"}]
@@ -207,7 +207,7 @@ def test_a_broken_source_costs_only_its_own_part() -> None:
 
 def shown(raw: Any) -> tuple[dict[str, Any], str]:
     it = Evidence(description=build.described(raw))
-    found = pod.document(it, registry.run(it))
+    found = pod_document.document(it, registry.run(it))
     jsonschema.validate(found, json.loads((SCHEMAS / "describe-pod.json").read_text()))
     return found, terminal.draw(pod.page(it, ()), width=200, color=False)
 

@@ -1,0 +1,65 @@
+"""Why a pod was injected or not, on the page: the rules that the injector tried."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from meshctl.blocks import Block, Column, Heading, Line, Note, Span, Table, Text
+from meshctl.injection.decision import Try
+from meshctl.injection.description import Description
+
+
+def agrees(result: Description) -> bool:
+    """Whether the decision for a pod made now is the one that this pod shows."""
+    injected = result.injection.receipt is not None
+    if result.injection.mode in ("ambient", "gateway") and not injected:
+        return False
+    return injected == (result.decision.outcome == "injected") or not result.pod.has_status
+
+
+def decision(result: Description) -> Iterator[Block]:
+    """The rules that were tried, under a title that asks what the reader asks."""
+    yield Heading(_decision_title(result))
+    yield from decision_blocks(result)
+
+
+def _decision_title(result: Description) -> str:
+    if result.injection.receipt:
+        return "Why it was injected"
+    if result.injection.mode == "ambient":
+        return "Why it has no proxy of its own"
+    return "Why it was not injected" if result.pod.has_status else "Would it be injected?"
+
+
+def decision_blocks(result: Description) -> Iterator[Block]:
+    """The rules that were tried, for a pod made now, and what differs from what the pod shows."""
+    decision = result.decision
+    yield Text(
+        "The injector is a webhook: the API server asks it when a pod is made, and it adds the proxy. "
+        "These rules decide, tried in this order, for a pod made now:"
+    )
+    yield tries_table(decision.tries)
+    mood: Any = {"injected": "good", "rejected": "bad"}.get(decision.outcome, "info")
+    yield Note((Span(decision.outcome, "strong"), f": {decision.text}"), mood, tuple(decision.remarks))
+    if result.pod.has_status and not agrees(result) and decision.outcome in ("injected", "not injected"):
+        if result.injection.mode in ("ambient", "gateway"):
+            return
+        had = "was injected" if result.injection.receipt else "was not injected"
+        yield Note(f"This pod {had}: labels, webhooks or policy have changed since it was made.", "warn")
+
+
+def tries_table(tries: Sequence[Try]) -> Table:
+    """The rules that were tried; webhooks that do not take the pod share one row."""
+    rows: list[tuple[Line, ...]] = []
+    passed = 0
+    for t in tries:
+        if t.rule == "selectors" and not t.decides and t.answer == "no":
+            passed += 1
+            continue
+        if passed and t.rule != "selectors":
+            text = f"{passed} more {'does' if passed == 1 else 'do'} not take this pod"
+            rows.append(("", "Other webhooks", "no", text, ""))
+            passed = 0
+        mark, answer = Span("=> " if t.decides else "", "accent"), Span(t.answer, "strong" if t.decides else "")
+        rows.append((mark, t.question, answer, t.text, Span(t.source, "dim")))
+    columns = (Column("", wrap=False, keep=9), Column("rule"), Column("answer", wrap=False), Column("because"))
+    return Table((*columns, Column("where", keep=1)), tuple(rows))
