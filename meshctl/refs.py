@@ -76,6 +76,7 @@ class Target:
     """What a request is sent to: `host` as the application writes it, `port` None where the text has none.
 
     `scheme` is ``http``, ``https``, ``grpc`` or ``tcp``, empty where the text has none; `path` is empty likewise.
+    `absolute`: the name ends in a dot, so that no search list is tried; `host` is without it.
     """
 
     text: str
@@ -83,6 +84,7 @@ class Target:
     port: int | None
     scheme: str = ""
     path: str = ""
+    absolute: bool = False
 
     @property
     def address(self) -> str | None:
@@ -116,7 +118,7 @@ def parse_target(text: str) -> Target:
     if not host or any(c.isspace() for c in host) or "/" in host:
         raise BadInput(f"'{text}' is no target: it has no host", hint="use SERVICE:PORT, SERVICE.NS:PORT or a URL")
     port = _port(port_text, text) if port_text is not None else _SCHEME_PORTS.get(scheme)
-    return Target(text, host.rstrip(".").lower(), port, scheme, path)
+    return Target(text, host.rstrip(".").lower(), port, scheme, path, host.endswith("."))
 
 
 def _cut_path(rest: str, text: str, scheme: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from meshctl.checks.finding import Finding, Severity
 from meshctl.frozen import dataclass
+from meshctl.path.model import Cause
 
 TITLES = {
     "MT101": "The name of a request's destination is not known",
@@ -36,13 +37,12 @@ class Failure:
     service: str
     port: int
     certain: bool
+    cause: Cause
 
     @property
     def on_purpose(self) -> bool:
-        """Whether somebody asked for it: a policy or an injected fault."""
-        if self.id in ("MT105", "MT106") or self.text.endswith((" denies it", " allows it")):
-            return True
-        return "outboundTrafficPolicy is" in self.text or "accepts only mutual TLS" in self.text
+        """Whether somebody asked for it: a policy, an injected fault, strict mutual TLS, or known destinations only."""
+        return self.cause in ("policy", "fault", "strict", "registry-only")
 
 
 def findings(failures: Iterable[Failure], callers: int, others: Sequence[Finding]) -> Iterator[Finding]:

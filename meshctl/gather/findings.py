@@ -109,7 +109,7 @@ def _failures(scene: "Scene", pod: Pod, ports: Sequence[tuple[Service, int]]) ->
         made = trace(scene, Question(caller=station, target=Target(f"{name}:{port}", name, port), request=Request()))
         for found in made.findings:
             text, certain = _without_share(found.text)
-            yield traced.Failure(found.id, text, workload(pod), name, port, certain)
+            yield traced.Failure(found.id, text, workload(pod), name, port, certain, found.cause)
 
 
 def _grouped(found: Sequence[Finding]) -> list[Finding]:

@@ -319,6 +319,8 @@ def _rules_of(
     if pod.host_network or (known and not found.named):
         return found.rulesets, "seen" if known else "none"
     wanted = _assumed(pod, injection, gaps)
+    if wanted is None and not known and _uncaptured(injection):
+        return (), "assumed"
     if wanted is None:
         return (found.rulesets, "seen") if known else ((), "none")
     from meshctl.netfilter.drift import compare  # seldom needed, and costs start-up time
@@ -326,6 +328,12 @@ def _rules_of(
     if known and not compare(wanted, found.rulesets, recorded=found.seen).in_sync:  # type: ignore[arg-type]
         return found.rulesets, "seen"
     return wanted.rulesets, "assumed"
+
+
+def _uncaptured(injection: Injection) -> bool:
+    """Whether nothing writes rules for the pod: interception mode NONE has neither istio-init nor the CNI plugin."""
+    proxy = injection.proxy
+    return injection.init is None and proxy is not None and proxy.env_value("ISTIO_META_INTERCEPTION_MODE") == "NONE"
 
 
 _TABLE = re.compile(r'"table":\s*\{[^{}]*"family":\s*"(\w+)"[^{}]*"name":\s*"([^"]+)"')

@@ -60,7 +60,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One backend of a Service port; `pod` is ``namespace/name`` or empty."""
+    """One backend of a Service port; `pod` is ``namespace/name`` or empty, `hostname` its name under the Service."""
 
     address: str
     ports: tuple[tuple[str, int], ...]
@@ -70,6 +70,7 @@ class Endpoint:
     serving: bool
     terminating: bool
     origin: Origin
+    hostname: str = ""
 
     def port(self, name: str) -> int | None:
         """The number behind a Service port's name."""
@@ -155,6 +156,7 @@ def endpoint_slice(raw: Mapping[str, Any], source: str = "", path: str = "") -> 
                 ready if serving is None else serving,
                 conditions.flag("terminating") or False,
                 Origin(source, path=entry.path),
+                entry.text("hostname"),
             )
             for address in entry.texts("addresses")
         ]

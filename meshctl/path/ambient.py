@@ -110,11 +110,19 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
     from meshctl.path import client, kube_proxy
 
     ztunnel = _known(scene, station)
+    service = scene.services.at(address)
+    if service is not None and service.port(port) is None:
+        why = f"Service {service.namespace}/{service.name} has no port {port}, so nothing answers there"
+        hop = Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", why, (), (), "bad")
+        return [
+            Course(1.0, End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="no-port"), (hop,))
+        ]
     known = kube_proxy.endpoints_of(scene, address, port)
     if known is not None and not known:
         why = f"the Service at {address}:{port} has no ready endpoints, so ztunnel cuts the connection"
         hop = Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", why, (), (), "bad")
-        return [Course(1.0, End("nobody", delivered=False, mtls=None, broken="reset", why=why), (hop,))]
+        end = End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="no-endpoint")
+        return [Course(1.0, end, (hop,))]
     places = known or ((address, port, 1.0),)
     courses: list[Course] = []
     for place, number, chance in places:
@@ -182,7 +190,7 @@ def inbound(scene: Scene, station: Station, address: str, port: int, conn: Conne
         return [Course(1.0, end, (hop,))]
     if not allowed:
         hop = Hop("ztunnel", "callee", place, "ztunnel, the node's proxy", f"resets it: {why}", facts, proof, "bad")
-        end = End("nobody", delivered=False, mtls=None, broken="reset", why=why)
+        end = End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="policy")
         return [Course(1.0, end, (hop,))]
     hop = Hop("ztunnel", "callee", place, "ztunnel, the node's proxy", f"lets it in: {why}", facts, proof, "good")
     passage = rules.straight(station, "ztunnel delivers to the application inside the pod's namespace")
@@ -205,9 +213,10 @@ def _verdict(
     for policy, fits in verdicts:
         if policy.action.lower() == "deny" and fits:
             return False, f"policy {policy.key} denies it", (Evidence(ztunnel.source, "policies", policy.key),)
-    if any(fits is None for _, fits in verdicts):
-        return None, "a policy asks what ztunnel's form of it does not tell", ()
     allow = [(p, fits) for p, fits in verdicts if p.action.lower() == "allow"]
+    deciding = [fits for p, fits in verdicts if p.action.lower() != "allow"]
+    if None in deciding or (not any(fits for _, fits in allow) and any(fits is None for _, fits in allow)):
+        return None, "a policy asks what ztunnel's form of it does not tell", ()
     if allow and not any(fits for _, fits in allow):
         names = ", ".join(p.key for p, _ in allow)
         return False, f"no rule of {names} allows it", (Evidence(ztunnel.source, "policies", names),)

@@ -9,8 +9,8 @@ from meshctl.envoy.match import Query, Step, match
 from meshctl.envoy.model import Cluster
 from meshctl.frozen import dataclass
 from meshctl.path import hosts, kube_proxy, resources, rules, server, wants, wire
-from meshctl.path.decision import NO_LISTENER, Decision, Option, evidence, of_match
-from meshctl.path.model import ClusterShare, End, EndpointSeen, Hop, Request
+from meshctl.path.decision import BLACK_HOLE, NO_LISTENER, Decision, Option, evidence, of_match
+from meshctl.path.model import AnsweredBy, Cause, ClusterShare, End, EndpointSeen, Hop, Request
 from meshctl.path.netns import listens
 from meshctl.path.outcome import Course, through_client_http, through_client_tcp, with_retries
 from meshctl.path.scene import Owner, Scene, Station
@@ -82,7 +82,9 @@ def _decided(
     chance = decision.probability
     by: Literal["gateway", "client-proxy"] = "gateway" if gateway else "client-proxy"
     if decision.refusal is not None and gateway and decision.refusal.details == NO_LISTENER:
-        end = End("nobody", delivered=False, mtls=None, broken="refused", why=decision.refusal.why)
+        end = End(
+            "nobody", delivered=False, mtls=None, broken="refused", why=decision.refusal.why, cause="nobody-listens"
+        )
         return [Course(chance, end, hops)], []
     if decision.refusal is not None:
         missing = "NC" in decision.refusal.flags
@@ -113,7 +115,7 @@ def _with_reason(scene: Scene, decision: Decision) -> Decision:
     """A refusal for want of a cluster or of endpoints, with the reason that the mesh's resources show."""
     refusal = decision.refusal
     name = option_name(decision)
-    if refusal is None or name is None or not {"UH", "NC"} & set(refusal.flags.split(",")):
+    if refusal is None or name in (None, BLACK_HOLE) or not {"UH", "NC"} & set(refusal.flags.split(",")):
         return decision
     why = hosts.lacking(scene, name, cluster="NC" in refusal.flags) or refusal.why
     return replace(decision, refusal=replace(refusal, why=why))
@@ -135,8 +137,14 @@ def option_name(decision: Decision) -> str | None:
 def _refused(decision: Decision, by: Literal["gateway", "client-proxy"]) -> End:
     refusal = decision.refusal
     assert refusal is not None
-    end = End(by, refusal.status, refusal.flags, "", False, True, False, None, why=refusal.why)
+    cause = refusal.cause or _of_flags(refusal.flags)
+    end = End(by, refusal.status, refusal.flags, "", False, True, False, None, why=refusal.why, cause=cause)
     return end if refusal.status is not None else replace(end, answered_by="nobody", broken="reset")
+
+
+def _of_flags(flags: str) -> Cause:
+    known: tuple[tuple[str, Cause], ...] = (("UH", "no-endpoint"), ("NC", "no-cluster"), ("NR", "no-route"))
+    return next((cause for flag, cause in known if flag in flags.split(",")), "")
 
 
 def _with_faults(
@@ -148,7 +156,7 @@ def _with_faults(
     found = courses
     for abort in aborts:
         total = sum(c.probability for c in courses)
-        end = End(by, abort.status, abort.flags, "", False, True, False, None, why=abort.why)
+        end = End(by, abort.status, abort.flags, "", False, True, False, None, why=abort.why, cause="fault")
         kept = [replace(c, probability=c.probability * (1 - abort.share)) for c in found] if abort.share < 1 else []
         found = [*kept, Course(total * abort.share, end, hops, option_name(decision))]
     for delay in delays:
@@ -216,10 +224,11 @@ def _turned(end: End, decision: Decision, by: str) -> End:
 
 
 def _nowhere(decision: Decision, by: Literal["gateway", "client-proxy"], flag: str, why: str, name: str) -> Course:
+    cause: Cause = "registry-only" if name == BLACK_HOLE else _of_flags(flag)
     if decision.tcp:
-        end = End("nobody", None, flag, "", False, True, False, None, "reset", why)
+        end = End("nobody", None, flag, "", False, True, False, None, "reset", why, cause=cause)
     else:
-        end = End(by, 503, flag, "", False, True, False, None, why=why)
+        end = End(by, 503, flag, "", False, True, False, None, why=why, cause=cause)
     return Course(1.0, end, (), None if flag == "NC" else name)
 
 
@@ -379,14 +388,14 @@ def onto_network(
     if conn.depth > MOST_PROXIES:
         why = "the request goes in circles between proxies"
         return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why))]
-    own = station is not None and address in (*station.pod.ips, station.pod.ip)
+    own = station is not None and (rules.is_loopback(address) or address in (*station.pod.ips, station.pod.ip))
     if station is not None and owner is not None and (own or conn.by_proxy):
         passage = rules.outbound(scene, station, owner, address, port)
         if own:
             return server.at_pod(scene, station, address, port, conn, passage)
         if passage.kind == "dropped":
             broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
-            end = End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why)
+            end = End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why, cause="rules")
             return [Course(1.0, end, (passage.hop,))]
         if passage.kind == "proxy" and station.mode != "gateway":
             why = f"the rules send the proxy's own connection back to it ({passage.why})"
@@ -455,6 +464,25 @@ def _through_gateway(
     return ends
 
 
+def at_listener(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
+    """What a connection straight to a listener of a sidecar gets (health, statistics, or a port of its own)."""
+    found = through_proxy(scene, station, "gateway", address, port, replace(conn, depth=conn.depth + 1))
+    courses = []
+    for course in found.courses:
+        end = course.end
+        by: AnsweredBy | None = "server-proxy" if end.answered_by in ("gateway", "client-proxy") else end.answered_by
+        end = replace(
+            end,
+            answered_by=by,
+            flags="",
+            server_flags=end.flags or end.server_flags,
+            through_client=False,
+            through_server=end.through_client,
+        )
+        courses.append(replace(course, end=end, cluster=None))
+    return courses
+
+
 def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
     if address == hosts.ANYWHERE:
         why = "which address the name resolves to, and whether it answers, is not recorded"
@@ -463,22 +491,36 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
         return Course(1.0, end, (hop,))
     node = scene.node_at(address)
     if node is not None:
-        on_host = scene.pods_of_node_network(node.name)
-        owner = next((p for p in on_host if any(port == q.number for c in p.containers for q in c.ports)), None)
-        if owner is not None:
-            return _on_host(scene, scene.station(owner), address, port, conn)
+        if (owner := _of_node(scene, node.name, address, port)) is not None:
+            return _on_host(scene, owner, address, port, conn)
         why = f"{address} is node {node.name}: whether something listens there on port {port} is not recorded"
+    elif (service := scene.services.at(address)) is not None:
+        why = f"{address} is Service {service.namespace}/{service.name}'s, but the node's rules have nothing about it"
     elif named := scene.endpoint_pod(address):
         why = f"{address} is pod {named}, which was not recorded: what it does with the connection cannot be told"
     elif scene.in_pod_range(address):
         why = f"{address} is in the pods' range, but no pod of this recording has it"
     else:
         why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
-    inside = bool(scene.endpoint_pod(address)) or scene.in_pod_range(address)
+    inside = bool(scene.endpoint_pod(address) or scene.services.at(address)) or scene.in_pod_range(address)
     through = (conn.layer == "mtls" or None) if inside else False
     end = End(None, delivered=None, through_server=through, mtls=conn.mtls, why=why, undecided=(why,))
     hop = Hop("endpoint", "network", address, f"{address}:{port}", why, (), (), "warn")
     return Course(1.0, end, (hop,), endpoint=f"{address}:{port}")
+
+
+def _of_node(scene: Scene, node: str, address: str, port: int) -> Station | None:
+    """The pod on a node's own network that answers there: the one that listens, or that says so in its spec.
+
+    The sockets of one such pod are all of the node's, so where none listens, any of them tells that nobody does.
+    """
+    stations = [scene.station(pod) for pod in scene.pods_of_node_network(node) if pod.phase in ("", "Running")]
+    named = [s for s in stations if any(port == p.number for c in s.pod.containers for p in c.ports)]
+    seeing = [s for s in stations if s.sockets is not None]
+    by_socket = [
+        s for s in seeing if (one := listens(s.sockets or (), address, port)) and one.container in s.containers
+    ]
+    return next(iter((*by_socket, *named, *seeing)), None)
 
 
 def _on_host(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> Course:

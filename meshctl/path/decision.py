@@ -15,10 +15,14 @@ from meshctl.envoy.model import AlpnOverride, Forward, RetryPolicy
 from meshctl.envoy.request import Request as EnvoyRequest
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
-from meshctl.path.model import Evidence, Request
+from meshctl.path.model import Cause, Evidence, Request
 
 NO_LISTENER = "no_listener"
 """The detail of a refusal that comes from the kernel: the proxy has no socket on that port."""
+
+
+BLACK_HOLE = "BlackHoleCluster"
+"""Istio's cluster without endpoints, for destinations that are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Refusal:
     details: str
     why: str
     kind: Literal["filter", "route", "connection"] = "route"
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,24 +128,43 @@ def _refusal(match: Match) -> Refusal | None:
         why = answered.because if not name or name in answered.because else f"{answered.because} ({name})"
         flags = answered.flags or match.flags or ""
         kind: Literal["filter", "connection"] = "filter" if answered.status is not None else "connection"
-        return Refusal(answered.status, flags, answered.details or match.details, why, kind)
+        cause: Cause = "fault" if "FI" in flags.split(",") else "policy"
+        return Refusal(answered.status, flags, answered.details or match.details, why, kind, cause)
     if match.forwards:
         return None
     if match.error == "no-listener":
         return Refusal(None, match.flags or "", NO_LISTENER, _because(match), "connection")
     if match.error is not None and match.status is None:
         return Refusal(None, match.flags or "", match.details, _because(match), "connection")
+    cause = "registry-only" if _registry_only(match) else ""
     if match.status is not None:
-        return Refusal(match.status, match.flags or "", match.details, _because(match))
+        return Refusal(match.status, match.flags or "", match.details, _because(match), cause=cause)
     if match.forwards is False:
-        return Refusal(None, match.flags or "", match.details, _because(match), "connection")
+        return Refusal(None, match.flags or "", match.details, _because(match), "connection", cause)
     return None
+
+
+def _registry_only(match: Match) -> bool:
+    """Whether the mesh refuses the destination, since it may only be one that it knows (``block_all``)."""
+    if match.route is not None and match.route.name == "block_all":
+        return True
+    return bool(match.clusters) and match.clusters[0].name == BLACK_HOLE and not _own_port(match)
+
+
+def _own_port(match: Match) -> bool:
+    """Whether a connection is refused since it is to the proxy's own port, which would send it in circles.
+
+    Source: ``buildOutboundCatchAllNetworkFilterChains`` and ``buildInboundBlackhole``, Istio 1.30.
+    """
+    return match.filter_chain is not None and match.filter_chain.name.endswith(("-blackhole", "-trafficloop"))
 
 
 def _because(match: Match) -> str:
     if match.route is not None and match.route.name == "block_all":
         return "the mesh does not know this host, and outboundTrafficPolicy is REGISTRY_ONLY"
-    if match.clusters and match.clusters[0].name == "BlackHoleCluster":
+    if _own_port(match):
+        return f"port {match.query.port} is the proxy's own: it refuses what is sent to it directly"
+    if match.clusters and match.clusters[0].name == BLACK_HOLE:
         return "the mesh does not know this destination, and outboundTrafficPolicy is REGISTRY_ONLY (BlackHoleCluster)"
     if match.action in ("redirect", "direct_response") and match.route is not None:
         where = f" to {match.location}" if match.location else ""

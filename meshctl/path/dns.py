@@ -133,7 +133,8 @@ def _in_cluster(asked: str, full: str, labels: list[str], zone: Zone, tried: tup
             service = zone.services.named(name, namespace)
             if service is None:
                 return None
-            named = [e for e in zone.services.endpoints(service) if _endpoint_name(e) == hostname]
+            ends = zone.services.endpoints(service)
+            named = [e for e in ends if _endpoint_name(e) == hostname and (e.ready or service.publishes_unready)]
             if not named:
                 return None
             return Name(asked, "pod", tuple(e.address for e in named), full, service, tried=tried)
@@ -149,8 +150,11 @@ def _in_cluster(asked: str, full: str, labels: list[str], zone: Zone, tried: tup
 
 
 def _endpoint_name(endpoint: Endpoint) -> str:
-    """The name that a StatefulSet's pod has under its headless service (its hostname, which is the pod's name)."""
-    return endpoint.pod.rpartition("/")[2] or endpoint.address.replace(".", "-").replace(":", "-")
+    """The name of an endpoint under its Service: its hostname (a StatefulSet's pod has one), else its dashed address.
+
+    Source: CoreDNS, plugin kubernetes, ``endpointHostname`` (``endpoint_pod_names`` off, as kubeadm writes it).
+    """
+    return endpoint.hostname or endpoint.address.replace(".", "-").replace(":", "-")
 
 
 def _service(asked: str, full: str, service: Service, zone: Zone, tried: tuple[str, ...]) -> Name:
@@ -222,6 +226,8 @@ def _could_be_public(host: str, zone: Zone) -> bool:
         return False
     last = labels[-1]
     if last == "svc" or last in zone.namespaces:
+        return False
+    if len(labels) == 2 and zone.services.named(last, zone.namespace) is not None:  # reads as a pod's name
         return False
     if near_misses(last, zone.namespaces, 1) and len(labels) == 2:
         return False

@@ -1,5 +1,7 @@
 """The kube-proxy question: does the node choose the endpoint of this connection, and by which rule?"""
 
+from typing import Literal
+
 from meshctl.frozen import dataclass
 from meshctl.kube.proxy_rules import NodeDecision, decide, evidence, is_kube_proxy
 from meshctl.kube.services import Endpoint, Service, ServicePort
@@ -83,7 +85,7 @@ def _no_port(scene: Scene, address: str, port: int, node: NodeView | None) -> No
     why = f"Service {service.namespace}/{service.name} has no port {port} (it has {ports}), so nothing answers there"
     proof = (Evidence(service.origin.source, service.origin.path, f"Service {service.namespace}/{service.name}"),)
     hop = Hop("kube-proxy", "node", node.name if node else "", "kube-proxy", why, (), proof, "bad")
-    end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why)
+    end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why, cause="no-port")
     return NodeChoice((), KubeProxy(False, f"no rule is about {address}:{port}", "", proof), hop, end)
 
 
@@ -101,7 +103,8 @@ def _by_rules(
     if decision.refused or decision.dropped:
         why = _refusal(decision, target, name, address, port)
         hop = Hop("kube-proxy", "node", at, "kube-proxy", why, (), found, "bad")
-        end = End("nobody", delivered=False, broken="refused" if decision.refused else "timeout", mtls=None, why=why)
+        broken: Literal["refused", "timeout"] = "refused" if decision.refused else "timeout"
+        end = End("nobody", delivered=False, broken=broken, mtls=None, why=why, cause="kube-proxy")
         return NodeChoice((), KubeProxy(True, why, "", found), hop, end)
     listed = [f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices]
     why = f"the address {address}:{port} is translated on the node, by kube-proxy's rules for {name}"
@@ -143,15 +146,17 @@ def _affinity(decision: NodeDecision) -> tuple[str, ...]:
     return ("session affinity: a client keeps its endpoint for a while",) if decision.affinity else ()
 
 
-def _usable(scene: Scene, service: Service, entry: ServicePort, node: str) -> list[Endpoint]:
+def _usable(scene: Scene, service: Service, entry: ServicePort, node: str, address: str) -> list[Endpoint]:
     """The endpoints that kube-proxy chooses from: the ready ones, else those that are ending and still serve.
 
     ``pkg/proxy/topology.go``, CategorizeEndpoints (Kubernetes 1.34). With the internal policy Local only those on the
     node of the caller count.
     """
     there = [e for e in scene.services.endpoints(service) if e.port(entry.name) is not None]
-    if service.internal_policy == "Local" and node:
-        there = [e for e in there if e.node == node]
+    if address in service.addresses:  # a cluster IP leads to endpoints of its own family; a NodePort's may be either
+        there = [e for e in there if (":" in e.address) == (":" in address)]
+        if service.internal_policy == "Local" and node:
+            there = [e for e in there if e.node == node]
     return [e for e in there if e.ready] or [e for e in there if e.serving and e.terminating]
 
 
@@ -160,7 +165,7 @@ def _by_objects(
 ) -> NodeChoice:
     """Without the node's rules: what kube-proxy makes of the Service and its EndpointSlices."""
     name = f"{service.namespace}/{service.name}"
-    ready = [e for e in scene.services.endpoints(service) if e.ready and e.port(entry.name) is not None]
+    ready = _usable(scene, service, entry, node.name if node is not None else "", address)
     gap = node.gap if node is not None and node.gap else "the node's rules were not recorded"
     at = node.name if node else ""
     if not ready and scene.endpoints_gap:
@@ -170,7 +175,7 @@ def _by_objects(
         return NodeChoice((), told, Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "warn"), end)
     if not ready:
         why = f"{name} has no ready endpoints, so kube-proxy refuses the connection ({gap})"
-        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why)
+        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="kube-proxy")
         return NodeChoice(
             (), KubeProxy(True, why), Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "bad"), end
         )

@@ -19,6 +19,24 @@ HopKind: TypeAlias = Literal[
     "socket",
 ]
 Mood: TypeAlias = Literal["plain", "good", "bad", "warn"]
+Cause: TypeAlias = Literal[
+    "",
+    "dns",
+    "rules",
+    "no-endpoint",
+    "no-cluster",
+    "no-route",
+    "policy",
+    "fault",
+    "strict",
+    "mutual-tls",
+    "registry-only",
+    "nobody-listens",
+    "proxy-down",
+    "kube-proxy",
+    "no-port",
+]
+"""What a failure comes from; ``policy``, ``fault``, ``strict`` and ``registry-only`` are what somebody asked for."""
 AnsweredBy: TypeAlias = Literal["app", "client-proxy", "server-proxy", "gateway", "nobody"]
 Mtls: TypeAlias = Literal["mutual", "none"]
 
@@ -72,7 +90,7 @@ class End:
 
     `status` is a proxy's own answer, None where the application answers or nobody does. `delivered` None: cannot be
     told. `flags` and `server_flags` are as in the access logs, empty for none. `broken` says in a word what a client
-    without a proxy sees (``reset``, ``refused``, ``timeout``), empty where it gets an answer.
+    without a proxy sees (``reset``, ``refused``, ``timeout``), empty where it gets an answer. `cause` is of a failure.
     """
 
     answered_by: AnsweredBy | None
@@ -86,6 +104,7 @@ class End:
     broken: Literal["", "reset", "refused", "timeout", "dns", "tls"] = ""
     why: str = ""
     undecided: tuple[str, ...] = ()
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +150,13 @@ class KubeProxy:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong or worth knowing; ids are stable."""
+    """Something that is wrong or worth knowing; ids are stable, `cause` is that of the end it is about."""
 
     id: str
     severity: Literal["error", "warning", "info"]
     text: str
     fix: str = ""
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from meshctl.path.rules import Passage
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
+ADMIN_PORT = 15000
+"""Where Istio has Envoy's admin interface (``proxyAdminPort``): no listener of the configuration."""
+
 
 def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> list[Course]:
     """What happens to a connection that reached a pod's namespace, its rules having been walked (`passage`)."""
@@ -22,14 +25,15 @@ def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connec
         case "proxy":
             courses = _through_proxy(scene, station, address, port, conn, passage)
         case "straight":
-            courses = [_to_app(station, address, port, conn)]
+            courses = _to_socket(scene, station, address, port, conn)
         case "ztunnel":
             from meshctl.path import ambient
 
             courses = ambient.inbound(scene, station, address, port, conn)
         case "dropped":
             broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
-            courses = [Course(1.0, End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why))]
+            end = End("nobody", delivered=False, broken=broken, mtls=None, why=passage.why, cause="rules")
+            courses = [Course(1.0, end)]
         case "undecided":
             courses = [Course(1.0, _unknown(conn, passage.why, through=None))]
     at = f"{station.pod.namespace}/{station.pod.name}"
@@ -48,7 +52,8 @@ def _through_proxy(
 ) -> list[Course]:
     if station.sockets is not None and passage.port and listens(station.sockets, _own(station), passage.port) is None:
         why = f"the rules send it to port {passage.port}, but nothing listens there: the proxy is not up"
-        return [Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why))]
+        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="proxy-down")
+        return [Course(1.0, end)]
     decisions = _decisions(scene, station, address, port, conn)
     courses: list[Course] = []
     for decision in decisions:
@@ -62,13 +67,14 @@ def _named(scene: Scene, station: Station, port: int, conn: Connection, decision
     refusal = decision.refusal
     if refusal is None:
         return decision
-    why = ""
     if refusal.status is None and conn.layer != "mtls" and "NR" in refusal.flags:
         why = wants.strict(scene, station.pod, port)
-    elif "policy[none]" in refusal.details or "no ALLOW policy" in refusal.why:
+        return replace(decision, refusal=replace(refusal, why=why, cause="strict")) if why else decision
+    if "policy[none]" in refusal.details or "no ALLOW policy" in refusal.why:
         names = wants.allowing(scene, station.pod)
-        why = f"no rule of {names} allows it" if names else ""
-    return replace(decision, refusal=replace(refusal, why=why)) if why else decision
+        why = f"no rule of {names} allows it" if names else refusal.why
+        return replace(decision, refusal=replace(refusal, why=why, cause="policy"))
+    return decision
 
 
 def _own(station: Station) -> str:
@@ -139,9 +145,8 @@ def _decided(
     left = decision.probability
     for injected in decision.injected:
         if injected.status is not None:
-            end = End(
-                "server-proxy", injected.status, "", injected.flags, False, False, True, conn.mtls, why=injected.why
-            )
+            status, flags, why = injected.status, injected.flags, injected.why
+            end = End("server-proxy", status, "", flags, False, False, True, conn.mtls, why=why, cause="fault")
             ends.append(Course(left * injected.share, end, hops))
             left *= 1 - injected.share
     for option in decision.options:
@@ -153,10 +158,12 @@ def _decided(
 def _refused(conn: Connection, decision: Decision) -> End:
     refusal = decision.refusal
     assert refusal is not None
+    flags, why, cause = refusal.flags, refusal.why, refusal.cause
+    cause = cause or ("no-route" if "NR" in flags.split(",") else "")
     if refusal.status is not None:
-        return End("server-proxy", refusal.status, "", refusal.flags, False, False, True, conn.mtls, why=refusal.why)
+        return End("server-proxy", refusal.status, "", flags, False, False, True, conn.mtls, why=why, cause=cause)
     mtls = conn.mtls if refusal.kind == "filter" else None
-    return End("nobody", None, "", refusal.flags, False, False, True, mtls, "reset", refusal.why)
+    return End("nobody", None, "", flags, False, False, True, mtls, "reset", why, cause=cause)
 
 
 def _inbound_hop(station: Station, decision: Decision) -> Hop:
@@ -194,7 +201,7 @@ def _upstream(
         why = f"the proxy has no cluster {cluster_name}"
         status = None if decision.tcp else 503
         end = End("server-proxy" if status else "nobody", status, "", "NC", False, False, True, conn.mtls, why=why)
-        return Course(1.0, replace(end, broken="" if status else "reset"))
+        return Course(1.0, replace(end, broken="" if status else "reset", cause="no-cluster"))
     if not places:
         why = f"{cluster_name} is not reached over TCP on an address that was recorded"
         return Course(1.0, _unknown(conn, why, through=True))
@@ -210,9 +217,11 @@ def _upstream(
         return Course(1.0, end, (hop,))
     why = nobody_listens(station, host, number)
     if decision.tcp:
-        return Course(1.0, End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why), (hop,))
+        end = End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why, cause="nobody-listens")
+        return Course(1.0, end, (hop,))
     flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
-    return Course(1.0, End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why), (hop,))
+    end = End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why, cause="nobody-listens")
+    return Course(1.0, end, (hop,))
 
 
 def _by_log(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> Course:
@@ -250,19 +259,46 @@ def _static(station: Station, cluster: Cluster) -> list[tuple[str, int]]:
     return [(e.address.host, e.address.port) for e in found if e.address.kind == "socket"]
 
 
-def _to_app(station: Station, address: str, port: int, conn: Connection) -> Course:
-    """A connection that no proxy of the callee takes."""
+def _to_socket(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
+    """A connection that no rule hands to a proxy: it reaches what listens there, which may be the proxy itself."""
     found = listens(station.sockets, address, port) if station.sockets is not None else None
+    if found is not None and found.program == "ztunnel":
+        why = f"port {port} is ztunnel's own: it takes only what the rules and other ztunnels send there"
+        hop = _socket_hop(station, address, port, found, False)
+        end = End("nobody", delivered=False, broken="reset", mtls=None, why=why)
+        return [Course(1.0, end, (replace(hop, decision=why, mood="bad"),))]
+    if found is not None and _is_listener(station, found):
+        from meshctl.path import client
+
+        return client.at_listener(scene, station, address, port, conn)
+    if found is not None and found.program == "envoy" and station.proxy is None and port != ADMIN_PORT:
+        gap = station.gaps.get("envoy/config_dump.json", "its configuration was not recorded")
+        why = f"the proxy itself listens on port {port}, and what it does there cannot be told: {gap}"
+        return [Course(1.0, _unknown(conn, why, through=True), (_socket_hop(station, address, port, found, False),))]
+    return [_to_app(station, address, port, conn, found)]
+
+
+def _is_listener(station: Station, socket: Socket) -> bool:
+    """Whether a socket is one of the proxy's listeners (its admin port is none)."""
+    if station.proxy is None or socket.program != "envoy":
+        return False
+    return any(a.port == socket.port and one.bind for one in station.proxy.listeners() for a in one.addresses)
+
+
+def _to_app(station: Station, address: str, port: int, conn: Connection, found: Socket | None) -> Course:
+    """A connection to the application itself."""
     hop = _socket_hop(station, address, port, found, False, known=station.sockets is not None)
     if station.sockets is not None and found is None:
         why = nobody_listens(station, address, port)
-        return Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why), (hop,))
+        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="nobody-listens")
+        return Course(1.0, end, (hop,))
     if station.mode == "grpc":
         why = f"{station.pod.name} speaks to istiod itself (proxyless gRPC): what it accepts is not recorded"
         return Course(1.0, _unknown(conn, why, through=False), (hop,))
     if conn.layer == "mtls":
         why = "mutual TLS of the mesh reaches the application itself, which does not speak it: no proxy takes the port"
-        return Course(1.0, End("nobody", delivered=False, broken="tls", mtls=None, why=why), (hop,))
+        end = End("nobody", delivered=False, broken="tls", mtls=None, why=why, cause="mutual-tls")
+        return Course(1.0, end, (hop,))
     if station.sockets is None:
         why = f"whether something listens on {address}:{port} in {station.pod.name} was not recorded"
         return Course(1.0, _unknown(conn, why, through=False), (hop,))
@@ -277,13 +313,17 @@ def nobody_listens(station: Station, address: str, port: int) -> str:
     if elsewhere:
         where = elsewhere[0].address
         return f"port {port} is open on {where} only, so a connection to {address} is refused"
+    if station.pod.host_network:
+        return f"nothing listens on {address}:{port} on node {station.pod.node}"
     listed = f"; the application listens on {', '.join(map(str, others))}" if others else ""
     return f"nothing listens on {address}:{port} in {station.pod.name}{listed}"
 
 
 def _is_app(station: Station, socket: Socket) -> bool:
     name = station.containers.get(socket.container, "")
-    return name not in ("istio-proxy",) and socket.program not in ("envoy", "pilot-agent")
+    if not name and station.pod.host_network:  # the node's other programs are seen as well
+        return False
+    return name not in ("istio-proxy",) and socket.program not in ("envoy", "pilot-agent", "ztunnel")
 
 
 def _socket_hop(

@@ -58,6 +58,6 @@ def request_for(target: Target, port: int, base: Request, declared: str) -> Requ
 
 
 def _host_header(target: Target, port: int) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
+    host = f"[{target.host}]" if ":" in target.host else f"{target.host}{'.' if target.absolute else ''}"
     usual = 443 if target.scheme in _TLS_SCHEMES else 80
     return host if port == usual else f"{host}:{port}"

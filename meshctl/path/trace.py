@@ -1,17 +1,21 @@
 """The whole path of one request: name, caller's rules, proxies, wire, callee's rules, socket, and one outcome."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from meshctl.envoy.config_dump import ConfigDump
+from meshctl.envoy.match import Query, match
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
+from meshctl.kube.pods import Terminated, Waiting
 from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name, Zone
-from meshctl.path.hosts import ANYWHERE
+from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.model import (
     Aim,
+    Cause,
     ClusterShare,
     End,
     Evidence,
@@ -80,7 +84,8 @@ def _trace(scene: Scene, question: Question) -> Trace:
         return _from_outside(scene, question)
     station = question.caller
     zone = zone_of(scene, station)
-    name = _known_to_proxy(station, dns.resolve(question.target.host, zone), zone, question.target.port)
+    asked = f"{question.target.host}{'.' if question.target.absolute else ''}"
+    name = _known_to_proxy(station, dns.resolve(asked, zone), zone, question.target.absolute)
     aim, request = _aim(question, name)
     hops = [_app_hop(station, aim, request), _dns_hop(station, name)]
     sender = _sender(scene, station, question)
@@ -127,19 +132,42 @@ def _zone(scene: Scene, station: Station) -> Zone:
     )
 
 
-def _known_to_proxy(station: Station, name: Name, zone: Zone, port: int | None) -> Name:
-    """A name that no recorded Service has, but that the caller's proxy was told of: then it was not recorded."""
-    if not name.fails or name.service is not None or station.proxy is None:
+def _known_to_proxy(station: Station, name: Name, zone: Zone, absolute: bool) -> Name:
+    """A name that no recorded Service has, but that the caller's proxy was told of: then it was not recorded.
+
+    Its address is in the proxy's configuration where it has one: Istio writes it into domains and listeners.
+    """
+    unknown = name.fails or (name.undecided and not name.addresses)
+    if not unknown or name.service is not None or name.entry is not None or station.proxy is None:
         return name
-    for candidate in (f"{name.asked}.{suffix}" for suffix in (*zone.resolver.search, "")):
-        host = candidate.rstrip(".")
-        found = [c for c in station.proxy.clusters() if c.name.startswith("outbound|") and c.name.endswith(f"||{host}")]
-        if any(port is None or c.name == f"outbound|{port}||{host}" for c in found):
-            reason = (
-                f"{host} is no recorded Service, but the caller's proxy has a cluster for it: its address is not known"
-            )
-            return replace(name, fails=False, full=host, undecided=reason, suggestions=())
+    tried = () if absolute else [f"{name.asked}.{suffix}" for suffix in zone.resolver.search]
+    for host in (name.asked, *tried) if zone.cluster_dns else ():
+        if not host.endswith(f".{zone.domain}"):
+            continue
+        if not any(c.name.startswith("outbound|") and c.name.endswith(f"|{host}") for c in station.proxy.clusters()):
+            continue
+        known = replace(name, fails=False, full=host, undecided="", suggestions=())
+        if addresses := _told_addresses(station.proxy, host):
+            return replace(known, kind="service", addresses=addresses)
+        reason = f"{host} is no recorded Service, but the caller's proxy has a cluster for it: its address is not known"
+        return replace(known, undecided=reason)
     return name
+
+
+def _told_addresses(proxy: ConfigDump, host: str) -> tuple[str, ...]:
+    """The addresses that a proxy's configuration has for a Service: of its virtual host, or of its own listener."""
+    for config in proxy.route_configs():
+        for virtual in config.virtual_hosts:
+            if virtual.name.rpartition(":")[0] == host and (own := [d for d in virtual.domains if is_address(d)]):
+                return tuple(own[:1])
+    for listener in proxy.listeners():
+        for place in listener.addresses:
+            if not is_address(place.host) or place.host in ("0.0.0.0", "::"):
+                continue
+            query = Query(direction="outbound", address=place.host, port=place.port, protocol="tcp")
+            if any(share.name.endswith(f"|{host}") for share in match(proxy, query).clusters):
+                return (place.host,)
+    return ()
 
 
 def _aim(question: Question, name: Name) -> tuple[Aim, Request]:
@@ -249,10 +277,10 @@ def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], n
         why = f"{name.full} resolves to nothing: the headless Service has no ready pods"
     else:
         why = f"{name.asked} is no Service or ServiceEntry: the lookup fails"
-    end = End("nobody", delivered=False, through_client=False, through_server=False, mtls=None, broken="dns", why=why)
+    end = End("nobody", delivered=False, mtls=None, broken="dns", why=why, cause="dns")
     outcome = Outcome(end, None, (), branches([Course(1.0, end)]))
     fix = f"did you mean {' or '.join(name.suggestions)}?" if name.suggestions else ""
-    finding = Finding("MT101", "error", why, fix)
+    finding = Finding("MT101", "error", why, fix, "dns")
     kube = KubeProxy(False, "no connection is made: the name does not resolve")
     return Trace(sender, aim, request, tuple(hops), outcome, kube, (finding,))
 
@@ -260,8 +288,9 @@ def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], n
 def _unsure(end: End, why: str) -> End:
     """An end that holds only if the name resolves; what does not depend on the answer stays."""
     if end.undecided:
-        return replace(end, undecided=(why, *end.undecided))
-    return replace(end, answered_by=None, status=None, flags="", delivered=None, broken="", undecided=(why,))
+        return replace(end, why=why, undecided=(why, *end.undecided))
+    unknown = replace(end, answered_by=None, status=None, flags="", server_flags="", delivered=None, broken="")
+    return replace(unknown, why=why, undecided=(why,), cause="")
 
 
 # --- leaving the pod -------------------------------------------------------------------------------------------------
@@ -293,7 +322,7 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
             return _Way((passage.hop,), tuple(found), captured=True)
         case "dropped":
             broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
-            end = End("nobody", delivered=False, mtls=None, broken=broken, why=passage.why)
+            end = End("nobody", delivered=False, mtls=None, broken=broken, why=passage.why, cause="rules")
             return _Way((passage.hop,), (Course(1.0, end),))
         case "undecided":
             end = End(
@@ -342,7 +371,21 @@ def _of_owner(scene: Scene, station: Station, owner: Owner, address: str, port: 
     supposed = replace(supposed, hop=replace(supposed.hop, facts=facts))
     if owner.uid is not None:
         return supposed, ""
+    if waiting := _not_running(station, owner):
+        return supposed, f"{waiting}, so as whom it would send cannot be told, and the rules depend on it"
     return supposed, f"as whom the application runs is not recorded, and the rules depend on it ({passage.why})"
+
+
+def _not_running(station: Station, owner: Owner) -> str:
+    """Why the container that would send does not run, empty where it may."""
+    container = next((c for c in station.pod.containers if c.name == owner.container), None)
+    match container.status.state if container is not None and container.status is not None else None:
+        case Waiting(reason):
+            return f"container {owner.container} does not run ({reason or 'waiting'})"
+        case Terminated(_, reason):
+            return f"container {owner.container} does not run ({reason or 'terminated'})"
+        case _:
+            return ""
 
 
 def _captured(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:
@@ -351,7 +394,7 @@ def _captured(scene: Scene, station: Station, address: str, port: int, conn: Con
     listening = station.sockets is None or passage.port is None
     if not listening and listens(station.sockets or (), "127.0.0.1", passage.port or 0) is None:
         why = f"the rules send it to port {passage.port}, but nothing listens there: the proxy is not up"
-        end = End("nobody", delivered=False, mtls=None, broken="refused", why=why)
+        end = End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="proxy-down")
         return _Way((passage.hop,), (Course(1.0, end),), captured=True)
     if not station.has_proxy:
         why = f"the rules send it to port {passage.port}, where this pod has no proxy of the mesh"
@@ -369,7 +412,8 @@ def _from_outside(scene: Scene, question: Question) -> Trace:
     assert gateway is not None
     port = question.gateway_port or 80
     declared = "https" if question.target.scheme == "https" else ""
-    request = target.request_for(question.target, question.target.port or 80, question.request, declared)
+    usual = 443 if declared else 80
+    request = target.request_for(question.target, question.target.port or usual, question.request, declared)
     host = request.host.rsplit(":", 1)[0] if request.host.count(":") == 1 else request.host
     conn = Connection(
         source=None,
@@ -488,11 +532,33 @@ def _retries(decision: Decision | None) -> Retries | None:
     return Retries(policy.attempts, ",".join(policy.on), per_try)
 
 
-_IDS = (
-    ("UH", "MT102", "meshctl proxy endpoints shows what the proxy knows"),
-    ("NC", "MT103", "name a host and subset that exist in the VirtualService"),
-    ("NR", "MT104", ""),
-)
+_IDS = (("UH", "MT102"), ("NC", "MT103"), ("NR", "MT104"))
+_OF_CAUSE: Mapping[Cause, str] = {
+    "dns": "MT101",
+    "no-endpoint": "MT102",
+    "no-cluster": "MT103",
+    "no-route": "MT104",
+    "policy": "MT105",
+    "fault": "MT106",
+    "mutual-tls": "MT107",
+    "strict": "MT107",
+    "nobody-listens": "MT108",
+}
+_FIXES: Mapping[Cause, str] = {
+    "no-endpoint": "meshctl proxy endpoints shows what the proxy knows",
+    "no-cluster": "name a host and subset that exist in the VirtualService",
+    "no-route": "add a route for this host and path, or correct the request",
+    "policy": "change the policy, or call with what it asks for",
+    "fault": "remove fault.abort from the VirtualService",
+    "mutual-tls": "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
+    "strict": "let the caller speak mutual TLS (a sidecar, and the Service's name), or set PERMISSIVE for the port",
+    "registry-only": "add a ServiceEntry for it, name it in the Sidecar's egress hosts, or set ALLOW_ANY",
+    "nobody-listens": "let targetPort name the port that the application listens on, on all addresses",
+    "proxy-down": "meshctl describe pod shows why the proxy is not up",
+    "no-port": "call a port that the Service has",
+    "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
+    "rules": "meshctl iptables diff shows which rules are not the mesh's",
+}
 
 
 def _findings(courses: list[Course], aim: Aim) -> Iterator[Finding]:
@@ -505,27 +571,16 @@ def _findings(courses: list[Course], aim: Aim) -> Iterator[Finding]:
         alike = [c for c in courses if (c.end.why, c.end.flags) == (end.why, end.flags) and succeeds(c.end) is False]
         chance = sum(c.probability for c in alike)
         share = "" if chance > 0.999 else f" ({chance:.0%} of the requests)"
-        words = set(end.flags.split(",")) | set(end.server_flags.split(","))
-        found = next(((id_, fix) for flag, id_, fix in _IDS if flag in words), None)
-        if found is None:
-            found = _by_end(end)
-        severity = "error" if chance > 0.5 else "warning"
-        yield Finding(found[0], severity, f"{aim.service}:{aim.port}{share}: {end.why}", found[1])  # type: ignore[arg-type]
+        severity: Literal["error", "warning"] = "error" if chance > 0.5 else "warning"
+        text = f"{aim.service}:{aim.port}{share}: {end.why}"
+        yield Finding(_id(end), severity, text, _FIXES.get(end.cause, ""), end.cause)
 
 
-def _by_end(end: End) -> tuple[str, str]:
-    if end.status in (401, 403):
-        return "MT105", "change the policy, or call with what it asks for"
-    if "FI" in end.flags:
-        return "MT106", "remove fault.abort from the VirtualService"
-    if "mutual TLS" in end.why:
-        return (
-            "MT107",
-            "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
-        )
-    if "listens" in end.why or "open on" in end.why:
-        return "MT108", "let targetPort name the port that the application listens on, on all addresses"
-    return "MT199", ""
+def _id(end: End) -> str:
+    """The finding that an end is: by Envoy's flag where there is one that names it, else by its cause."""
+    words = set(end.flags.split(",")) | set(end.server_flags.split(","))
+    by_flag = next((id_ for flag, id_ in _IDS if flag in words), "")
+    return by_flag or _OF_CAUSE.get(end.cause, "MT199")
 
 
 _TOLD = ("netns/iptables-save.txt", "envoy/config_dump.json", "envoy/clusters.json", "netns/sockets.txt")

@@ -24,6 +24,7 @@ from meshctl.istio.resource import Meta
 from meshctl.kube.events import Event
 from meshctl.kube.owners import Workload
 from meshctl.kube.pods import NOWHERE, template_pod
+from meshctl.path.model import Cause
 from meshctl.views.findings import titles
 from tests.envoy import dumps
 from tests.injection import build
@@ -325,8 +326,8 @@ def test_a_difference_of_the_rules_is_a_finding_and_a_harmless_one_a_remark() ->
     assert drifted.finding(item("missing"), "pod/a/b").id == "MC301"
 
 
-def failure(caller: str, id: str = "MT102", text: str = "no endpoint", certain: bool = True) -> Failure:
-    return Failure(id, text, caller, "web.shop", 80, certain)
+def failure(caller: str, id: str = "MT102", cause: Cause = "no-endpoint", certain: bool = True) -> Failure:
+    return Failure(id, f"the words of {cause}", caller, "web.shop", 80, certain, cause)
 
 
 def severities(*failures: Failure, callers: int = 2, others: Any = ()) -> list[str]:
@@ -343,8 +344,10 @@ def test_a_request_that_fails_for_every_caller_is_an_error() -> None:
 
 
 def test_a_request_that_a_policy_refuses_is_a_remark() -> None:
-    assert severities(failure("a", "MT105", "p denies it"), failure("b", "MT105", "p denies it")) == ["info"]
-    assert severities(failure("a", "MT106", "fault")) == ["info"]
+    assert severities(failure("a", "MT105", "policy"), failure("b", "MT105", "policy")) == ["info"]
+    for cause in ("fault", "strict", "registry-only"):
+        assert severities(failure("a", "MT199", cause)) == ["info"]  # type: ignore[arg-type]
+    assert severities(failure("a", "MT107", "mutual-tls")) == ["warning"]
 
 
 def test_a_failed_request_is_not_told_beside_its_cause() -> None:

@@ -239,13 +239,17 @@ class TestDns:
             "metadata": {"namespace": "shop", "labels": {"kubernetes.io/service-name": "db"}},
             "ports": [{"name": "http", "port": 80}],
             "endpoints": [
-                {"addresses": ["10.1.0.1"], "targetRef": {"kind": "Pod", "name": "db-0", "namespace": "shop"}},
-                {"addresses": ["10.1.0.2"], "conditions": {"ready": False}},
+                {"addresses": ["10.1.0.1"], "hostname": "db-0"},
+                {"addresses": ["10.1.0.2"], "hostname": "db-1", "conditions": {"ready": False}},
+                {"addresses": ["10.1.0.3"], "targetRef": {"kind": "Pod", "name": "db-x", "namespace": "shop"}},
             ],
         }
         zone = dns.Zone(services.read([raw], [part]), Mesh(), ("shop",), "shop", dns.default_resolver("shop"))
-        assert dns.resolve("db", zone).addresses == ("10.1.0.1",)
+        assert dns.resolve("db", zone).addresses == ("10.1.0.1", "10.1.0.3")
         assert dns.resolve("db-0.db", zone).addresses == ("10.1.0.1",)
+        assert dns.resolve("db-1.db", zone).fails
+        assert dns.resolve("db-x.db", zone).fails
+        assert dns.resolve("10-1-0-3.db.shop.svc.cluster.local", zone).addresses == ("10.1.0.3",)
 
     def test_an_external_name_is_followed(self) -> None:
         raw = a_service("old", type="ExternalName", externalName="cart.other.svc.cluster.local", clusterIP="")

@@ -1,0 +1,98 @@
+"""Requests to the recordings that were never sent: what the rules, sockets and configurations there tell of them."""
+
+from typing import NamedTuple
+
+import pytest
+
+from meshctl.path.model import Request, Trace
+from meshctl.path.trace import Question, trace
+from meshctl.refs import parse_target
+from tests.path.recordings import scene
+
+
+def ask(name: str, sender: str, target: str, **request: str) -> Trace:
+    place = scene(name)
+    pod = next(p for p in place.pods if p.name.startswith(sender) and p.namespace in place.recorded)
+    made = Request(**request)  # type: ignore[arg-type]
+    return trace(place, Question(caller=place.station(pod), target=parse_target(target), request=made))
+
+
+class Case(NamedTuple):
+    recording: str
+    sender: str
+    target: str
+    ends: str
+    why: str = ""
+
+
+CASES = [
+    # a name that ends in a dot is looked up as it is
+    Case("bookinfo", "curl", "reviews.:9080", "dns", "no Service"),
+    Case("bookinfo", "curl", "reviews.default.svc.cluster.local.:9080", "app"),
+    Case("bookinfo", "curl", "REVIEWS:9080", "app"),
+    # an endpoint without a hostname has its dashed address for a name, not its pod's
+    Case("bookinfo", "curl", "172-17-0-85.reviews.default.svc.cluster.local:9080", "app"),
+    Case("bookinfo", "curl", "reviews-v1-669f574bd9-89llr.reviews:9080", "dns"),
+    # the proxy's own ports, here and there
+    Case("bookinfo", "curl", "172.17.0.90:15006", "reset UH", "port 15006 is the proxy's own"),
+    Case("bookinfo", "curl", "172.17.0.90:15001", "reset UH", "port 15001 is the proxy's own"),
+    Case("bookinfo", "curl", "172.17.0.85:15006", "reset UH", "port 15006 is the proxy's own"),
+    Case("bookinfo", "curl", "172.17.0.90:15021/healthz/ready", "app"),
+    Case("bookinfo", "curl", "172.17.0.90:15021/elsewhere", "404 NR"),
+    Case("bookinfo", "curl", "172.17.0.85:15021/healthz/ready", "app"),
+    Case("bookinfo", "curl", "127.0.0.1:15000", "app"),
+    Case("variants", "optout", "172.17.0.92:15021/healthz/ready", "app"),
+    Case("variants", "optout", "172.17.0.92:15021/", "404 NR"),
+    Case("variants", "optout", "172.17.0.92:15006", "reset UH", "port 15006 is the proxy's own"),
+    Case("variants", "none", "localhost:8080", "undecided", "the proxy itself listens on port 8080"),
+    # the sockets of a pod on the node's network are the node's
+    Case("variants", "optout", "https://kubernetes.default", "app", "kube-apiserver"),
+    Case("variants", "optout", "192.168.49.2:10251", "refused", "on node minikube"),
+    Case("variants", "hostnet", "localhost:8080", "refused", "on node minikube"),
+    # ztunnel's own ports, and a port that a Service has not
+    Case("ambient", "outsider", "172.17.0.6:15008", "reset", "port 15008 is ztunnel's own"),
+    Case("ambient", "caller", "10.105.227.250:99", "reset", "has no port 99"),
+    Case("ambient", "web", "172.17.0.6:9999", "refused", "the application listens on 8080"),
+    Case("ambient", "withsidecar", "web.ambient:8080", "undecided", "does not run (PodInitializing)"),
+]
+
+
+def ended(found: Trace) -> str:
+    end = found.outcome.end
+    if end.undecided:
+        return "undecided"
+    if end.delivered:
+        return "app"
+    return f"{end.status or end.broken} {end.flags or end.server_flags}".strip()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.recording}-{case.sender}-{case.target}")
+def test_a_request_that_was_never_sent(case: Case) -> None:
+    found = ask(case.recording, case.sender, case.target)
+    assert ended(found) == case.ends
+    assert case.why in found.outcome.end.why
+
+
+def test_an_undecided_outcome_gives_its_reason_as_the_reason() -> None:
+    end = ask("ambient", "withsidecar", "web.ambient:8080").outcome.end
+    assert end.why == end.undecided[0]
+
+
+@pytest.mark.parametrize(
+    ("recording", "sender", "target", "id", "fix"),
+    [
+        ("broken", "flushed", "nobody:8080", "MT199", "selector"),
+        ("policies", "plainclient", "backend.policies:9080", "MT104", "PERMISSIVE"),
+        ("policies", "intruder", "plainclient.outside:8080", "MT199", "ServiceEntry"),
+        ("policies", "client", "backend:9080/admin", "MT105", "policy"),
+        ("broken", "client", "wrongport:8080", "MT108", "targetPort"),
+        ("broken", "client", "flushed:8080", "MT107", "let both ends agree"),
+        ("broken", "client", "nobody:8080", "MT102", "endpoints"),
+        ("bookinfo", "curl", "10.105.193.120:9999", "MT199", "a port that the Service has"),
+        ("bookinfo", "curl", "localhost:80", "MT108", "targetPort"),
+    ],
+)
+def test_each_failure_says_what_to_do(recording: str, sender: str, target: str, id: str, fix: str) -> None:
+    found = ask(recording, sender, target).findings
+    assert [f.id for f in found] == [id]
+    assert fix in found[0].fix
