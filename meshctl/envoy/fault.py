@@ -29,7 +29,7 @@ def config(message: Json) -> Fault:
 
 def applies(fault: Fault, request: Request, clusters: tuple[str, ...]) -> bool | None:
     """Whether the fault is for this request; None where that cannot be told."""
-    verdicts = [strings.named_holds(h, request.values(h.name), each=request.each_value) for h in fault.headers]
+    verdicts = [request.header_holds(h) for h in fault.headers]
     if fault.upstream_cluster:
         fits = {name == fault.upstream_cluster for name in clusters}
         verdicts.append(fits.pop() if len(fits) == 1 else None if fits else False)

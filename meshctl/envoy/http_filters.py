@@ -71,6 +71,11 @@ def _config(kind: str, name: str, message: Json) -> HttpConfig:
     return read(typed(message)) if read else Opaque(kind or name, message.origin)
 
 
+def upgrades(message: Json) -> dict[str, bool]:
+    """Which upgrades a connection manager or a route allows, by their type in lower case."""
+    return {u.text("upgrade_type").lower(): u.flag("enabled", True) for u in message.each("upgrade_configs")}
+
+
 def cors(message: Json) -> Cors:
     """Read a ``CorsPolicy`` (on a route), or the filter's own empty configuration."""
     enabled = strings.fraction(message.below("filter_enabled"))

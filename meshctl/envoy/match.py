@@ -7,7 +7,19 @@ it says so in `Match.undecided_because` and stops there.
 from dataclasses import replace
 from typing import Any
 
-from meshctl.envoy import client, filter_chain, filters, ip, listener, matcher_tree, rewrite, route_match, tls, upstream
+from meshctl.envoy import (
+    client,
+    filter_chain,
+    filters,
+    headers,
+    ip,
+    listener,
+    matcher_tree,
+    rewrite,
+    route_match,
+    tls,
+    upstream,
+)
 from meshctl.envoy import virtual_host as hosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.filters import Verdict
@@ -108,7 +120,7 @@ class _Walk:
             connection = self.inspect(where)
             chain = self.chain(where, connection)
             terminated = self.handshake(chain)
-            self.network(chain, connection, terminated)
+            self.network(chain, self.request(connection, chain, terminated))
         except _Stop:
             pass
         return self.result()
@@ -185,9 +197,8 @@ class _Walk:
         self.step("tls", f"ended here with {certificate or 'a certificate'}", because, chain.origin)
         return True
 
-    def network(self, chain: FilterChain, connection: filter_chain.Connection, terminated: bool) -> None:
+    def network(self, chain: FilterChain, request: Request) -> None:
         """The network filters in order, up to the one that takes the bytes."""
-        request = self.request(connection, terminated)
         sni_cluster = closed = False
         for each in chain.filters.get():
             config = each.config.get()
@@ -216,13 +227,15 @@ class _Walk:
         self.step("network filters", "", "the chain has no filter that takes the bytes: Envoy closes it", chain.origin)
         self.note(forwards=False)
 
-    def request(self, connection: filter_chain.Connection, terminated: bool) -> Request:
+    def request(self, connection: filter_chain.Connection, chain: FilterChain, terminated: bool) -> Request:
         """The request as filters see it, its host and path not yet normalised."""
         query = self.query
-        headers: dict[str, tuple[str, ...]] = {}
+        sent: dict[str, tuple[str, ...]] = {}
         for name, value in query.headers:
-            headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-        principal = query.principal if query.tls == "mtls" else ""
+            sent[name.lower()] = (*sent.get(name.lower(), ()), value)
+        socket = chain.transport_socket.get().tls
+        presented = terminated and query.tls == "mtls" and socket is not None and socket.asks_for_certificate
+        principal = query.principal if presented else ""
         return Request(
             address=query.address,
             port=query.port,
@@ -231,12 +244,13 @@ class _Walk:
             server_name=connection.server_name,
             tls=query.tls,
             terminated=terminated,
+            presented=presented,
             principal=principal,
             http=False,
             method=query.method,
             host=query.host or "",
             path=query.path,
-            headers=headers,
+            headers=sent,
             each_value=self.since((1, 39), (1, 39)),
             each_value_in_policies=self.since((1, 38), (1, 35)),
         )
@@ -294,6 +308,8 @@ class _Walk:
         host = self.virtual_host(config, request)
         refused = self.refused_for_plaintext(host, request)
         chosen = None if refused else self.route(host, request)
+        if chosen is not None:
+            self.upgraded(manager, chosen, request)
         answered = self.filter(manager, request, config, host, chosen)
         if refused:
             self.answer(301, None, "direct_response", answered)
@@ -308,12 +324,18 @@ class _Walk:
         if query.tls != "plaintext" and not raw.terminated:
             because = "TLS bytes reach an HTTP connection manager that does not end TLS: they are no HTTP"
             raise self.fail("protocol-error", "http", because, manager.origin, flags="DPE")
-        if query.protocol == "tcp":
-            because = "bytes that are no HTTP reach an HTTP connection manager"
-            raise self.fail("protocol-error", "http", because, manager.origin, status=400, flags="DPE")
-        if {"HTTP1": "http2", "HTTP2": "http"}.get(manager.codec) == query.protocol:
-            because = f"the connection manager only speaks {manager.codec}"
-            raise self.fail("protocol-error", "http", because, manager.origin, flags="DPE")
+        unspoken = {"HTTP1": "http2", "HTTP2": "http"}.get(manager.codec) == query.protocol
+        because = _no_http(query)
+        if because or unspoken:
+            because = because or f"the connection manager only speaks {manager.codec}"
+            told = {"status": 400, "details": "http1.codec_error"} if manager.codec != "HTTP2" else {}
+            raise self.fail("protocol-error", "http", because, manager.origin, flags="DPE", **told)
+        for odd in manager.unsupported:
+            self.undecided(f"{odd} of the connection manager is not modelled")
+        if raw.path.startswith("*") and raw.method != "CONNECT":
+            self.step("http", "", f"the path {raw.path} does not start with a slash", manager.origin)
+            self.answer(404, None, "absolute_path_rejected")
+            raise _Stop
         path = rewrite.path_seen(manager, raw.path)
         if path is None:
             self.step("http", "", f"the path {raw.path} is refused by path normalisation", manager.origin)
@@ -324,13 +346,21 @@ class _Walk:
             self.note(action="redirect", location=path)
             self.answer(307, None, "path_normalization_failed")
             raise _Stop
-        headers = dict(raw.headers)
-        if manager.use_remote_address and manager.trusted_hops == 0:
-            headers.pop("x-forwarded-proto", None)
-        host = rewrite.host_seen(manager, raw.host, raw.port)
-        remote = _remote(manager, raw)
-        self.is_grpc = replace(raw, http=True).is_grpc
-        return replace(raw, http=True, host=host, path=path, headers=headers, remote=remote)
+        found = headers.seen(manager, raw, http2=query.protocol == "http2")
+        self.is_grpc = found.is_grpc
+        return replace(found, host=rewrite.host_seen(manager, raw.host, raw.port), path=path)
+
+    def upgraded(self, manager: HttpManager, chosen: Route, request: Request) -> None:
+        """Refuse a request to change the protocol, or to tunnel, that neither the route nor the manager allows."""
+        wanted = request.upgrade
+        of_route = chosen.action.upgrades if isinstance(chosen.action, Forward) else {}
+        if not wanted or of_route.get(wanted, manager.upgrades.get(wanted, False)):
+            return
+        self.step("http", "", f"an upgrade to {wanted} is not allowed here", manager.origin)
+        if isinstance(chosen.action, Forward):
+            self.note(action="http", clusters=_shared(tuple(_resolved(t, request) for t in chosen.action.targets)))
+        self.answer(403, None, "upgrade_failed")
+        raise _Stop
 
     def routes(self, manager: HttpManager) -> RouteConfig:
         """The route configuration of a connection manager."""
@@ -374,10 +404,11 @@ class _Walk:
 
     def refused_for_plaintext(self, host: VirtualHost | None, request: Request) -> bool:
         """Whether the virtual host wants TLS and the client has none."""
-        if host is None or host.require_tls == "NONE" or request.scheme == "https":
+        if host is None or host.require_tls == "NONE" or request.forwarded_proto == "https":
             return False
-        if host.require_tls == "EXTERNAL_ONLY":
-            self.undecided("the virtual host requires TLS of external clients: whether this one is, is not known")
+        if host.require_tls == "EXTERNAL_ONLY" and request.internal is not False:
+            if request.internal is None:
+                self.undecided("the virtual host requires TLS of external clients: whether this one is, is not known")
             return False
         because = "the virtual host requires TLS: the proxy redirects to https"
         self.step("route", "", because, host.origin)
@@ -544,15 +575,26 @@ def _chain(where: Listener, connection: filter_chain.Connection) -> filter_chain
     return filter_chain.Choice(None, because)
 
 
-def _remote(manager: HttpManager, raw: Request) -> str | None:
-    """The client's address as ``remote_ip`` means it: from X-Forwarded-For where that is trusted."""
-    trusted = manager.trusted_hops - (1 if manager.use_remote_address else 0)
-    values = ",".join(raw.headers.get("x-forwarded-for", ()))
-    if trusted < 0 or not values:
-        return raw.source
-    hops = [hop.strip() for hop in values.split(",")]
-    named = hops[-1 - trusted] if trusted < len(hops) else ""
-    return named if ip.parsed(named) is not None else raw.source
+# What Envoy's HTTP/1 parsers know (http-parser, and Balsa without ``allow_custom_methods``).
+_METHODS = frozenset(
+    (
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY", "LOCK", "MKCOL", "MOVE",
+        "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY",
+        "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK",
+        "SOURCE",
+    )
+)  # fmt: skip
+
+
+def _no_http(query: Query) -> str:
+    """Why an HTTP/1 parser refuses the bytes; empty where it takes them."""
+    if query.protocol == "tcp":
+        return "bytes that are no HTTP reach an HTTP connection manager"
+    if query.protocol == "http" and query.method not in _METHODS:
+        return f"HTTP/1 has no method {query.method} that Envoy knows"
+    if query.protocol == "http" and not all("!" <= char <= "~" for char in query.path):
+        return "the path has a character that HTTP/1 does not allow"
+    return ""
 
 
 def _shared(targets: tuple[Target, ...]) -> tuple[Share, ...]:

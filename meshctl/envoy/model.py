@@ -138,6 +138,11 @@ class Tls:
     origin: Origin
 
     @property
+    def asks_for_certificate(self) -> bool:
+        """Whether a client is asked for its certificate, demanded or not."""
+        return self.require_client_certificate or bool(self.trust or self.sans)
+
+    @property
     def istio_mutual(self) -> bool:
         """Whether this is Istio's mutual TLS: the workload's own certificate, which Istio names ``default``."""
         return self.certificates[:1] == ("default",)
@@ -364,7 +369,7 @@ class Forward:
     host_rewrite: str = ""
     auto_host_rewrite: bool = False
     cors: "Cors | None" = None
-    upgrades: tuple[str, ...] = ()
+    upgrades: Mapping[str, bool] = field(default_factory=dict)
     opaque: Opaque | None = None
 
 
@@ -472,7 +477,11 @@ class HttpFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpManager:
-    """An HTTP connection manager: where routes come from and which filters a request passes."""
+    """An HTTP connection manager: where routes come from and which filters a request passes.
+
+    `upgrades` by their type in lower case; false is turned off. `internal_ranges` are the addresses that count as
+    internal; None is not said: then it depends on the release. `unsupported` changes requests in ways not modelled.
+    """
 
     stat_prefix: str
     rds: str = ""
@@ -487,8 +496,13 @@ class HttpManager:
     escaped_slashes: str = "KEEP_UNCHANGED"
     strip_port: Literal["", "matching", "any"] = ""
     strip_trailing_dot: bool = False
-    upgrades: tuple[str, ...] = ()
+    upgrades: Mapping[str, bool] = field(default_factory=dict)
     client_cert: str = "SANITIZE"
+    append_forwarded_for: bool = True
+    generate_request_id: bool = True
+    preserve_request_id: bool = False
+    internal_ranges: tuple[str, ...] | None = None
+    unsupported: tuple[str, ...] = ()
     access_logs: tuple[str, ...] = ()
     origin: Origin
 

@@ -22,6 +22,13 @@ _PASSES_BY_NAME = {
     "istio.stats": "counts connections",
     "envoy.filters.network.metadata_exchange": "exchanges the workloads' names",
 }
+_UNSUPPORTED = (
+    "early_header_mutation_extensions",
+    "original_ip_detection_extensions",
+    "path_normalization_options",
+    "scheme_header_transformation",
+    "typed_header_validation_config",
+)
 SNI_CLUSTER = "envoy.extensions.filters.network.sni_cluster.v3.SniCluster"
 _NAMES = {"envoy.filters.network.sni_cluster": SNI_CLUSTER}
 
@@ -74,11 +81,22 @@ def manager(config: Json) -> HttpManager:
         ),
         strip_port=strip,  # type: ignore[arg-type]
         strip_trailing_dot=config.flag("strip_trailing_host_dot"),
-        upgrades=tuple(u.text("upgrade_type") for u in config.each("upgrade_configs")),
+        upgrades=http_filters.upgrades(config),
         client_cert=config.choice("forward_client_cert_details", "SANITIZE"),
+        append_forwarded_for=not config.flag("skip_xff_append"),
+        generate_request_id=config.flag("generate_request_id", True),
+        preserve_request_id=config.flag("preserve_external_request_id"),
+        internal_ranges=_internal_ranges(config.below("internal_address_config")),
+        unsupported=tuple(key for key in _UNSUPPORTED if config.has(key)),
         access_logs=tuple(_log_path(log) for log in config.each("access_log")),
         origin=config.origin,
     )
+
+
+def _internal_ranges(config: Json) -> tuple[str, ...] | None:
+    if not config.has("cidr_ranges"):
+        return None
+    return tuple(f"{r.text('address_prefix')}/{r.whole('prefix_len')}" for r in config.each("cidr_ranges"))
 
 
 def _log_path(message: Json) -> str:

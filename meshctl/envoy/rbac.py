@@ -270,9 +270,7 @@ def _match_holds(rule: Rule, facts: Facts) -> bool | None:
     request = facts.request
     match rule.match:
         case NamedMatch() as header:
-            if request.unknown(header.name):
-                return None
-            return strings.named_holds(header, request.values(header.name), each=request.each_value_in_policies)
+            return request.header_holds(header, policies=True)
         case StringMatch() as text if rule.kind == "path":
             return strings.holds(text, request.bare_path) if request.http else False
         case StringMatch() as text if rule.kind == "sni":

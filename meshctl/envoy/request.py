@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
+from meshctl.envoy import strings
+from meshctl.envoy.model import NamedMatch, PresentMatch
 from meshctl.frozen import dataclass
-
-_SET_BY_ENVOY = ("x-request-id", "x-envoy-internal", "x-envoy-external-address", "x-forwarded-client-cert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is known after a filter chain was chosen; `headers` by lower-case name, values in order.
 
-    `terminated` is whether this proxy ended the client's TLS: only then does it know the peer. `principal` is the
-    peer's verified identity: empty for none, None where it is not known. `http` False is a raw connection.
+    `terminated` is whether this proxy ended the client's TLS: only then does it know the peer. `presented` is whether
+    the client showed it a certificate. `principal` is the peer's verified identity: empty for none, None where it is
+    not known. `http` False is a raw connection. `unsettled` are headers that Envoy itself sets to what cannot be told
+    beforehand: true where they are there for sure. `internal` is whether Envoy takes the client for internal.
     `each_value` is how this Envoy matches a header that came twice (see `strings.named_holds`).
     """
 
@@ -25,18 +27,22 @@ class Request:
     server_name: str
     tls: Literal["plaintext", "tls", "mtls"]
     terminated: bool
+    presented: bool = False
     principal: str | None
     http: bool
     method: str = "GET"
     host: str = ""
     path: str = "/"
+    scheme: str = "http"
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unsettled: Mapping[str, bool | None] = field(default_factory=dict)
+    internal: bool | None = None
     each_value: bool | None = None
     each_value_in_policies: bool | None = None
 
     @property
-    def scheme(self) -> str:
-        """What Envoy takes the scheme for: the transport's, unless a trusted proxy in front said otherwise."""
+    def forwarded_proto(self) -> str:
+        """``x-forwarded-proto``: as sent, else what the connection is."""
         forwarded = self.headers.get("x-forwarded-proto", ())
         return forwarded[0] if forwarded else "https" if self.terminated else "http"
 
@@ -52,9 +58,13 @@ class Request:
         return kind == "application/grpc" or kind.startswith("application/grpc+")
 
     @property
-    def certificate_presented(self) -> bool:
-        """Whether the client proved who it is with a certificate."""
-        return self.terminated and self.tls == "mtls"
+    def upgrade(self) -> str:
+        """The protocol that the client asks to change to, in lower case; empty for none."""
+        if self.method == "CONNECT":
+            return "connect"
+        wanted = ",".join(self.headers.get("upgrade", ())).strip().lower()
+        words = {word.strip().lower() for value in self.headers.get("connection", ()) for word in value.split(",")}
+        return wanted if "upgrade" in words and wanted != "h2c" else ""
 
     def values(self, name: str) -> tuple[str, ...]:
         """A header's values, pseudo headers included; none on a raw connection."""
@@ -67,14 +77,21 @@ class Request:
                 return (self.method,)
             case ":authority" | "host":
                 return (self.host,) if self.host else ()
-            case ":scheme" | "x-forwarded-proto":
+            case ":scheme":
                 return (self.scheme,)
+            case "x-forwarded-proto":
+                return (self.forwarded_proto,)
             case _:
                 return self.headers.get(name, ())
 
-    def unknown(self, name: str) -> bool:
-        """Whether Envoy itself sets this header to something that cannot be told beforehand."""
-        return self.http and name in _SET_BY_ENVOY and name not in self.headers
+    def header_holds(self, match: NamedMatch, *, policies: bool = False) -> bool | None:
+        """Whether a header matcher holds; None where the value cannot be told. `policies` compare as RBAC does."""
+        if self.http and match.name in self.unsettled:
+            if isinstance(match.match, PresentMatch) and self.unsettled[match.name]:
+                return match.match.present != match.invert
+            return None
+        each = self.each_value_in_policies if policies else self.each_value
+        return strings.named_holds(match, self.values(match.name), each=each)
 
     def query(self, name: str) -> tuple[str, ...]:
         """The first value of a query parameter, as it is written (Envoy does not decode it)."""
@@ -89,7 +106,7 @@ class Request:
         """The first value of a cookie, without quotes."""
         for header in self.values("cookie"):
             for pair in header.split(";"):
-                key, _, value = pair.strip().partition("=")
-                if key == name:
+                key, found, value = pair.strip().partition("=")
+                if found and key == name:
                     return (value.strip('"'),)
         return ()

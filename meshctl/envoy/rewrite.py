@@ -17,6 +17,12 @@ def without_port(host: str) -> str:
     return host if ":" in head and not head.startswith("[") else head
 
 
+def named(host: str) -> str:
+    """A host without whatever follows its last colon: what ``ignore_port_in_host_matching`` compares."""
+    head, colon, rest = host.rpartition(":")
+    return head if colon and "]" not in rest else host
+
+
 def host_seen(manager: HttpManager, host: str, port: int) -> str:
     """The host that routes see: some connection managers take the port or a trailing dot off."""
     if manager.strip_trailing_dot:
@@ -36,7 +42,9 @@ def unescapes(manager: HttpManager, path: str) -> bool:
 
 
 def path_seen(manager: HttpManager, path: str) -> str | None:
-    """The path that filters and routes see; None where the proxy refuses it (400)."""
+    """The path that filters and routes see; None where the proxy refuses it (400), as it does one with a fragment."""
+    if "#" in path:
+        return None
     bare, mark, query = path.partition("?")
     lowered = bare.lower()
     if manager.escaped_slashes != "KEEP_UNCHANGED" and ("%2f" in lowered or "%5c" in lowered):
@@ -50,9 +58,16 @@ def path_seen(manager: HttpManager, path: str) -> str | None:
             return None
         bare = normal
     if manager.merge_slashes:
-        while "//" in bare:
-            bare = bare.replace("//", "/")
+        bare = _merged(bare)
     return bare + mark + query
+
+
+def _merged(path: str) -> str:
+    """Runs of slashes as one; a path of nothing but slashes keeps two (Envoy, ``PathTransformer::mergeSlashes``)."""
+    if "//" not in path:
+        return path
+    last = "/" if path.endswith("/") else ""
+    return "/" + "/".join(part for part in path.split("/") if part) + last
 
 
 def _normal(path: str) -> str | None:

@@ -160,7 +160,7 @@ def _forward(message: Json) -> Forward:
         host_rewrite=message.text("host_rewrite_literal"),
         auto_host_rewrite=message.flag("auto_host_rewrite"),
         cors=http_filters.cors(message.below("cors")) if message.has("cors") else None,
-        upgrades=tuple(u.text("upgrade_type") for u in message.each("upgrade_configs") if u.flag("enabled", True)),
+        upgrades=http_filters.upgrades(message),
         opaque=Opaque(plugin, message.origin) if plugin else None,
     )
 

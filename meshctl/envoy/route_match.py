@@ -47,18 +47,22 @@ def holds(match: RouteMatch, request: Request) -> bool | None:
     verdicts = [path_holds(match.path, request)]
     if verdicts[0] is False:
         return False
-    verdicts += [strings.named_holds(h, request.values(h.name), each=request.each_value) for h in match.headers]
-    verdicts += [None for h in match.headers if request.unknown(h.name)]
+    verdicts += [request.header_holds(h) for h in match.headers]
     verdicts += [strings.named_holds(q, request.query(q.name)) for q in match.query]
-    verdicts += [strings.named_holds(c, request.cookie(c.name)) for c in match.cookies]
+    verdicts += [_cookie_holds(c, request.cookie(c.name)) for c in match.cookies]
     if match.grpc:
         verdicts.append(request.is_grpc)
     if match.tls_presented is not None:
-        verdicts.append(request.certificate_presented == match.tls_presented)
+        verdicts.append(request.presented == match.tls_presented)
     if match.tls_validated is not None:
-        verdicts.append(request.certificate_presented == match.tls_validated)
+        verdicts.append(request.presented == match.tls_validated)
     verdicts += [None for _ in match.unsupported]
     return False if False in verdicts else None if None in verdicts else True
+
+
+def _cookie_holds(match: NamedMatch, values: tuple[str, ...]) -> bool | None:
+    """Whether a cookie matches: unlike a header, one that is missing fits an inverted matcher."""
+    return strings.named_holds(match, values) if values else match.invert
 
 
 def chance(match: RouteMatch) -> float:
@@ -69,6 +73,8 @@ def chance(match: RouteMatch) -> float:
 def path_holds(match: PathMatch, request: Request) -> bool | None:
     """Whether the path, without its query, fits."""
     path, value = request.bare_path, match.value
+    if request.method == "CONNECT" and match.kind != "connect":
+        return False
     if not match.case_sensitive:
         path, value = path.lower(), value.lower()
     match match.kind:

@@ -3,6 +3,7 @@
 Regular expressions are RE2, and match the whole text (Envoy, ``RegexMatcher``: "the entire value must match").
 """
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from meshctl.envoy.model import Fraction, NamedMatch, PresentMatch, RangeMatch, StringMatch
 from meshctl.envoy.reading import Json
 
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
 _KINDS = ("exact", "prefix", "suffix", "contains")
 
 
@@ -111,14 +113,26 @@ def regex_matches(pattern: str, text: str) -> bool | None:
 def regex_replace(pattern: str, substitution: str, text: str) -> str | None:
     r"""Replace every match as RE2's GlobalReplace does (``\1`` is a group); None where RE2 refuses the expression."""
     compiled = _compiled(pattern)
-    if compiled is None:
+    parts = _SUBSTITUTION.findall(substitution)
+    if compiled is None or "".join(parts) != substitution:
         return None
-    import re2
+
+    def written(found: Any) -> str:
+        return "".join(_written(part, found) for part in parts)
 
     try:
-        return str(compiled.sub(substitution, text))
-    except re2.error:
+        return str(compiled.sub(written, text))
+    except IndexError:
         return None
+
+
+_SUBSTITUTION = re.compile(r"\\[0-9\\]|[^\\]+")
+
+
+def _written(part: str, found: Any) -> str:
+    if not part.startswith("\\"):
+        return part
+    return "\\" if part == "\\\\" else found.group(int(part[1])) or ""
 
 
 def holds(match: StringMatch, text: str) -> bool | None:
@@ -171,10 +185,7 @@ def _value_holds(match: StringMatch | RangeMatch, text: str) -> bool | None:
 
 
 def _in_range(span: RangeMatch, text: str) -> bool:
-    try:
-        return span.start <= int(text) < span.end
-    except ValueError:
-        return False
+    return _WHOLE.fullmatch(text) is not None and span.start <= int(text) < span.end
 
 
 def shown(match: StringMatch) -> str:

@@ -12,7 +12,7 @@ def choose(config: RouteConfig, request: Request) -> tuple[VirtualHost | None, s
     if config.host_header:
         host = next(iter(request.values(config.host_header)), "")
     if config.ignore_port:
-        host = rewrite.without_port(host)
+        host = rewrite.named(host)
     host = host.lower()
     if host in index.exact:
         return index.exact[host], f"{host} is one of its domains"

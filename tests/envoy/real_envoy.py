@@ -70,6 +70,7 @@ LOG = {
     "flags": "%RESPONSE_FLAGS%",
     "details": "%RESPONSE_CODE_DETAILS%",
     "termination": "%CONNECTION_TERMINATION_DETAILS%",
+    "host": "%UPSTREAM_HOST%",
 }
 
 
@@ -162,13 +163,19 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, listeners: Sequence[Mapping[str, Any]], log: Path) -> Iterator[Running]:
-    """Start Envoy with these listeners, and wait until it has taken, or refused, each."""
+def running(
+    folder: Path,
+    listeners: Sequence[Mapping[str, Any]],
+    log: Path,
+    clusters: Sequence[Mapping[str, Any]] = (),
+    upstream_port: int | None = None,
+) -> Iterator[Running]:
+    """Start Envoy with these listeners and clusters, and wait until it has taken, or refused, each."""
     found = binary()
     assert found is not None
-    upstream_port = next(free_ports())
+    port = upstream_port or next(free_ports())
     (folder / "lds.json").write_text(json.dumps({"version_info": "1", "resources": list(listeners)}))
-    (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(folder, upstream_port)))
+    (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(folder, port, clusters)))
     command = [
         str(found),
         "-c",
@@ -201,7 +208,8 @@ def running(folder: Path, listeners: Sequence[Mapping[str, Any]], log: Path) -> 
                 process.wait()
 
 
-def _bootstrap(folder: Path, upstream_port: int) -> dict[str, Any]:
+def _bootstrap(folder: Path, upstream_port: int, more: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whatever address of 127.0.0.0/8 a cluster names with the upstream's port, the upstream answers."""
     here = {"socket_address": {"address": UPSTREAM, "port_value": upstream_port}}
     endpoint = [{"lb_endpoints": [{"endpoint": {"address": here}}]}]
     clusters: list[dict[str, Any]] = [
@@ -209,10 +217,12 @@ def _bootstrap(folder: Path, upstream_port: int) -> dict[str, Any]:
         for name in CLUSTERS
     ]
     clusters.append({"name": EMPTY, "type": "STATIC", "load_assignment": {"cluster_name": EMPTY}})
+    clusters += [dict(each) for each in more]
+    everywhere = {"socket_address": {"address": "0.0.0.0", "port_value": upstream_port}}
     direct = {"name": "answer", "match": {"prefix": "/"}, "direct_response": {"status": 200}}
     hosts = [{"name": "all", "domains": ["*"], "routes": [direct]}]
     answers = {"filters": [manager(folder / "upstream.log", {"name": "upstream", "virtual_hosts": hosts})]}
-    upstream = {"name": "upstream", "address": here, "filter_chains": [answers]}
+    upstream = {"name": "upstream", "address": everywhere, "filter_chains": [answers]}
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "node": {"id": "test", "cluster": "test"},
@@ -262,7 +272,7 @@ def send(
         wire: socket.socket = tls.wrap_socket(raw, server_hostname=sni) if tls is not None else raw
         raw = wire
         wire.sendall(payload)
-        _read(wire, answer)
+        _read_frames(wire, answer) if payload.startswith(b"PRI ") else _read(wire, answer)
     except (OSError, ssl.SSLError) as error:
         answer.failure = f"{type(error).__name__}: {error}"
     finally:
@@ -284,9 +294,36 @@ def _read(wire: socket.socket, answer: Answer) -> None:
         answer.headers = {n.strip().lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
 
 
+def _read_frames(wire: socket.socket, answer: Answer) -> None:
+    """HTTP/2 up to the first headers, reset or goodbye; `status` is 0 there: the log says which it was."""
+    data = b""
+    while more := wire.recv(65536):
+        data += more
+        while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], "big"):
+            if data[3] in (1, 3, 7):
+                answer.status = 0 if data[3] == 1 else None
+                return
+            data = data[9 + int.from_bytes(data[:3], "big") :]
+
+
 def http(method: str, path: str, host: str | None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """An HTTP/1.1 request that asks for the connection to be closed."""
     lines = [f"{method} {path} HTTP/1.1"]
     lines += [f"host: {host}"] if host is not None else []
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "connection: close", "", ""]).encode()
+
+
+def http2(method: str, path: str, host: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The same request in HTTP/2 with prior knowledge: preface, SETTINGS, one HEADERS frame of literals (RFC 7541)."""
+    fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", host), *headers]
+    block = b"".join(b"\x00" + _word(name.encode()) + _word(value.encode()) for name, value in fields if value)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"") + _frame(1, 5, 1, block)
+
+
+def _word(text: bytes) -> bytes:
+    return bytes([len(text)]) + text if len(text) < 127 else bytes([127, len(text) - 127]) + text
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload

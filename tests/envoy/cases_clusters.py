@@ -1,0 +1,5 @@
+"""x"""
+
+from tests.envoy.asking import Case
+
+CASES: tuple[Case, ...] = ()

