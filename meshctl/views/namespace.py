@@ -5,6 +5,7 @@ from typing import Any
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
 from meshctl.checks.stories import NamespaceStory
 from meshctl.views.pod_decision import tries_table
+from meshctl.views.pod_document import decision_document
 
 SCHEMA = "meshctl.describe-namespace/v1"
 _LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "istio.io/use-waypoint")
@@ -12,27 +13,10 @@ _LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "istio.
 
 def document(story: NamespaceStory) -> dict[str, Any]:
     """Its labels, the decision for a pod made now, and each pod in a line."""
-    decision = story.decision
     return {
         "schema": SCHEMA,
         "namespace": {"name": story.namespace.name, "labels": dict(story.namespace.labels)},
-        "decision": {
-            "outcome": decision.outcome,
-            "text": decision.text,
-            "revision": decision.revision or None,
-            "tries": [
-                {
-                    "rule": t.rule,
-                    "question": t.question,
-                    "answer": t.answer,
-                    "text": t.text,
-                    "source": t.source,
-                    "decides": t.decides,
-                }
-                for t in decision.tries
-            ],
-            "remarks": list(decision.remarks),
-        },
+        "decision": decision_document(story.decision),
         "pods": [
             {
                 "name": d.pod.name,

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.injection.decision import Decision
 from meshctl.injection.description import Description
 from meshctl.injection.explain import ContainerStory, parsed
 from meshctl.kube.services import Service, ServicePort
@@ -21,49 +22,72 @@ SCHEMA = "meshctl.describe-pod/v1"
 def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
     """The whole description as a JSON document."""
     result = it.description
-    pod, injection = result.pod, result.injection
     return {
         "schema": SCHEMA,
-        "pod": {
-            "name": pod.name,
-            "namespace": pod.namespace or None,
-            "node": pod.node or None,
-            "ip": pod.ip or None,
-            "phase": pod.phase or None,
-            "ready": pod.ready,
-            "template_of": pod.template_of or None,
-            "workload": [f"{o.kind}/{o.name}" for o in result.subject.workload.chain],
-        },
-        "injection": {
-            "mode": injection.mode,
-            "mesh": injection.mesh or None,
-            "revision": injection.revision or None,
-            "istio_version": injection.release.text or None,
-            "istio_version_exact": injection.release.exact,
-            "istio_version_evidence": list(injection.release.evidence),
-            "cni": injection.cni,
-            "reasons": _reasons(result),
-            "decision": decision_document(result),
-            "added": {
-                "init_containers": list(result.added.init_containers),
-                "containers": list(result.added.containers),
-                "volumes": list(result.added.volumes),
-                "annotations": list(result.added.annotations),
-                "labels": list(result.added.labels),
-                "certain": result.added.certain,
-            },
-            "problems": list(problems(result)),
-            "outdated": [
-                {"what": d.what, "now": d.now, "would_be": d.would_be, "text": d.text} for d in result.outdated
-            ],
-            "control_planes": list(result.subject.control_planes),
-            "templates": _templates(result),
-        },
+        "pod": _pod(result),
+        "injection": _injection(result),
         "containers": [_container(story) for story in result.containers],
         "capture": _capture(result),
         "cni_differs": [
             {"setting": name, "arguments": mine, "plugin": theirs} for name, mine, theirs in result.cni_differs
         ],
+        **_start(result),
+        "services": [s.name for s in result.services],
+        "service_ports": [_service_port(s, p) for s in result.services for p in s.ports],
+        "changes": None
+        if result.changes is None
+        else [{"path": c.path, "before": c.before, "after": c.after, "by": c.by, "why": c.why} for c in result.changes],
+        "state": standing_view.document(it),
+        "unknown": [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown],
+        "gaps": list(all_gaps(it)),
+        "findings": [finding_document(f) for f in findings],
+    }
+
+
+def _pod(result: Description) -> dict[str, Any]:
+    pod = result.pod
+    return {
+        "name": pod.name,
+        "namespace": pod.namespace or None,
+        "node": pod.node or None,
+        "ip": pod.ip or None,
+        "phase": pod.phase or None,
+        "ready": pod.ready,
+        "template_of": pod.template_of or None,
+        "workload": [f"{o.kind}/{o.name}" for o in result.subject.workload.chain],
+    }
+
+
+def _injection(result: Description) -> dict[str, Any]:
+    injection, added = result.injection, result.added
+    return {
+        "mode": injection.mode,
+        "mesh": injection.mesh or None,
+        "revision": injection.revision or None,
+        "istio_version": injection.release.text or None,
+        "istio_version_exact": injection.release.exact,
+        "istio_version_evidence": list(injection.release.evidence),
+        "cni": injection.cni,
+        "reasons": _reasons(result),
+        "decision": decision_document(result.decision),
+        "added": {
+            "init_containers": list(added.init_containers),
+            "containers": list(added.containers),
+            "volumes": list(added.volumes),
+            "annotations": list(added.annotations),
+            "labels": list(added.labels),
+            "certain": added.certain,
+        },
+        "problems": list(problems(result)),
+        "outdated": [{"what": d.what, "now": d.now, "would_be": d.would_be, "text": d.text} for d in result.outdated],
+        "control_planes": list(result.subject.control_planes),
+        "templates": _templates(result),
+    }
+
+
+def _start(result: Description) -> dict[str, Any]:
+    """When what started and ended, in which order, and what follows from it."""
+    return {
         "timeline": [
             {"at": _time(m.at), "container": m.container or None, "event": m.event, "source": m.source}
             for m in result.timeline.moments
@@ -83,15 +107,6 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
             {"container": e.container, "exit_code": e.code, "reason": e.reason or None, "text": e.text}
             for e in result.endings
         ],
-        "services": [s.name for s in result.services],
-        "service_ports": [_service_port(s, p) for s in result.services for p in s.ports],
-        "changes": None
-        if result.changes is None
-        else [{"path": c.path, "before": c.before, "after": c.after, "by": c.by, "why": c.why} for c in result.changes],
-        "state": standing_view.document(it),
-        "unknown": [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown],
-        "gaps": list(all_gaps(it)),
-        "findings": [finding_document(f) for f in findings],
     }
 
 
@@ -114,9 +129,8 @@ def finding_document(finding: Finding) -> dict[str, Any]:
     return {"id": finding.id, "severity": finding.severity, "text": finding.text, "fix": finding.fix}
 
 
-def decision_document(result: Description) -> dict[str, Any]:
-    """Whether the pod would be injected if it were made now, with every rule that was tried."""
-    decision = result.decision
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """Whether a pod would be injected if it were made now, with every rule that was tried."""
     return {
         "outcome": decision.outcome,
         "text": decision.text,
