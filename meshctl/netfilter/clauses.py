@@ -22,6 +22,7 @@ _SAID_TWICE = frozenset((m.Comment, m.Accounting, m.Module, m.Ports, m.TcpFlags)
 """Only beside one of these a rule's conditions say something twice, or nothing."""
 
 _keys: dict[tuple[str, type], Key] = {}
+_conditions: dict[str, tuple[m.Match, ...]] = {}
 
 
 def key(rule: Rule) -> Key:
@@ -29,11 +30,23 @@ def key(rule: Rule) -> Key:
     known = (rule.text, type(rule.target))
     found = _keys.get(known) if rule.text else None
     if found is None:
-        found = (frozenset(essential(rule.matches)), rule.targets)
+        found = (frozenset(conditions(rule)), rule.targets)
         if rule.text:
             if len(_keys) > 65536:
                 _keys.clear()
             _keys[known] = found
+    return found
+
+
+def conditions(rule: Rule) -> tuple[m.Match, ...]:
+    """The rule's `essential` conditions, remembered by its text."""
+    found = _conditions.get(rule.text) if rule.text else None
+    if found is None:
+        found = tuple(essential(rule.matches))
+        if rule.text:
+            if len(_conditions) > 65536:
+                _conditions.clear()
+            _conditions[rule.text] = found
     return found
 
 
@@ -100,7 +113,8 @@ def implied(clause: m.Match, matches: tuple[m.Match, ...]) -> bool:
         case m.Ports(protocol=name) if name and protocol_of(matches) != name:
             return False
         case _:
-            return any(_implies(match, clause) for match in matches)
+            kind = type(clause)
+            return any(_implies(match, clause) for match in matches if type(match) is kind)
 
 
 def contradicts(one: tuple[m.Match, ...], other: tuple[m.Match, ...]) -> bool:
@@ -115,10 +129,11 @@ def contradicts(one: tuple[m.Match, ...], other: tuple[m.Match, ...]) -> bool:
 
 
 def _implies(known: m.Match, clause: m.Match) -> bool:
+    """Of two conditions of one kind: conditions of different kinds say nothing about each other."""
     if known == clause:
         return True
-    if isinstance(known, m.Mark | m.Connmark):
-        return isinstance(clause, m.Mark | m.Connmark) and type(known) is type(clause) and _mark_implies(known, clause)
+    if isinstance(known, m.Mark | m.Connmark) and isinstance(clause, m.Mark | m.Connmark):
+        return _mark_implies(known, clause)
     if isinstance(known, m.Owner) and isinstance(clause, m.Owner):
         return _owner_implies(known, clause)
     if isinstance(known, m.CtState) and isinstance(clause, m.CtState):
@@ -178,8 +193,10 @@ def _set_implies(a_in_b: bool, disjoint: bool, b_in_a: bool, negated: tuple[bool
 
 def _excludes(one: m.Match, other: m.Match) -> bool:
     """Whether the two conditions cannot both hold."""
-    if isinstance(one, m.Mark | m.Connmark):
-        return isinstance(other, m.Mark | m.Connmark) and type(one) is type(other) and _marks_exclude(one, other)
+    if type(one) is not type(other):
+        return _families_differ(one, other)
+    if isinstance(one, m.Mark | m.Connmark) and isinstance(other, m.Mark | m.Connmark):
+        return _marks_exclude(one, other)
     if isinstance(one, m.Owner) and isinstance(other, m.Owner):
         return _owners_exclude(one, other)
     if isinstance(one, m.CtState) and isinstance(other, m.CtState):

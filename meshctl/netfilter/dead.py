@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.clauses import contradicts, ends_chain, ends_table, essential, implied
+from meshctl.netfilter.clauses import conditions, contradicts, ends_chain, ends_table, implied
 from meshctl.netfilter.matches import Connmark, Destination, InInterface, Mark, Match, OutInterface, Owner, Source
 from meshctl.netfilter.model import Chain, Rule, Table
 from meshctl.netfilter.targets import Goto, Jump, RestoreMark, SaveMark, SetConnmark, SetMark, Tproxy, VerdictMap
@@ -58,6 +58,7 @@ def dead_rules(table: Table) -> Mapping[tuple[str, int], Dead]:
 def _dead_rules(table: Table) -> Mapping[tuple[str, int], Dead]:
     found: dict[tuple[str, int], Dead] = {}
     reached = reachable(table)
+    marking = any(_marks(rule) for rule in table.rules)
     for chain in table.chains:
         if not chain.rules:
             continue
@@ -65,7 +66,7 @@ def _dead_rules(table: Table) -> Mapping[tuple[str, int], Dead]:
             reason = f"nothing leads to chain {chain.name}"
             found |= {(chain.name, number): Dead("unreachable", reason) for number in range(1, len(chain.rules) + 1)}
             continue
-        found |= {(chain.name, number): dead for number, dead in dead_in_chain(chain, table).items()}
+        found |= {(chain.name, number): dead for number, dead in _dead_in_chain(chain, table, marking).items()}
     return found
 
 
@@ -81,7 +82,7 @@ def reachable(table: Table) -> frozenset[str]:
                 if target is not None and name not in seen:
                     seen.add(name)
                     todo.append(target)
-            if not essential(rule.matches) and ends_chain(rule):
+            if ends_chain(rule) and not conditions(rule):
                 break
     return frozenset(seen)
 
@@ -97,18 +98,18 @@ def targets_of(rule: Rule) -> tuple[str, ...]:
             return ()
 
 
-def dead_in_chain(chain: Chain, table: Table) -> Mapping[int, Dead]:
+def _dead_in_chain(chain: Chain, table: Table, marking: bool) -> Mapping[int, Dead]:
     """The dead rules of one chain, by 1-based number, each because of earlier rules of it."""
     found: dict[int, Dead] = {}
     live: list[tuple[int, Rule, tuple[Match, ...]]] = []
     for number, rule in enumerate(chain.rules, 1):
-        matches = tuple(essential(rule.matches))
+        matches = conditions(rule)
         dead = _impossible(matches) or _taken(matches, live, table)
         if dead is not None:
             found[number] = dead
             continue
         live.append((number, rule, matches))
-        if changes_marks(rule, table):
+        if marking and changes_marks(rule, table):
             # What an earlier rule asked of a mark says nothing about the mark from here on.
             live = [kept for kept in live if not any(isinstance(clause, Mark | Connmark) for clause in kept[2])]
     return found
@@ -123,9 +124,13 @@ def _impossible(matches: tuple[Match, ...]) -> Dead | None:
 _MARKING = frozenset((SetMark, SetConnmark, SaveMark, RestoreMark, Tproxy))
 
 
+def _marks(rule: Rule) -> bool:
+    return type(rule.target) in _MARKING or any(type(target) in _MARKING for target in rule.also)
+
+
 def changes_marks(rule: Rule, table: Table, depth: int = 0) -> bool:
     """Whether the rule, or a chain that it leads to, may change the packet's or the connection's mark."""
-    if not _MARKING.isdisjoint(map(type, rule.targets)):
+    if _marks(rule):
         return True
     if depth > 16:
         return True
@@ -138,15 +143,13 @@ def changes_marks(rule: Rule, table: Table, depth: int = 0) -> bool:
 def _taken(matches: tuple[Match, ...], earlier: list[tuple[int, Rule, tuple[Match, ...]]], table: Table) -> Dead | None:
     """Whether earlier rules take every packet that this one asks for."""
     halves: list[tuple[int, Match]] = []
-    for number, other, conditions in earlier:
-        if not _takes(other, (*matches, *conditions), table):
+    for number, other, theirs in earlier:
+        rest = [clause for clause in theirs if not implied(clause, matches)]
+        if len(rest) > 1 or not _takes(other, (*matches, *theirs), table):
             continue
-        rest = [clause for clause in conditions if not implied(clause, matches)]
         if not rest:
-            kind: DeadKind = "shadowed" if conditions else "unreachable"
+            kind: DeadKind = "shadowed" if theirs else "unreachable"
             return Dead(kind, f"rule {number} already takes every packet that it asks for", (number,))
-        if len(rest) != 1:
-            continue
         for partner, clause in halves:
             if _share_out(clause, rest[0], matches):
                 reason = f"rules {partner} and {number} together already take every packet that it asks for"
@@ -165,10 +168,10 @@ def _takes(rule: Rule, matches: tuple[Match, ...], table: Table) -> bool:
     if inner is None:
         return False
     for step in inner.rules:
-        conditions = tuple(essential(step.matches))
-        if all(implied(clause, matches) for clause in conditions) and ends_table(step):
+        asked = conditions(step)
+        if ends_table(step) and all(implied(clause, matches) for clause in asked):
             return True
-        if not contradicts(conditions, matches) and (ends_chain(step) or isinstance(step.target, Jump | Goto)):
+        if (ends_chain(step) or isinstance(step.target, Jump | Goto)) and not contradicts(asked, matches):
             return False
     return False
 

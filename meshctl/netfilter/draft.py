@@ -1,7 +1,7 @@
 """A rule before it is spelled: what `istio-iptables` hands to its rule builder, the same for every backend.
 
-The writers (`expected_sidecar`, `expected_ambient`) make drafts in the order in which Istio emits them; `spell` turns
-them into what ``iptables-save`` and ``nft -j list ruleset`` print once the kernel holds them.
+The writers (`expected_sidecar`, `expected_ambient`) make drafts in the order in which Istio emits them; `spell_save`
+and `spell_nft` turn them into what ``iptables-save`` and ``nft -j list ruleset`` print once the kernel holds them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from meshctl.frozen import dataclass
+from meshctl.netfilter.matches import ALL_BITS
 
 ClauseKind: TypeAlias = Literal[
     "in",
@@ -125,3 +126,9 @@ def jumped_to(chains: Iterable[list[Draft]]) -> Iterator[tuple[str, str]]:
         for rule in rules:
             if rule.action.kind == "jump":
                 yield rule.table, rule.action.value
+
+
+def mark_and_mask(text: str) -> tuple[int, int]:
+    """Read ``1337``, ``0x539`` or ``0x539/0xfff`` as iptables does; ValueError for anything else."""
+    value, slash, mask = text.partition("/")
+    return int(value, 0), int(mask, 0) if slash else ALL_BITS

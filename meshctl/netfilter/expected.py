@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.netfilter import iptables_save, spell
+from meshctl.netfilter import iptables_save, spell_nft, spell_nft_text, spell_save
 from meshctl.netfilter.capture import Capture, Network, split
 from meshctl.netfilter.capture_ambient import AMBIENT_NFTABLES_SINCE, AMBIENT_SINCE
 from meshctl.netfilter.draft import Draft
@@ -149,14 +149,14 @@ def _spelled(
 
         from meshctl.netfilter import nft_json
 
-        listing = spell.nft_json(drafts[0], "istio-ambient" if capture.writer == "ambient" else "istio-proxy")
+        listing = spell_nft.nft_json(drafts[0], "istio-ambient" if capture.writer == "ambient" else "istio-proxy")
         content = json.dumps(listing)
-        return nft_json.parse(content, "expected"), (("nft.txt", spell.nft_text(listing)),), content
+        return nft_json.parse(content, "expected"), (("nft.txt", spell_nft_text.nft_text(listing)),), content
     rulesets: list[Ruleset] = []
     texts: list[tuple[str, str]] = []
     for plan, rules in zip(plans, drafts, strict=True):
         version = plan.versions[0]
-        text = spell.save_text(rules, version)
+        text = spell_save.save_text(rules, version)
         texts.append(("iptables-save.txt" if version == 4 else "ip6tables-save.txt", text))
         family: Family = "ipv4" if version == 4 else "ipv6"
         rulesets.append(iptables_save.parse(text, source="expected", family=family, backend="nft"))

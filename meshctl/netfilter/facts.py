@@ -1,7 +1,7 @@
 """A rule's conditions by field, so that its shape can be told without looking through clause by clause."""
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.clauses import essential
+from meshctl.netfilter.clauses import conditions
 from meshctl.netfilter.matches import (
     Connmark,
     CtState,
@@ -81,7 +81,7 @@ def _read(rule: Rule) -> Facts:
     protocol, extra = "", 0
     source = destination = in_interface = out_interface = to_ports = from_ports = uid = mark = connmark = state = None
     gids: list[Owner] = []
-    for match in essential(rule.matches):
+    for match in conditions(rule):
         match match:
             case Protocol(name, negated=False) if not protocol:
                 protocol = name

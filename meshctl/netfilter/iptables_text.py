@@ -10,7 +10,7 @@ from functools import lru_cache
 from meshctl.netfilter import matches as m
 from meshctl.netfilter import targets as t
 from meshctl.netfilter.addresses import Span, address_text
-from meshctl.netfilter.iptables_save import quoted
+from meshctl.netfilter.iptables_rule import quoted
 from meshctl.netfilter.model import Chain, Rule, Ruleset
 
 Words = tuple[str, ...]
