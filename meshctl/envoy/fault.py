@@ -1,13 +1,17 @@
 """Injected faults: delays and aborts, each for a share of the requests.
 
-Source: Envoy, config/http/fault/v3/fault.proto. A route's own configuration replaces the filter's.
+Source: Envoy, config/http/fault/v3/fault.proto, ``fault_filter.cc`` and ``fault_config.cc``. A route's own
+configuration replaces the filter's.
 """
+
+from collections.abc import Iterator
 
 from meshctl.envoy import strings
 from meshctl.envoy.model import Fault
 from meshctl.envoy.rbac import all_of
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
+from meshctl.frozen import dataclass
 
 
 def config(message: Json) -> Fault:
@@ -22,8 +26,9 @@ def config(message: Json) -> Fault:
         headers=tuple(strings.header_match(h) for h in message.each("headers")),
         upstream_cluster=message.text("upstream_cluster"),
         nodes=message.texts("downstream_nodes"),
-        from_header=delay.has("header_delay") or abort.has("header_abort"),
-        active=bool(delay or abort),
+        header_delay=delay.has("header_delay"),
+        header_abort=abort.has("header_abort"),
+        active=bool(delay or abort) and message.whole("max_active_faults", 1) > 0,
     )
 
 
@@ -39,6 +44,43 @@ def applies(fault: Fault, request: Request, clusters: tuple[str, ...]) -> bool |
     return all_of(verdicts)
 
 
-def abort_status(fault: Fault) -> int:
-    """The HTTP status of an abort; one by gRPC status is an HTTP 200 with that status in a trailer."""
-    return fault.abort_status or 200
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """A delay (`status` None) or an abort, and the share of the requests that get it."""
+
+    share: float
+    status: int | None = None
+    delay_s: float = 0.0
+
+
+def injected(fault: Fault, request: Request) -> Iterator[Injected]:
+    """The delay, then the abort, that a request to which the fault applies gets; its own headers may steer both."""
+    delay = fault.delay_s or 0.0
+    share = fault.delay_share
+    if fault.header_delay:
+        delay = (_number(request, "x-envoy-fault-delay-request") or 0) / 1000
+        share = _steered(request, "x-envoy-fault-delay-request-percentage", share)
+    if delay and share:
+        yield Injected(share, delay_s=delay)
+    status, share = fault.abort_status, fault.abort_share
+    if status is None and fault.abort_grpc is not None:
+        status = 200
+    if fault.header_abort:
+        asked = _number(request, "x-envoy-fault-abort-request")
+        status = asked if asked is not None and 200 <= asked < 600 else None
+        if status is None and _number(request, "x-envoy-fault-abort-grpc-request") is not None:
+            status = 200
+        share = _steered(request, "x-envoy-fault-abort-request-percentage", share)
+    if status is not None and share:
+        yield Injected(share, status)
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = next(iter(request.values(name)), "").strip()
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _steered(request: Request, name: str, most: float) -> float:
+    """A share that a request asks for itself, in the configuration's own unit; it may only lower it."""
+    asked = _number(request, name)
+    return most if asked is None else min(most, asked / 100)

@@ -1,19 +1,21 @@
 """What the filters of a chain do with a request, in their order: each one's verdict, with the policy behind it."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
-from meshctl.envoy import fault, http_filters, jwt, network_filters, rbac, route, strings
+from meshctl.envoy import cors, fault, http_filters, jwt, metadata_match, network_filters, rbac
 from meshctl.envoy.model import (
     AlpnOverride,
     Cors,
+    Elsewhere,
     Fault,
     Forward,
-    HttpConfig,
     HttpFilter,
     HttpManager,
     Jwt,
+    Mutates,
     Opaque,
     Passes,
     PerFilter,
@@ -22,6 +24,7 @@ from meshctl.envoy.model import (
     Route,
     RouteConfig,
     Rules,
+    Target,
     VirtualHost,
 )
 from meshctl.envoy.request import Request
@@ -30,6 +33,7 @@ from meshctl.origin import Origin
 
 SNI_CLUSTER = network_filters.SNI_CLUSTER
 _JWT = "envoy.filters.http.jwt_authn"
+_RBAC = "envoy.filters.http.rbac"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,76 +66,117 @@ def not_modelled(name: str, kind: str, origin: Origin, because: str = "") -> Ver
     return Verdict(filter=name, type=kind, decision="not-modelled", because=because, origin=origin)
 
 
-def judge(
-    manager: HttpManager,
-    request: Request,
-    config: RouteConfig,
-    host: VirtualHost | None,
-    chosen: Route | None,
-    at: datetime | None,
-) -> Iterator[Verdict]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a request is when filters see it: what was chosen for it, each None where nothing was.
+
+    `target` is the cluster that chance chose, where that matters. `at` is the moment at which tokens are judged.
+    """
+
+    config: RouteConfig
+    host: VirtualHost | None
+    route: Route | None
+    target: Target | None = None
+    at: datetime | None = None
+
+    @property
+    def forward(self) -> Forward | None:
+        """The route's action, where it sends requests on."""
+        return self.route.action if self.route is not None and isinstance(self.route.action, Forward) else None
+
+    def special(self, name: str) -> tuple[PerFilter, ...]:
+        """What is said to one filter for this request, the most specific first: cluster, route, virtual host, all."""
+        forward = self.forward
+        target = self.target
+        if target is None and forward is not None and len(forward.targets) == 1:
+            target = forward.targets[0]
+        found = (
+            target.filter_config.get(name) if target is not None else None,
+            self.route.filter_config.get(name) if self.route is not None else None,
+            self.host.filter_config.get().get(name) if self.host is not None else None,
+            self.config.filter_config.get(name),
+        )
+        return tuple(each for each in found if each is not None)
+
+
+def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verdict]:
     """The verdicts of a connection manager's filters, one by one; the caller stops where one answers."""
     metadata: dict[str, object] | None = {}
     for each in manager.filters.get():
-        override = _override(each.name, config, host, chosen)
-        if override.disabled if override is not None else each.disabled:
-            yield Verdict(
-                filter=each.name,
-                type=each.type,
-                decision="passes",
-                because="it is turned off here",
-                origin=override.origin if override is not None else each.origin,
-            )
+        special = place.special(each.name)
+        if special[0].disabled if special else each.disabled:
+            origin = special[0].origin if special else each.origin
+            yield _passes(each, "it is turned off here", origin)
             continue
         own = each.config.get()
-        special = override.config.get() if override is not None else None
-        if isinstance(own, Jwt):
-            verdict, metadata = _jwt(each, own, special if isinstance(special, Jwt) else None, request, at, metadata)
-            yield verdict
-            continue
-        yield from _verdicts(each, own, special, request, host, chosen, metadata)
+        configs = [one.config.get() for one in special]
+        match own:
+            case Jwt():
+                first = next((c for c in configs if isinstance(c, Jwt)), None)
+                verdict, metadata = _jwt(each, own, first, request, place.at, metadata)
+                yield verdict
+            case Rbac():
+                config = next((c for c in configs if isinstance(c, Rbac)), own)
+                found = tuple(rbac_verdicts(each.name, each.type, config, request, metadata, each.origin))
+                metadata = _with_shadow(metadata, config, found)
+                yield from found
+            case Fault():
+                injector = next((c for c in configs if isinstance(c, Fault)), own)
+                yield from _fault(each, injector, request, place)
+            case Cors():
+                yield _cors(each, tuple(c for c in configs if isinstance(c, Cors)), request, place)
+            case Elsewhere():
+                yield _elsewhere(
+                    each, own, next((c for c in configs if isinstance(c, Elsewhere)), None), metadata, place
+                )
+            case Mutates():
+                changes = tuple(name for c in (own, *configs) if isinstance(c, Mutates) for name in c.headers)
+                request = replace(request, unsettled={**request.unsettled, **dict.fromkeys(changes)})
+                metadata = None if own.metadata else metadata
+                yield _passes(each, own.what)
+            case Passes(what):
+                yield _passes(each, what)
+            case AlpnOverride():
+                yield _passes(each, "sets what is offered in the TLS handshake upstream")
+            case Opaque():
+                yield not_modelled(each.name, each.type, each.origin)
 
 
-def _override(name: str, config: RouteConfig, host: VirtualHost | None, chosen: Route | None) -> PerFilter | None:
-    """What the route says to a filter: the most specific place wins (weighted cluster, route, virtual host)."""
-    if chosen is not None:
-        if isinstance(chosen.action, Forward) and len(chosen.action.targets) == 1:
-            for target in chosen.action.targets:
-                if name in target.filter_config:
-                    return target.filter_config[name]
-        if name in chosen.filter_config:
-            return chosen.filter_config[name]
-    if host is not None and name in host.filter_config.get():
-        return host.filter_config.get()[name]
-    return config.filter_config.get(name)
+def _passes(each: HttpFilter, because: str, origin: Origin | None = None) -> Verdict:
+    return Verdict(filter=each.name, type=each.type, decision="passes", because=because, origin=origin or each.origin)
 
 
-def _verdicts(
-    each: HttpFilter,
-    own: HttpConfig,
-    special: HttpConfig | None,
-    request: Request,
-    host: VirtualHost | None,
-    chosen: Route | None,
-    metadata: Mapping[str, object] | None,
-) -> Iterator[Verdict]:
-    match own:
-        case Rbac():
-            config = special if isinstance(special, Rbac) else own
-            yield from rbac_verdicts(each.name, each.type, config, request, metadata, each.origin)
-        case Fault():
-            yield from _fault(each, special if isinstance(special, Fault) else own, request, chosen)
-        case Cors():
-            yield _cors(each, special if isinstance(special, Cors) else None, request, host, chosen)
-        case Passes(what):
-            yield Verdict(filter=each.name, type=each.type, decision="passes", because=what, origin=each.origin)
-        case AlpnOverride():
-            because = "sets what is offered in the TLS handshake upstream"
-            yield Verdict(filter=each.name, type=each.type, decision="passes", because=because, origin=each.origin)
-        case Opaque():
-            yield not_modelled(each.name, each.type, each.origin)
-        case Jwt():
-            pass
+def _elsewhere(
+    each: HttpFilter, own: Elsewhere, special: Elsewhere | None, metadata: Mapping[str, object] | None, place: Place
+) -> Verdict:
+    """A filter that asks elsewhere: it passes the requests for which it does not."""
+    config = special if special is not None and (special.replaces or special.share == 0) else own
+    if config.share == 0.0:
+        return _passes(each, "it is turned off here")
+    limits = (place.forward is not None and place.forward.limits) or (place.host is not None and place.host.limits)
+    if config.needs_limits and not limits:
+        return _passes(each, "nothing is limited for this route")
+    asked = metadata_match.holds(config.only, metadata) if config.only is not None else True
+    if asked is False:
+        return _passes(each, "no policy asks for it here")
+    because = f"the filter {each.name} asks {config.what}, which is not modelled: it may answer or change the request"
+    return not_modelled(each.name, each.type, each.origin, because)
+
+
+def _with_shadow(
+    metadata: dict[str, object] | None, config: Rbac, found: tuple[Verdict, ...]
+) -> dict[str, object] | None:
+    """Metadata with what the shadow rules leave in it (Envoy, ``RoleBasedAccessControlFilter::decodeHeaders``)."""
+    shadow = next((verdict for verdict in found if verdict.shadow), None)
+    if shadow is None or metadata is None:
+        return metadata
+    old = metadata.get(_RBAC)
+    if shadow.decision == "undecided" or old is metadata_match.UNKNOWN:
+        return {**metadata, _RBAC: metadata_match.UNKNOWN}
+    told = {f"{config.shadow_prefix}shadow_engine_result": "denied" if shadow.decision == "answers" else "allowed"}
+    if shadow.policy_name:
+        told[f"{config.shadow_prefix}shadow_effective_policy_id"] = shadow.policy_name
+    return {**metadata, _RBAC: {**(old if isinstance(old, Mapping) else {}), **told}}
 
 
 def rbac_verdicts(
@@ -206,8 +251,8 @@ def _jwt(
     return verdict, {**metadata, _JWT: claims, **jwt.authn_metadata(judgement.metadata)}
 
 
-def _fault(each: HttpFilter, config: Fault, request: Request, chosen: Route | None) -> Iterator[Verdict]:
-    def verdict(decision: Literal["passes", "answers", "delays", "undecided"], because: str, **more: object) -> Verdict:
+def _fault(each: HttpFilter, config: Fault, request: Request, place: Place) -> Iterator[Verdict]:
+    def verdict(decision: Literal["answers", "delays", "undecided"], because: str, **more: object) -> Verdict:
         return Verdict(
             filter=each.name,
             type=each.type,
@@ -217,49 +262,42 @@ def _fault(each: HttpFilter, config: Fault, request: Request, chosen: Route | No
             **more,  # type: ignore[arg-type]
         )
 
-    asked = any(name.startswith("x-envoy-fault-") for name in request.headers)
-    if config.from_header and asked:
-        yield verdict(
-            "undecided", "the request's own x-envoy-fault headers steer the fault filter, which is not modelled"
-        )
-        return
-    forward = chosen.action if chosen is not None and isinstance(chosen.action, Forward) else None
-    applies = fault.applies(config, request, tuple(t.cluster for t in forward.targets) if forward else ())
-    if not config.active or applies is False:
-        yield verdict("passes", "no fault is configured for this request")
+    targets = (place.target,) if place.target is not None else place.forward.targets if place.forward else ()
+    applies = fault.applies(config, request, tuple(t.cluster for t in targets if t.weight))
+    found = tuple(fault.injected(config, request))
+    if not config.active or applies is False or not found:
+        yield _passes(each, "no fault is configured for this request")
         return
     if applies is None:
         yield verdict("undecided", "whether the fault is for this request cannot be told")
         return
-    if config.delay_s and config.delay_share:
-        because = f"{config.delay_share:.4g} of the requests are held for {config.delay_s:g} s"
-        yield verdict("delays", because, share=config.delay_share, delay_s=config.delay_s, flags="DI")
-    if (config.abort_status or config.abort_grpc) and config.abort_share:
-        status = fault.abort_status(config)
-        because = f"{config.abort_share:.4g} of the requests are answered {status}"
-        details = "fault_filter_abort"
-        yield verdict("answers", because, share=config.abort_share, status=status, flags="FI", details=details)
+    for one in found:
+        if one.status is None:
+            because = f"{one.share:.4g} of the requests are held for {one.delay_s:g} s"
+            yield verdict("delays", because, share=one.share, delay_s=one.delay_s, flags="DI")
+        else:
+            because = f"{one.share:.4g} of the requests are answered {one.status}"
+            details = "fault_filter_abort"
+            yield verdict("answers", because, share=one.share, status=one.status, flags="FI", details=details)
 
 
-def _cors(
-    each: HttpFilter, special: Cors | None, request: Request, host: VirtualHost | None, chosen: Route | None
-) -> Verdict:
-    policy = special
-    if policy is None and chosen is not None and host is not None:
-        own = chosen.action.cors if isinstance(chosen.action, Forward) else None
-        policy = route.of_host(own, host)
-    origin, asked = request.values("origin"), request.values("access-control-request-method")
-    if policy is None or request.method != "OPTIONS" or not origin or not asked:
-        because = "no preflight request" if policy is not None else "no cross-origin policy is for this route"
-        return Verdict(filter=each.name, type=each.type, decision="passes", because=because, origin=each.origin)
-    allowed = [strings.holds(m, origin[0]) for m in policy.origins]
-    if True in allowed and (policy.enabled is None or policy.enabled.share == 1.0):
-        because = f"a preflight request from {origin[0]} is answered by the proxy"
-        return Verdict(
-            filter=each.name, type=each.type, decision="answers", because=because, status=200, origin=each.origin
-        )
-    because = f"the origin {origin[0]} is not allowed: the preflight request is passed on"
-    return Verdict(filter=each.name, type=each.type, decision="passes", because=because, origin=each.origin)
+def _cors(each: HttpFilter, special: tuple[Cors, ...], request: Request, place: Place) -> Verdict:
+    policies = special
+    if not policies and place.forward is not None and place.host is not None:
+        policies = tuple(p for p in (place.forward.cors, place.host.cors.get()) if p is not None)
+    share, because = cors.share_answered(policies if place.forward is not None else (), request)
+    if share == 0.0:
+        return _passes(each, because)
+    return Verdict(
+        filter=each.name,
+        type=each.type,
+        decision="undecided" if share is None else "answers",
+        because=because,
+        status=None if share is None else 200,
+        details="" if share is None else "cors_response",
+        share=share or 1.0,
+        origin=each.origin,
+    )
 
 
 def router_last(manager: HttpManager) -> bool:

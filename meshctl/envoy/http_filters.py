@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from meshctl.envoy import fault, jwt, rbac, strings
-from meshctl.envoy.model import AlpnOverride, Cors, HttpConfig, HttpFilter, Opaque, Passes, PerFilter
+from meshctl.envoy import cors, elsewhere, fault, jwt, rbac
+from meshctl.envoy.model import AlpnOverride, HttpConfig, HttpFilter, Opaque, Passes, PerFilter
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
@@ -16,6 +16,15 @@ _PASSES = {
     f"{_HTTP}.grpc_web.v3.GrpcWeb": "translates gRPC-Web",
     f"{_HTTP}.set_filter_state.v3.Config": "notes facts for later filters",
     f"{_HTTP}.on_demand.v3.OnDemand": "fetches routes on demand",
+    f"{_HTTP}.buffer.v3.Buffer": "waits for whole bodies",
+    f"{_HTTP}.buffer.v3.BufferPerRoute": "waits for whole bodies",
+    f"{_HTTP}.file_system_buffer.v3.FileSystemBufferFilterConfig": "keeps bodies in files",
+    f"{_HTTP}.bandwidth_limit.v3.BandwidthLimit": "slows bodies down",
+    f"{_HTTP}.tap.v3.Tap": "records requests",
+    f"{_HTTP}.stateful_session.v3.StatefulSession": "keeps a session on one host",
+    f"{_HTTP}.stateful_session.v3.StatefulSessionPerRoute": "keeps a session on one host",
+    f"{_HTTP}.aws_request_signing.v3.AwsRequestSigning": "signs requests",
+    f"{_HTTP}.grpc_http1_bridge.v3.Config": "translates gRPC",
     "stats.PluginConfig": "counts requests",
     "io.istio.http.peer_metadata.Config": "exchanges the workloads' names",
     "envoy.tcp.metadataexchange.config.MetadataExchange": "exchanges the workloads' names",
@@ -76,16 +85,6 @@ def upgrades(message: Json) -> dict[str, bool]:
     return {u.text("upgrade_type").lower(): u.flag("enabled", True) for u in message.each("upgrade_configs")}
 
 
-def cors(message: Json) -> Cors:
-    """Read a ``CorsPolicy`` (on a route), or the filter's own empty configuration."""
-    enabled = strings.fraction(message.below("filter_enabled"))
-    return Cors(
-        origins=tuple(strings.string_match(m) for m in message.each("allow_origin_string_match")),
-        methods=message.text("allow_methods"),
-        enabled=enabled,
-    )
-
-
 def _alpn(message: Json) -> AlpnOverride:
     return AlpnOverride(
         {
@@ -101,7 +100,8 @@ _READERS: dict[str, Callable[[Json], HttpConfig]] = {
     f"{_HTTP}.jwt_authn.v3.JwtAuthentication": jwt.config,
     f"{_HTTP}.jwt_authn.v3.PerRouteConfig": jwt.per_route,
     f"{_HTTP}.fault.v3.HTTPFault": fault.config,
-    f"{_HTTP}.cors.v3.Cors": cors,
-    f"{_HTTP}.cors.v3.CorsPolicy": cors,
+    f"{_HTTP}.cors.v3.Cors": cors.config,
+    f"{_HTTP}.cors.v3.CorsPolicy": cors.config,
+    **{f"{_HTTP}.{kind}": read for kind, read in elsewhere.READERS.items()},
     "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": _alpn,
 }

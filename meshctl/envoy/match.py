@@ -4,6 +4,7 @@
 it says so in `Match.undecided_because` and stops there.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -59,12 +60,22 @@ class _Walk:
     """One request on its way through one proxy; collects what becomes a Match."""
 
     def __init__(
-        self, dump: ConfigDump, query: Query, live: upstream.Live | None, passed_over: frozenset[str] = frozenset()
+        self,
+        dump: ConfigDump,
+        query: Query,
+        live: upstream.Live | None,
+        passed_over: frozenset[str] = frozenset(),
+        pins: Mapping[str, int] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.dump = dump
         self.query = query
         self.live = live
         self.passed_over = passed_over
+        self.pins = pins or {}
+        self.alone = alone
+        self.target: Target | None = None
         self.others: tuple[Match, ...] = ()
         self.found: dict[str, Any] = {}
         self.steps: list[Step] = []
@@ -309,6 +320,7 @@ class _Walk:
         refused = self.refused_for_plaintext(host, request)
         chosen = None if refused else self.route(host, request)
         if chosen is not None:
+            chosen = self.pinned(manager, request, config, host, chosen)
             self.upgraded(manager, chosen, request)
         answered = self.filter(manager, request, config, host, chosen)
         if refused:
@@ -432,7 +444,7 @@ class _Walk:
             if share == 0.0 or each.origin.path in self.passed_over:
                 passed += 1
                 continue
-            if share < 1.0:
+            if share < 1.0 and not self.alone:
                 self.branch(each, share)
             because = f"the route for {route_match.shown(each.match)}{_passed(passed)}"
             self.step("route", each.name or "(unnamed)", because, each.origin)
@@ -444,12 +456,44 @@ class _Walk:
 
     def branch(self, chosen: Route, share: float) -> None:
         """Chance decides about a route: follow the requests that it leaves as well."""
-        other = _Walk(self.dump, self.query, self.live, self.passed_over | {chosen.origin.path}).run()
-        rest = 1.0 - share
-        flat: tuple[Match, ...] = (replace(other, probability=other.probability * rest, alternatives=()),)
-        flat += tuple(replace(each, probability=each.probability * rest) for each in other.alternatives)
-        self.others = flat
-        self.note(probability=share)
+        passed = self.passed_over | {chosen.origin.path}
+        self.follow(_Walk(self.dump, self.query, self.live, passed, self.pins), 1.0 - share)
+        self.note(probability=self.found.get("probability", 1.0) * share)
+
+    def follow(self, other: "_Walk", share: float) -> None:
+        """Keep what another walk finds, for a share of the requests that this one is about."""
+        found = other.run()
+        share *= self.found.get("probability", 1.0)
+        self.others += (replace(found, probability=found.probability * share, alternatives=()),)
+        self.others += tuple(replace(each, probability=each.probability * share) for each in found.alternatives)
+
+    def pinned(
+        self, manager: HttpManager, request: Request, config: RouteConfig, host: VirtualHost | None, chosen: Route
+    ) -> Route:
+        """The route with one cluster, where filters treat the requests to its clusters differently.
+
+        Envoy rolls for the cluster before any filter: each is followed by itself then.
+        """
+        action = chosen.action
+        if not isinstance(action, Forward) or not any(target.filter_config for target in action.targets):
+            return chosen
+        targets = [t for t in action.targets if t.weight or len(action.targets) == 1]
+        place = filters.Place(config=config, host=host, route=chosen, at=self.query.at)
+        judged = [tuple(filters.judge(manager, request, replace(place, target=target))) for target in targets]
+        number = self.pins.get(chosen.origin.path)
+        if number is None and len({tuple(map(_effect, verdicts)) for verdicts in judged}) > 1:
+            shares = _shared(tuple(targets))
+            for other, share in list(enumerate(shares))[1:]:
+                pins = {**self.pins, chosen.origin.path: other}
+                self.follow(
+                    _Walk(self.dump, self.query, self.live, self.passed_over, pins, alone=True), share.probability
+                )
+            self.note(probability=self.found.get("probability", 1.0) * shares[0].probability)
+            number = 0
+        self.target = targets[number or 0] if targets else None
+        if number is None or self.target is None:
+            return chosen
+        return replace(chosen, action=replace(action, targets=(self.target,), weighted=False))
 
     def filter(
         self,
@@ -460,7 +504,8 @@ class _Walk:
         chosen: Route | None,
     ) -> bool:
         """The HTTP filters in order, up to the router; whether one answers for sure."""
-        return any(self.judge(v) for v in filters.judge(manager, request, config, host, chosen, self.query.at))
+        place = filters.Place(config=config, host=host, route=chosen, target=self.target, at=self.query.at)
+        return any(self.judge(verdict) for verdict in filters.judge(manager, request, place))
 
     def answer(self, status: int, flags: str | None, details: str, answered: bool = False) -> None:
         """The proxy answers by itself, unless a filter before has, or may have."""
@@ -529,6 +574,11 @@ class _Walk:
         part = f"{share.probability:.4g} of the requests; " if share.probability < 1 else ""
         self.step("cluster", target.cluster, f"{part}{end.because}", end.cluster.origin if end.cluster else None)
         return end
+
+
+def _effect(verdict: Verdict) -> tuple[object, ...]:
+    """What a verdict does to a request, without the words."""
+    return (verdict.filter, verdict.decision, verdict.status, verdict.share, verdict.delay_s, verdict.shadow)
 
 
 def _passed(count: int) -> str:

@@ -369,6 +369,7 @@ class Forward:
     host_rewrite: str = ""
     auto_host_rewrite: bool = False
     cors: "Cors | None" = None
+    limits: bool = False
     upgrades: Mapping[str, bool] = field(default_factory=dict)
     opaque: Opaque | None = None
 
@@ -432,6 +433,7 @@ class VirtualHost:
     filter_config: Deferred[Mapping[str, PerFilter]]
     retry: "Deferred[RetryPolicy | None]"
     cors: "Deferred[Cors | None]"
+    limits: bool = False
     unsupported: tuple[str, ...] = ()
     istio: IstioConfig | None = None
     origin: Origin
@@ -524,12 +526,16 @@ class TcpProxy:
 
 @dataclass(frozen=True, slots=True)
 class ValueMatch:
-    """``ValueMatcher``: what a metadata value must be; ``one_of`` asks for one element of a list."""
+    """``ValueMatcher``: what a metadata value must be; ``one_of`` asks for one element of a list.
 
-    kind: Literal["string", "one_of", "or", "present", "bool", "null", "unknown"]
+    `number` is exact, or in ``[first, second)``.
+    """
+
+    kind: Literal["string", "one_of", "or", "present", "bool", "number", "null", "unknown"]
     parts: tuple["ValueMatch", ...] = ()
     match: StringMatch | None = None
     flag: bool = True
+    number: tuple[float, float | None] = (0.0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -663,17 +669,22 @@ class Fault:
     headers: tuple[NamedMatch, ...] = ()
     upstream_cluster: str = ""
     nodes: tuple[str, ...] = ()
-    from_header: bool = False
+    header_delay: bool = False
+    header_abort: bool = False
     active: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cors:
-    """A route's cross-origin policy: a preflight request that fits is answered by the proxy."""
+    """A route's cross-origin policy: a preflight request that fits is answered by the proxy.
+
+    `passes_others` is whether preflight requests of other origins are passed on; None is not said.
+    """
 
     origins: tuple[StringMatch, ...] = ()
     methods: str = ""
     enabled: Fraction | None = None
+    passes_others: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -690,7 +701,32 @@ class Passes:
     what: str
 
 
-HttpConfig: TypeAlias = Rbac | Jwt | Fault | Cors | AlpnOverride | Passes | Opaque
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A filter whose answer another program, a script or a counter decides; whether it is asked can be told.
+
+    It is asked for `share` (0..1) of the requests, `only` where that metadata is there, and a rate limit
+    (`needs_limits`) where the route or its virtual host says what to count. What a route says to it either turns it off
+    (`share` 0) or `replaces` the filter's own configuration.
+    """
+
+    what: str
+    share: float = 1.0
+    only: MetadataMatch | None = None
+    needs_limits: bool = False
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mutates:
+    """A filter that lets every request through, and changes what filters after it see: headers, or metadata."""
+
+    what: str
+    headers: tuple[str, ...] = ()
+    metadata: bool = False
+
+
+HttpConfig: TypeAlias = Rbac | Jwt | Fault | Cors | AlpnOverride | Elsewhere | Mutates | Passes | Opaque
 NetworkConfig: TypeAlias = HttpManager | TcpProxy | Rbac | Passes | Opaque
 
 

@@ -4,9 +4,9 @@ Source: Envoy, config/rbac/v3/rbac.proto and ``source/extensions/filters/common/
 pilot/pkg/security/authz/builder writes them (Istio 1.12 to 1.30). Istio makes one filter for DENY, one for ALLOW.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
-from meshctl.envoy import ip, strings
+from meshctl.envoy import ip, metadata_match, strings
 from meshctl.envoy.model import (
     MetadataMatch,
     NamedMatch,
@@ -17,7 +17,6 @@ from meshctl.envoy.model import (
     Rule,
     Rules,
     StringMatch,
-    ValueMatch,
 )
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
@@ -134,31 +133,7 @@ def _metadata(message: Json, key: str) -> Rule:
         if matcher.choice("metadata_source", "DYNAMIC", "DYNAMIC", "ROUTE") != "DYNAMIC":
             return Rule("unknown", text="the route's metadata")
         matcher = matcher.below("metadata_matcher")
-    return Rule(
-        "metadata",
-        match=MetadataMatch(
-            matcher.text("filter"),
-            tuple(step.text("key") for step in matcher.each("path")),
-            _value(matcher.below("value")),
-            matcher.flag("invert"),
-        ),
-    )
-
-
-def _value(message: Json) -> ValueMatch:
-    if message.has("string_match"):
-        return ValueMatch("string", match=strings.string_match(message.below("string_match")))
-    if message.has("list_match"):
-        return ValueMatch("one_of", (_value(message.below("list_match").below("one_of")),))
-    if message.has("or_match"):
-        return ValueMatch("or", tuple(_value(v) for v in message.below("or_match").each("value_matchers")))
-    if message.has("present_match"):
-        return ValueMatch("present", flag=message.flag("present_match"))
-    if message.has("bool_match"):
-        return ValueMatch("bool", flag=message.flag("bool_match"))
-    if message.has("null_match"):
-        return ValueMatch("null")
-    return ValueMatch("unknown")
+    return Rule("metadata", match=metadata_match.parse(matcher))
 
 
 _LEAVES: Mapping[str, Callable[[Json, str], Rule]] = {
@@ -276,7 +251,7 @@ def _match_holds(rule: Rule, facts: Facts) -> bool | None:
         case StringMatch() as text if rule.kind == "sni":
             return strings.holds(text, request.server_name)
         case MetadataMatch() as metadata:
-            return _metadata_holds(metadata, facts.metadata)
+            return metadata_match.holds(metadata, facts.metadata)
         case _:
             return None
 
@@ -292,36 +267,6 @@ def _principal_holds(match: object, request: Request) -> bool | None:
         anybody = anybody or (match.kind in ("prefix", "suffix", "contains") and not match.value)
         return True if anybody else None
     return strings.holds(match, request.principal)
-
-
-def _metadata_holds(match: MetadataMatch, metadata: Mapping[str, object] | None) -> bool | None:
-    if metadata is None:
-        return None
-    value: object = metadata.get(match.filter)
-    for key in match.path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    verdict = _value_holds(match.value, value)
-    return None if verdict is None else verdict != match.invert
-
-
-def _value_holds(match: ValueMatch, value: object) -> bool | None:
-    match match.kind:
-        case "string":
-            return isinstance(value, str) and match.match is not None and strings.holds(match.match, value)
-        case "one_of":
-            if not isinstance(value, Sequence) or isinstance(value, str):
-                return False
-            return any_of(_value_holds(match.parts[0], each) for each in value)
-        case "or":
-            return any_of(_value_holds(part, value) for part in match.parts)
-        case "present":
-            return (value is not None) == match.flag
-        case "bool":
-            return value is match.flag
-        case "null":
-            return False
-        case "unknown":
-            return None
 
 
 def _open(policy: Policy, facts: Facts) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import cast
 
+from meshctl.envoy import cors as policy
 from meshctl.envoy import http_filters, route_match, strings
 from meshctl.envoy.metadata import istio_config
 from meshctl.envoy.model import (
     Action,
-    Cors,
     DirectResponse,
     Forward,
     HostIndex,
@@ -82,7 +82,8 @@ def virtual_host(message: Json) -> VirtualHost:
         routes=Deferred(lambda: tuple(route(r) for r in message.each("routes"))),
         filter_config=Deferred(lambda: per_filter(message)),
         retry=Deferred(lambda: retry_policy(retry)),
-        cors=Deferred(lambda: http_filters.cors(cors) if message.has("cors") else None),
+        cors=Deferred(lambda: policy.config(cors) if message.has("cors") else None),
+        limits=message.has("rate_limits"),
         unsupported=("matcher",) if message.has("matcher") else (),
         istio=istio_config(message.below("metadata")),
         origin=message.origin,
@@ -159,7 +160,8 @@ def _forward(message: Json) -> Forward:
         regex_rewrite=_regex_rewrite(message.below("regex_rewrite")),
         host_rewrite=message.text("host_rewrite_literal"),
         auto_host_rewrite=message.flag("auto_host_rewrite"),
-        cors=http_filters.cors(message.below("cors")) if message.has("cors") else None,
+        cors=policy.config(message.below("cors")) if message.has("cors") else None,
+        limits=message.has("rate_limits"),
         upgrades=http_filters.upgrades(message),
         opaque=Opaque(plugin, message.origin) if plugin else None,
     )
@@ -221,8 +223,3 @@ def retry_policy(message: Json) -> RetryPolicy | None:
         host_predicates=tuple(p.text("name") for p in message.each("retry_host_predicate")),
         back_off_s=message.below("retry_back_off").seconds("base_interval"),
     )
-
-
-def of_host(cors: Cors | None, host: VirtualHost) -> Cors | None:
-    """A route's own cross-origin policy, else its virtual host's."""
-    return cors if cors is not None else host.cors.get()

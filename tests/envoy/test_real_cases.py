@@ -102,8 +102,14 @@ def _criteria(predicted: Match, name: str) -> Mapping[str, object]:
 
 
 def wrong(seen: Seen, answer: real.Answer) -> list[str]:
+    """Where what came of a request is not what was predicted, nor (where chance decides) what else may come."""
+    first, *others = (differences(told, answer) for told in (seen.predicted, *seen.predicted.alternatives))
+    return first if all(others) else []
+
+
+def differences(told: Match, answer: real.Answer) -> list[str]:
     """Where what came of a request is not what was predicted."""
-    told, log = seen.predicted, answer.log
+    log = answer.log
     if told.error in ("config-rejected", "no-listener"):
         return [] if "Refused" in answer.failure else ["was not refused"]
     if told.error == "tls-mismatch":
@@ -115,7 +121,7 @@ def wrong(seen: Seen, answer: real.Answer) -> list[str]:
         ("chain", log["chain"] or None, told.filter_chain.name if told.filter_chain else None)
     ]
     if told.forwards is False or told.status is not None:
-        flags = {*(log["flags"] or "-").split(",")} - {"DI"} or {"-"}
+        flags = {*(log["flags"] or "-").split(",")} - {"DI", "-"} or {"-"}
         pairs += [("code", log["code"] or None, told.status), ("flags", ",".join(sorted(flags)), told.flags or "-")]
         if told.status is not None:
             pairs.append(("details", log["details"], told.details))
