@@ -16,6 +16,8 @@ Key: TypeAlias = tuple[frozenset[m.Match], tuple[t.Target, ...]]
 """A rule's meaning: the set of its conditions (always-true ones left out) and what it does, in order."""
 
 _ALWAYS_TRUE = (m.Comment, m.Accounting)
+_UNPROVEN = (m.External, m.Statistic, m.Opaque)
+"""Equal ones need not answer alike: their answer lies outside of packet and rules."""
 _MODULES_OF_PROTOCOLS = {"tcp", "udp", "sctp", "dccp", "icmp", "icmp6", "icmpv6"}
 
 _SAID_TWICE = frozenset((m.Comment, m.Accounting, m.Module, m.Ports, m.TcpFlags))
@@ -100,21 +102,22 @@ def protocol_of(matches: Iterable[m.Match]) -> str:
 
 def implied(clause: m.Match, matches: tuple[m.Match, ...]) -> bool:
     """Whether every packet for which all of `matches` hold also fulfils `clause`."""
-    match clause:
-        case m.Comment() | m.Accounting():
+    kind = type(clause)
+    if kind in _ALWAYS_TRUE or kind in _UNPROVEN:
+        return kind in _ALWAYS_TRUE
+    if isinstance(clause, m.Ports) and clause.protocol and protocol_of(matches) != clause.protocol:
+        return False
+    for match in matches:
+        if type(match) is kind and _implies(match, clause):
             return True
+    match clause:
         case m.Module(name):
-            return clause in matches or (name in _MODULES_OF_PROTOCOLS and protocol_of(matches) == name)
-        case m.External() | m.Statistic() | m.Opaque():
-            return False
+            return name in _MODULES_OF_PROTOCOLS and protocol_of(matches) == name
         case m.Protocol(name, negated):
             known = protocol_of(matches)
-            return (bool(known) and (known != name if negated else known == name)) or clause in matches
-        case m.Ports(protocol=name) if name and protocol_of(matches) != name:
-            return False
+            return bool(known) and (known != name if negated else known == name)
         case _:
-            kind = type(clause)
-            return any(_implies(match, clause) for match in matches if type(match) is kind)
+            return False
 
 
 def contradicts(one: tuple[m.Match, ...], other: tuple[m.Match, ...]) -> bool:

@@ -5,6 +5,7 @@ Follows ``tools/istio-iptables/pkg/capture/run.go`` (1.12.1 to 1.30.3) and, for 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Literal, TypeAlias
 
@@ -101,6 +102,7 @@ class Plan:
         return ranges != "*" and any(_is_loopback(cidr) for cidr in split(ranges) if _version(cidr))
 
 
+@lru_cache(maxsize=4096)
 def _version(cidr: str) -> int | None:
     try:
         return ip_network(cidr, strict=False).version if "/" in cidr else None
@@ -108,6 +110,7 @@ def _version(cidr: str) -> int | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def _is_loopback(cidr: str) -> bool:
     return ip_address(cidr.partition("/")[0]).is_loopback
 

@@ -1,9 +1,9 @@
 """Drafts as ``nft -j list ruleset`` lists them once the kernel holds them: host addresses lose their prefix length."""
 
 from collections.abc import Iterable
-from ipaddress import ip_network
 from typing import Any
 
+from meshctl.netfilter.addresses import address_text, prefix
 from meshctl.netfilter.draft import Clause, Draft, arranged, jumped_to, mark_and_mask
 from meshctl.netfilter.matches import ALL_BITS
 
@@ -91,12 +91,12 @@ def _nft_match(clause: Clause, protocol: str) -> dict[str, Any]:
     right: Any = clause.value
     match clause.kind:
         case "src" | "dst":
-            network = ip_network(clause.value, strict=False)
+            network = prefix(clause.value)
             field = {"src": "saddr", "dst": "daddr"}[clause.kind]
             left = {"payload": {"protocol": "ip" if network.version == 4 else "ip6", "field": field}}
-            right = str(network.network_address)
-            if network.prefixlen < network.max_prefixlen:
-                right = {"prefix": {"addr": right, "len": network.prefixlen}}
+            right = address_text(network.version, network.address)
+            if not network.is_host:
+                right = {"prefix": {"addr": right, "len": network.length}}
         case "in" | "out":
             left = {"meta": {"key": {"in": "iifname", "out": "oifname"}[clause.kind]}}
         case "proto" | "module":
@@ -150,7 +150,7 @@ def _nft_action(rule: Draft) -> list[dict[str, Any]]:
         case "redirect":
             return [{"redirect": {"port": _port(action.value)}}]
         case "tproxy":
-            version = next(ip_network(c.value, strict=False).version for c in rule.clauses if c.kind == "dst")
+            version = next(prefix(c.value).version for c in rule.clauses if c.kind == "dst")
             tproxy = {"family": "ip" if version == 4 else "ip6", "port": _port(action.value)}
             return [
                 {"tproxy": tproxy},

@@ -5,9 +5,9 @@ length, ``-m tcp`` appears with ``--dport``.
 """
 
 from collections.abc import Iterable
-from ipaddress import ip_network
 from typing import Literal
 
+from meshctl.netfilter.addresses import prefix
 from meshctl.netfilter.draft import Action, Clause, Draft, arranged, jumped_to, mark_and_mask
 from meshctl.netfilter.matches import ALL_BITS
 from meshctl.netfilter.model import BUILT_IN
@@ -48,8 +48,8 @@ def _save_clause(clause: Clause, protocol: str) -> list[str]:
     value = clause.value
     match clause.kind:
         case "src" | "dst":
-            network = ip_network(value, strict=False)
-            if network.prefixlen == 0 and not clause.negated:
+            network = prefix(value)
+            if network.mask == 0 and not clause.negated:
                 return []
             return [*bang, f"-{clause.kind[0]}", str(network)]
         case "in" | "out":
