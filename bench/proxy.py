@@ -1,7 +1,6 @@
 """One match and one trace in process, beside json.loads of every file that they read."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from meshctl.gather.prediction import predict
 from meshctl.gather.question import Asked
 from meshctl.gather.scope import Scope
 from meshctl.path.model import Trace
-from meshctl.sources.snapshot import Files, Snapshot, open_demo
+from meshctl.sources import kinds
+from meshctl.sources.snapshot import Files, Snapshot, open_demo, open_snapshot
 
 SENDER, TARGET = "deploy/productpage-v1", "reviews:9080"
+RECORDED = Path(__file__).parent.parent / "fixtures" / "trace" / "bookinfo.tar.gz"
 
 
 class Noted:
@@ -38,13 +39,15 @@ class Noted:
 
 
 def rows() -> list[Row]:
-    """The match alone on one dump, then a whole trace with all that it reads."""
-    return [_match(), _trace()]
+    """The match alone on one dump, then whole traces with all that they read: of a small mesh, and of a usual one."""
+    recorded = open_snapshot(str(RECORDED), "bookinfo")  # an archive is unpacked once
+    return [_match(recorded), _trace("demo", open_demo()), _trace("a mesh of 70 clusters", recorded)]
 
 
-def _match() -> Row:
-    file = next(Path(_demo_root()).glob("pods/*/productpage*/envoy/config_dump.json"))
-    content = file.read_bytes()
+def _match(world: Snapshot) -> Row:
+    pods = (item["metadata"] for item in world.objects(kinds.PODS).items)
+    pod = next(each for each in pods if each["name"].startswith("productpage"))
+    content = world.part(pod["namespace"], pod["name"], "envoy/config_dump.json").content or b""
     query = Query(direction="outbound", address="10.0.0.1", port=9080, host="reviews:9080")
     base = seconds(lambda: json.loads(content))
     took = seconds(lambda: match(config_dump.parse(content, "dump"), query))
@@ -53,22 +56,17 @@ def _match() -> Row:
     )
 
 
-def _demo_root() -> Path:
-    import meshctl
-
-    return Path(meshctl.__file__).parent / "demo" / "snapshot"
-
-
-def _trace() -> Row:
-    noted = Noted(open_demo().files)
-    _one_trace(lambda: replace(open_demo(), files=noted))
-    documents = [content for name, content in noted.contents.items() if name.endswith(".json")]
+def _trace(name: str, world: Snapshot) -> Row:
+    noted = Noted(world.files)
+    _one_trace(replace(world, files=noted))
+    documents = [content for file, content in noted.contents.items() if file.endswith(".json")]
     base = seconds(lambda: [json.loads(content) for content in documents])
-    took = seconds(lambda: _one_trace(open_demo))
+    took = seconds(lambda: _one_trace(world))
     size = sum(map(len, noted.contents.values()))
-    what = f"trace, {len(noted.contents)} files, {size >> 10} KB"
+    what = f"trace, {name}: {len(noted.contents)} files, {size >> 10} KB"
     return Row(what, ms(took), f"json.loads: {ms(base)}", took / base, "under 2")
 
 
-def _one_trace(world: Callable[[], Snapshot]) -> Trace:
-    return predict(world(), Asked(target=TARGET, sender=SENDER), Scope())[1]
+def _one_trace(world: Snapshot) -> Trace:
+    fresh = Snapshot(world.name, world.files, world.about)  # nothing of it has been parsed
+    return predict(fresh, Asked(target=TARGET, sender=SENDER), Scope())[1]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Put the collector off; what was made meanwhile counts as old, or the collector would look at all of it at once."""
+    """Put the collector off; what was made meanwhile counts as old, or it would all be looked at afterwards."""
     was = gc.isenabled()
     gc.disable()
     try:

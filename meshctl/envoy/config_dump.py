@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from meshctl.envoy import bootstrap, cluster, listener, route, secret
@@ -19,6 +19,7 @@ from meshctl.envoy.model import (
     State,
     Status,
 )
+from meshctl.envoy.outline import Held, Outline, outline
 from meshctl.envoy.reading import Json, type_name
 from meshctl.errors import BadInput
 
@@ -30,11 +31,10 @@ _SECTIONS = ("Bootstrap", "Clusters", "Endpoints", "Listeners", "Routes", "Scope
 class ConfigDump:
     """One proxy's configuration. Make it with `parse`; every method parses what it returns once and keeps it."""
 
-    def __init__(self, document: Json) -> None:
-        self.source = document.source
-        self._sections: dict[str, list[Json]] = {}
-        for part in document.each("configs"):
-            self._sections.setdefault(_section(part), []).append(part)
+    def __init__(self, sections: "Mapping[str, Sequence[Json]]", source: str, outline: Outline | None = None) -> None:
+        self.source = source
+        self._sections = sections
+        self._outline = outline
         self._listeners: dict[str, _Entry] | None = None
         self._clusters: dict[str, _Entry] | None = None
         self._routes: dict[str, _Entry] | None = None
@@ -50,31 +50,45 @@ class ConfigDump:
 
     def listeners(self) -> tuple[Listener, ...]:
         """All listeners, static ones first; a rejected one that never worked has the state ``rejected``."""
-        return tuple(self._listener(key) for key in self._listener_index())
+        return tuple(self._listener(name, entry) for name, entry in self._listener_index().items())
 
     def listener(self, name: str) -> Listener | None:
         """One listener by name."""
-        return self._listener(name) if name in self._listener_index() else None
+        entry = self._found("Listeners", name, self._listeners, self._listener_index)
+        return self._listener(name, entry) if entry is not None else None
 
     def serving(self, port: int | None = None) -> tuple[Listener, ...]:
         """The listeners that take connections now, all or those of a port; only these are parsed."""
         if port is not None and port in self._places:
             return self._places[port]
+        index = self._listener_index() if port is None or self._listeners is not None else self._at_port(port)
         found = tuple(
-            self._listener(name)
-            for name, entry in self._listener_index().items()
+            self._listener(name, entry)
+            for name, entry in index.items()
             if entry.state in ("static", "active") and (port is None or port in _ports(entry.message))
         )
         if port is not None:
             self._places[port] = found
         return found
 
+    def _at_port(self, port: int) -> "Mapping[str, _Entry]":
+        """The listeners that may have a port; all where the outline cannot tell."""
+        held = self._outline.at_port(port) if self._outline is not None else None
+        if held is None:
+            return self._listener_index()
+        found: dict[str, _Entry] = {}
+        for each in self._parts_of("Listeners", "static_listeners"):
+            _keep(found, each, "listener", "static")
+        for one in held:
+            _keep_states(found, self._message(one))
+        return found
+
     def entry(self, direction: Direction) -> Listener | None:
         """The listener that redirected connections of a direction reach; by Istio's name for it where there is one."""
         name = listener.ENTRIES.get(direction, "")
-        known = self._listener_index().get(name)
+        known = self._found("Listeners", name, self._listeners, self._listener_index)
         if known is not None and known.state in ("static", "active"):
-            return self._listener(name)
+            return self._listener(name, known)
         return listener.entry(self.serving(), direction)
 
     def asks_who(self, direction: Direction) -> bool:
@@ -85,16 +99,16 @@ class ConfigDump:
         found = self.entry(direction)
         if found is None:
             return True
-        raw = self._listener_index()[found.name].message.raw
+        entry = self._found("Listeners", found.name, self._listeners, self._listener_index)
+        raw = entry.message.raw if entry is not None else {}
         return self._once("asks who", found.name, lambda: _WHO.search(json.dumps(raw)) is not None)
 
     def rejected(self) -> tuple[Listener, ...]:
         """The listeners that Envoy refused and that never worked."""
         index = self._listener_index()
-        return tuple(self._listener(name) for name, entry in index.items() if entry.state == "rejected")
+        return tuple(self._listener(name, entry) for name, entry in index.items() if entry.state == "rejected")
 
-    def _listener(self, name: str) -> Listener:
-        entry = self._listener_index()[name]
+    def _listener(self, name: str, entry: "_Entry") -> Listener:
         return self._once("listener", name, lambda: listener.listener(entry.message, entry.status))
 
     def _listener_index(self) -> "Mapping[str, _Entry]":
@@ -111,15 +125,14 @@ class ConfigDump:
 
     def route_configs(self) -> tuple[RouteConfig, ...]:
         """All route configurations by name, those that came by RDS first."""
-        return tuple(self._route_config(name) for name in self._route_index())
+        return tuple(self._route_config(name, entry) for name, entry in self._route_index().items())
 
     def route_config(self, name: str) -> RouteConfig | None:
         """One route configuration that came by RDS."""
-        entry = self._route_index().get(name)
-        return self._route_config(name) if entry is not None and entry.state != "static" else None
+        entry = self._found("Routes", name, self._routes, self._route_index)
+        return self._route_config(name, entry) if entry is not None and entry.state != "static" else None
 
-    def _route_config(self, name: str) -> RouteConfig:
-        entry = self._route_index()[name]
+    def _route_config(self, name: str, entry: "_Entry") -> RouteConfig:
         static = entry.state == "static"
         return self._once("route", name, lambda: route.config(entry.message, entry.status, inline=static))
 
@@ -137,14 +150,14 @@ class ConfigDump:
 
     def clusters(self) -> tuple[Cluster, ...]:
         """All clusters, static ones first."""
-        return tuple(self._cluster(name) for name in self._cluster_index())
+        return tuple(self._cluster(name, entry) for name, entry in self._cluster_index().items())
 
     def cluster(self, name: str) -> Cluster | None:
         """One cluster by name; one that is still warming is not there yet for requests (see its status)."""
-        return self._cluster(name) if name in self._cluster_index() else None
+        entry = self._found("Clusters", name, self._clusters, self._cluster_index)
+        return self._cluster(name, entry) if entry is not None else None
 
-    def _cluster(self, name: str) -> Cluster:
-        entry = self._cluster_index()[name]
+    def _cluster(self, name: str, entry: "_Entry") -> Cluster:
         return self._once("cluster", name, lambda: cluster.cluster(entry.message, entry.status))
 
     def _cluster_index(self) -> "Mapping[str, _Entry]":
@@ -167,12 +180,18 @@ class ConfigDump:
         if wanted.type != "EDS" and inline:
             return inline
         name = wanted.service_name or wanted.name
-        found = self._endpoint_index().get(name)
+        found = self._assignment(name)
         if found is not None:
             return self._once("endpoints", name, lambda: cluster.assignment(found))
         if wanted.type in ("STATIC", "EDS") and (self.has("Endpoints") or wanted.type == "STATIC"):
             return inline
         return None
+
+    def _assignment(self, name: str) -> Json | None:
+        held = self._outline.named("Endpoints", name) if self._outline is not None and self._endpoints is None else None
+        if held is not None:
+            return self._message(held).below("endpoint_config")
+        return self._endpoint_index().get(name)
 
     def _endpoint_index(self) -> Mapping[str, Json]:
         if self._endpoints is None:
@@ -231,6 +250,36 @@ class ConfigDump:
         """Who the proxy is; empty where the dump has no bootstrap."""
         parts = self._sections.get("Bootstrap", ())
         return self._once("bootstrap", "", lambda: bootstrap.bootstrap(parts[0] if parts else Json({}, self.source)))
+
+    # --- what is found without reading the rest
+
+    def _found(
+        self,
+        section: str,
+        name: str,
+        index: "Mapping[str, _Entry] | None",
+        whole: "Callable[[], Mapping[str, _Entry]]",
+    ) -> "_Entry | None":
+        """A resource's entry: from the index where there is one, else from where the outline finds it."""
+        held = self._outline.named(section, name) if self._outline is not None and index is None else None
+        if held is None:
+            return whole().get(name)
+        found: dict[str, _Entry] = {}
+        if section == "Listeners":
+            _keep_states(found, self._message(held))
+        else:
+            _keep(found, self._message(held), "cluster" if section == "Clusters" else "route_config", "active")
+        return found.get(name)
+
+    def _message(self, held: Held) -> Json:
+        """What holds a resource, with the path that it has in the whole document."""
+        configs = Json({}, self.source, None, "configs")
+        listed = Json({}, self.source, Json({}, self.source, configs, held.section), held.list)
+        return Json(held.holder, self.source, listed, held.place)
+
+    def _parts_of(self, section: str, key: str) -> Iterator[Json]:
+        for part in self._sections.get(section, ()):
+            yield from part.each(key)
 
     def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
         key = (kind, name)
@@ -311,7 +360,7 @@ def _keep_states(into: dict[str, _Entry], each: Json) -> None:
         name = each.text("name") or entry.message.text("name")
     else:
         return
-    into[name or each.path] = entry
+    into.setdefault(name or each.path, entry)
 
 
 _STATES: tuple[tuple[State, str], ...] = (
@@ -330,7 +379,39 @@ def _ports(message: Json) -> Iterator[int]:
 
 def parse(content: bytes | str, source: str) -> ConfigDump:
     """Read a config dump (``/config_dump?include_eds``); BadInput names the place where it is broken."""
-    return read(_loaded(content, source), source)
+    found = outline(content)
+    if found is None:
+        return read(_loaded(content, source), source)
+    return ConfigDump(_Sections(found, content, source), source, found)
+
+
+class _Sections(Mapping[str, Sequence[Json]]):
+    """The sections of a dump that has an outline, each parsed when it is asked for."""
+
+    def __init__(self, outline: Outline, content: bytes | str, source: str) -> None:
+        self._outline, self._content, self._source = outline, content, source
+        self._parsed: dict[str, Sequence[Json]] = {}
+
+    def __getitem__(self, kind: str) -> Sequence[Json]:
+        if kind not in self._parsed:
+            if kind not in self._outline.kinds():
+                raise KeyError(kind)
+            try:
+                number, raw = self._outline.section(kind)
+            except (ValueError, RecursionError):
+                _loaded(self._content, self._source)  # says what is broken, and where
+                raise
+            self._parsed[kind] = (Json(raw, self._source, Json({}, self._source, None, "configs"), number),)
+        return self._parsed[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._outline.kinds()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outline.kinds())
+
+    def __len__(self) -> int:
+        return len(self._outline.kinds())
 
 
 def read(document: object, source: str) -> ConfigDump:
@@ -342,7 +423,10 @@ def read(document: object, source: str) -> ConfigDump:
         root = root.below("config_dump")
     if not root.has("configs"):
         raise BadInput(f"{source}: not a config dump: it has no 'configs'", hint=_HINT)
-    return ConfigDump(root)
+    sections: dict[str, list[Json]] = {}
+    for part in root.each("configs"):
+        sections.setdefault(_section(part), []).append(part)
+    return ConfigDump(sections, root.source)
 
 
 _HINT = "make one with: kubectl exec POD -c istio-proxy -- pilot-agent request GET 'config_dump?include_eds'"

@@ -3,6 +3,8 @@
 All other lines are left blank, so that line numbers stay those of the dump.
 """
 
+from collections import defaultdict
+
 _STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL")
 
 
@@ -14,15 +16,16 @@ class NodeDump:
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
         self._frame: list[int] = []
-        self._declared: dict[str, list[int]] = {}
-        self._rules: dict[str, list[int]] = {}
+        self._declared: dict[str, list[int]] = defaultdict(list)
+        self._rules: dict[str, list[int]] = defaultdict(list)
         self._cut: dict[tuple[int, ...], str] = {}
         for number, line in enumerate(self._lines):
-            at = line.find("-A ")
-            if at >= 0 and line[:1] in "[-":
-                self._rules.setdefault(line[at + 3 : line.find(" ", at + 3)], []).append(number)
+            if line[:3] == "-A ":
+                self._rules[line.split(" ", 2)[1]].append(number)
+            elif line[:1] == "[" and "] -A " in line:
+                self._rules[line.split(" ", 3)[2]].append(number)
             elif line[:1] == ":":
-                self._declared.setdefault(line[1 : line.find(" ")], []).append(number)
+                self._declared[line.split(" ", 1)[0][1:]].append(number)
             else:
                 self._frame.append(number)
         self._wide: dict[str, list[int]] = {}
@@ -61,7 +64,10 @@ class NodeDump:
             for number in self._rules.get(chain, ()):
                 kept.add(number)
                 waiting.append(self._target(self._lines[number]))
-        return "\n".join([line if number in kept else "" for number, line in enumerate(self._lines)])
+        lines = [""] * len(self._lines)
+        for number in kept:
+            lines[number] = self._lines[number]
+        return "\n".join(lines)
 
     @staticmethod
     def _about(line: str) -> str:
