@@ -274,7 +274,13 @@ def _destinations(service: VirtualService) -> Iterator[tuple[str, str, tuple[str
     for kind, rules in (("tcp", service.tcp), ("tls", service.tls)):
         for index, l4 in enumerate(rules):
             for destination, share in _shares(l4.destinations):
-                yield f"{kind}[{index}]", ", ".join(l4.sni) or "every connection", (), destination, share
+                yield (
+                    f"{kind}[{index}]",
+                    ", ".join(sni for match in l4.matches for sni in match.sni) or "every connection",
+                    (),
+                    destination,
+                    share,
+                )
 
 
 def _shares(destinations: Sequence[Destination]) -> Iterator[tuple[Destination, int]]:
@@ -323,7 +329,7 @@ def _string(match: StringMatch) -> str:
     match match.how:
         case "exact":
             return f"is {match.value}"
-        case "prefix":
+        case "prefix" | "path":
             return f"begins with {match.value}"
         case "regex":
             return f"matches {match.value}"

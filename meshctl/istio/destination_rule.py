@@ -3,11 +3,12 @@
 Fields: ``networking/v1alpha3/destination_rule.proto`` (istio.io/api, 1.30).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshctl.frozen import dataclass
-from meshctl.istio.resource import Labels, Meta, exported, full_host, host_fits, read
+from meshctl.istio.resource import Labels, Meta, by_age, exported, full_host, host_fits, labels_of, read, selects
 from meshctl.kube.fields import Fields
 
 
@@ -40,13 +41,14 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class DestinationRule:
-    """A DestinationRule; `host` in full."""
+    """A DestinationRule; `host` in full; `selector`: only for callers with these labels, of its own namespace."""
 
     meta: Meta
     host: str
     policy: TrafficPolicy
     subsets: tuple[Subset, ...]
     export_to: tuple[str, ...]
+    selector: Labels = ()
 
     def subset(self, name: str) -> Subset | None:
         """The subset of that name."""
@@ -65,7 +67,9 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
         for subset in spec.each("subsets")
     )
     host = full_host(spec.text("host"), meta.namespace)
-    return DestinationRule(meta, host, _policy(spec.below("trafficPolicy")), subsets, spec.texts("exportTo"))
+    policy = _policy(spec.below("trafficPolicy"))
+    selector = labels_of(spec.below("workloadSelector"))
+    return DestinationRule(meta, host, policy, subsets, spec.texts("exportTo"), selector)
 
 
 def _policy(policy: Fields) -> TrafficPolicy:
@@ -86,11 +90,17 @@ def _mode(tls: Fields) -> str:
 
 
 def rule_for(
-    rules: tuple[DestinationRule, ...], host: str, caller_namespace: str, host_namespace: str, root_namespace: str
+    rules: tuple[DestinationRule, ...],
+    host: str,
+    caller_namespace: str,
+    host_namespace: str,
+    root_namespace: str,
+    labels: Mapping[str, str] | None = None,
 ) -> DestinationRule | None:
     """The DestinationRule that Istio applies for a host: the caller's namespace, then the host's, then the root.
 
-    Within a namespace the most specific host wins. Source: ``PushContext.destinationRule``, 1.30.
+    Within a namespace the most specific host wins; several for one host count as one; one with a selector that fits
+    the caller's `labels` wins alone. Source: ``PushContext.destinationRule`` and ``mergeDestinationRule``, 1.30.
     """
     for namespace in dict.fromkeys((caller_namespace, host_namespace, root_namespace)):
         fitting = [
@@ -100,6 +110,22 @@ def rule_for(
             and host_fits(rule.host, host)
             and exported(rule.export_to, namespace, caller_namespace)
         ]
-        if fitting:
-            return max(fitting, key=lambda rule: (not rule.host.startswith("*"), len(rule.host)))
+        mine = [
+            r
+            for r in fitting
+            if r.selector and r.meta.namespace == caller_namespace and selects(r.selector, labels or {})
+        ]
+        for found in (mine, [rule for rule in fitting if not rule.selector]):
+            if found:
+                best = max((not rule.host.startswith("*"), len(rule.host)) for rule in found)
+                alike = [r for r in found if (not r.host.startswith("*"), len(r.host)) == best]
+                return _merged(sorted(alike, key=lambda rule: by_age(rule.meta)))
     return None
+
+
+def _merged(rules: Sequence[DestinationRule]) -> DestinationRule:
+    """Several rules for one host as one: the subsets of all, and the first policy that says anything."""
+    first = rules[0]
+    subsets = {subset.name: subset for rule in reversed(rules) for subset in rule.subsets}
+    policy = next((rule.policy for rule in rules if rule.policy != TrafficPolicy()), first.policy)
+    return replace(first, subsets=tuple(subsets.values()), policy=policy) if len(rules) > 1 else first

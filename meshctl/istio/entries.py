@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshctl.frozen import dataclass
-from meshctl.istio.resource import Labels, Meta, host_fits, labels_of, read, selects
+from meshctl.istio.resource import Labels, Meta, by_age, host_fits, labels_of, read, selects
 from meshctl.kube.fields import Fields
 
 
@@ -50,18 +50,45 @@ class ServiceEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """Hosts (``ns/host``) that a proxy is told of, for one port or (`port` None) for all that have none of their own.
+
+    `bind` is where the proxy listens for it, empty for where connections are captured.
+    """
+
+    port: int | None
+    bind: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """A port of the workload, and the endpoint behind it (``127.0.0.1:8080``, ``unix:///...``), empty for the usual."""
+
+    port: int
+    protocol: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What a proxy is told: `hosts` are the egress hosts (``ns/host``), `outbound_mode` empty where not said."""
+    """What a proxy is told: no `egress` means everything; `outbound_mode` is empty where not said."""
 
     meta: Meta
     selector: Labels
-    hosts: tuple[str, ...]
+    egress: tuple[Egress, ...]
     outbound_mode: str
+    ingress: tuple[Ingress, ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of all ports."""
+        return tuple(host for egress in self.egress for host in egress.hosts)
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayServer:
-    """One server of a Gateway; `tls` is its mode, empty for plain text."""
+    """One server of a Gateway; `tls` is its mode, empty for plain text; `hosts` may be ``ns/host``."""
 
     port: int
     protocol: str
@@ -112,10 +139,22 @@ def _endpoint(endpoint: Fields) -> EntryEndpoint:
 def parse_sidecar(raw: Mapping[str, Any], source: str, index: int) -> Sidecar:
     """Read one Sidecar."""
     meta, spec = read(raw, "Sidecar", source, index)
-    hosts = tuple(host for egress in spec.each("egress") for host in egress.texts("hosts"))
+    egress = tuple(
+        Egress(
+            entry.below("port").number("number"),
+            entry.text("bind") or ("127.0.0.1" if entry.text("captureMode") == "NONE" else ""),
+            entry.texts("hosts"),
+        )
+        for entry in spec.each("egress")
+    )
+    ingress = tuple(
+        Ingress(number, entry.below("port").text("protocol").upper(), entry.text("defaultEndpoint"))
+        for entry in spec.each("ingress")
+        if (number := entry.below("port").number("number")) is not None
+    )
     mode = spec.below("outboundTrafficPolicy")
     written = (mode.text("mode") or "REGISTRY_ONLY") if spec.has("outboundTrafficPolicy") else ""
-    return Sidecar(meta, labels_of(spec.below("workloadSelector")), hosts, written)
+    return Sidecar(meta, labels_of(spec.below("workloadSelector")), egress, written, ingress)
 
 
 def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> Gateway:
@@ -126,7 +165,7 @@ def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> Gateway:
             server.below("port").number("number") or 0,
             server.below("port").text("protocol").upper(),
             server.texts("hosts"),
-            (server.below("tls").text("mode") or "PASSTHROUGH") if server.below("tls").has("mode") else "",
+            _server_tls(server),
             server.below("tls").flag("httpsRedirect") or False,
         )
         for server in spec.each("servers")
@@ -134,9 +173,19 @@ def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> Gateway:
     return Gateway(meta, tuple(sorted(spec.strings("selector").items())), servers)
 
 
+def _server_tls(server: Fields) -> str:
+    """The TLS mode of a server; settings without a mode that name a certificate count as SIMPLE, else PASSTHROUGH."""
+    tls = server.below("tls")
+    if mode := tls.text("mode"):
+        return mode
+    if tls.has("credentialName") or tls.has("serverCertificate") or tls.has("credentialNames"):
+        return "SIMPLE"
+    return "PASSTHROUGH" if server.below("port").text("protocol").upper() in ("HTTPS", "TLS") else ""
+
+
 def sidecar_for(sidecars: tuple[Sidecar, ...], namespace: str, labels: Mapping[str, str], root: str) -> Sidecar | None:
     """The Sidecar in force for a workload: by selector, else the namespace's, else the root namespace's."""
-    here = [s for s in sidecars if s.meta.namespace == namespace]
+    here = sorted((s for s in sidecars if s.meta.namespace == namespace), key=lambda s: by_age(s.meta))
     for sidecar in here:
         if sidecar.selector and selects(sidecar.selector, labels):
             return sidecar
@@ -146,14 +195,20 @@ def sidecar_for(sidecars: tuple[Sidecar, ...], namespace: str, labels: Mapping[s
     return None
 
 
-def imports(sidecar: Sidecar, home: str, host: str) -> bool:
-    """Whether a Sidecar tells its proxies of a host of namespace `home`; one without egress hosts says nothing.
+def egress_for(sidecar: Sidecar, port: int | None) -> tuple[Egress, ...]:
+    """What a Sidecar says of a port: the entry of the port alone, where there is one, else those without a port."""
+    own = tuple(egress for egress in sidecar.egress if port is not None and egress.port == port)
+    return own or tuple(egress for egress in sidecar.egress if egress.port is None or port is None)
+
+
+def imports(sidecar: Sidecar, home: str, host: str, port: int | None = None) -> bool:
+    """Whether a Sidecar tells its proxies of a host of namespace `home` (on a port); without egress it says nothing.
 
     Hosts are ``namespace/name``: ``.`` is the Sidecar's own namespace, ``*`` any, ``~`` none (sidecar.proto, 1.30).
     """
-    if not sidecar.hosts:
+    if not sidecar.egress:
         return True
-    for text in sidecar.hosts:
+    for text in (host for egress in egress_for(sidecar, port) for host in egress.hosts):
         place, slash, name = text.partition("/")
         if not slash:
             place, name = "*", text

@@ -146,7 +146,7 @@ def _rule(rule: Fields, namespace: str) -> ApiRule:
     return ApiRule(rule.text("name"), tuple(_match(match) for match in rule.each("matches")), backends, filters)
 
 
-_HOW = {"Exact": "exact", "PathPrefix": "prefix", "RegularExpression": "regex", "": "exact"}
+_HOW = {"Exact": "exact", "PathPrefix": "path", "RegularExpression": "regex", "": "exact"}
 
 
 def _match(match: Fields) -> HttpMatch:
@@ -168,8 +168,8 @@ def _match(match: Fields) -> HttpMatch:
 
 def _string(kind: str, value: str) -> StringMatch:
     match _HOW.get(kind):
-        case "prefix":
-            return StringMatch("prefix", value)
+        case "path":
+            return StringMatch("path", value)
         case "regex":
             return StringMatch("regex", value)
         case _:

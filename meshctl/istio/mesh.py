@@ -9,7 +9,7 @@ from meshctl.istio import destination_rule, entries, security, virtual_service
 from meshctl.istio.destination_rule import DestinationRule
 from meshctl.istio.entries import Gateway, ServiceEntry, Sidecar
 from meshctl.istio.mesh_config import MeshConfig
-from meshctl.istio.resource import exported, host_fits
+from meshctl.istio.resource import by_age, exported, host_fits
 from meshctl.istio.security import AuthorizationPolicy, PeerAuthentication, RequestAuthentication
 from meshctl.istio.virtual_service import VirtualService
 
@@ -69,10 +69,10 @@ def entry_for(mesh: Mesh, host: str, caller_namespace: str) -> ServiceEntry | No
 def virtual_services_for(mesh: Mesh, host: str, caller_namespace: str, gateway: str = "mesh") -> list[VirtualService]:
     """The VirtualServices of a gateway (``mesh`` for sidecars) that cover a host, the most specific host first.
 
-    `gateway` is ``namespace/name`` for a Gateway.
+    Of several with the same host the oldest comes first. `gateway` is ``namespace/name`` for a Gateway.
     """
     found = []
-    for service in mesh.virtual_services:
+    for service in sorted(mesh.virtual_services, key=lambda each: by_age(each.meta)):
         if not exported(service.export_to, service.meta.namespace, caller_namespace):
             continue
         named = {g if "/" in g or g == "mesh" else f"{service.meta.namespace}/{g}" for g in service.gateways}

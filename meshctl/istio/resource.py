@@ -10,12 +10,13 @@ from meshctl.origin import Origin
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """Which resource this is, and where it was read."""
+    """Which resource this is, and where it was read; `created` is as written, empty where it is not."""
 
     kind: str
     namespace: str
     name: str
     origin: Origin
+    created: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}.{self.namespace}" if self.namespace else f"{self.kind} {self.name}"
@@ -31,7 +32,13 @@ def read(raw: Mapping[str, Any], kind: str, source: str, index: int) -> tuple[Me
     top = Fields(raw, f"items[{index}]", flaws)
     meta = top.below("metadata")
     spec = top.below("spec")
-    return Meta(kind, meta.text("namespace"), meta.text("name"), Origin(source, path=spec.path)), spec
+    place = Origin(source, path=spec.path)
+    return Meta(kind, meta.text("namespace"), meta.text("name"), place, meta.text("creationTimestamp")), spec
+
+
+def by_age(meta: Meta) -> tuple[str, str, str]:
+    """The order in which Istio looks at resources of one kind: the oldest first (``sortConfigByCreationTime``)."""
+    return meta.created, meta.name, meta.namespace
 
 
 def labels_of(fields: Fields) -> Labels:

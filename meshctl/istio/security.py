@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from meshctl.frozen import dataclass
-from meshctl.istio.resource import Labels, Meta, labels_of, read, selects
+from meshctl.istio.resource import Labels, Meta, by_age, labels_of, read, selects
 from meshctl.kube.fields import Fields
 
 Mode = Literal["STRICT", "PERMISSIVE", "DISABLE"]
@@ -128,9 +128,10 @@ def peer_mode(
 ) -> PeerMode:
     """What a workload demands on a port: the port's setting, else workload, namespace, mesh, else PERMISSIVE.
 
-    Port levels count only with a selector; the oldest of several wins in Istio, the first by name here.
+    Port levels count only with a selector; of several the oldest wins.
     Source: ``ComposePeerAuthentication``, 1.30.
     """
+    policies = tuple(sorted(policies, key=lambda p: by_age(p.meta))) if len(policies) > 1 else policies
     own = [p for p in policies if p.meta.namespace == namespace and p.selector and selects(p.selector, labels)]
     wide = [p for p in policies if p.meta.namespace == namespace and not p.selector]
     mesh = [p for p in policies if p.meta.namespace == root and not p.selector]

@@ -13,9 +13,12 @@ from meshctl.kube.fields import Fields
 
 @dataclass(frozen=True, slots=True)
 class StringMatch:
-    """``exact``, ``prefix`` or ``regex`` (RE2, the whole value); ``present`` asks only that there is a value."""
+    """``exact``, ``prefix`` or ``regex`` (RE2, the whole value); ``present`` asks only that there is a value.
 
-    how: Literal["exact", "prefix", "regex", "present"]
+    ``path`` is a prefix that ends at a slash (the Gateway API's PathPrefix).
+    """
+
+    how: Literal["exact", "prefix", "regex", "present", "path"]
     value: str = ""
     ignore_case: bool = False
 
@@ -60,7 +63,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class HttpRule:
-    """One entry of ``http``."""
+    """One entry of ``http``; `rewrite` is the new path, or (`rewrite_regex` not empty) what replaces its matches.
+
+    `delegate` is the namespace and name of the VirtualService that has the rules instead.
+    """
 
     name: str
     path: str
@@ -74,15 +80,29 @@ class HttpRule:
     retry_on: str = ""
     mirrors: tuple[Destination, ...] = ()
     rewrite: str = ""
+    rewrite_regex: str = ""
+    rewrite_host: str = ""
+    delegate: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class L4Match:
+    """One alternative of a ``tcp`` or ``tls`` rule: all that is given must fit; `sni` is empty for tcp."""
+
+    port: int | None = None
+    sni: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    source_labels: tuple[tuple[str, str], ...] = ()
+    source_namespace: str = ""
+    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class L4Rule:
-    """One entry of ``tcp`` or ``tls``; `sni` is empty for tcp."""
+    """One entry of ``tcp`` or ``tls``; without `matches` it fits everything."""
 
     path: str
-    ports: tuple[int, ...]
-    sni: tuple[str, ...]
+    matches: tuple[L4Match, ...]
     destinations: tuple[Destination, ...]
 
 
@@ -110,7 +130,7 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> VirtualService:
     meta, spec = read(raw, "VirtualService", source, index)
     return VirtualService(
         meta,
-        tuple(full_host(host, meta.namespace) for host in spec.texts("hosts")),
+        tuple(full_host(host, meta.namespace).lower() for host in spec.texts("hosts")),
         spec.texts("gateways") or ("mesh",),
         tuple(_http(rule, meta.namespace) for rule in spec.each("http")),
         tuple(_l4(rule, meta.namespace) for rule in spec.each("tcp")),
@@ -120,6 +140,8 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> VirtualService:
 
 
 def _http(rule: Fields, namespace: str) -> HttpRule:
+    rewrite, delegate = rule.below("rewrite"), rule.below("delegate")
+    pattern = rewrite.below("uriRegexRewrite")
     retries, redirect, direct = rule.below("retries"), rule.below("redirect"), rule.below("directResponse")
     return HttpRule(
         rule.text("name"),
@@ -133,7 +155,10 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         retries.number("attempts"),
         retries.text("retryOn"),
         tuple(_mirrors(rule, namespace)),
-        rule.below("rewrite").text("uri"),
+        pattern.text("rewrite") if rewrite.has("uriRegexRewrite") else rewrite.text("uri"),
+        pattern.text("match"),
+        rewrite.text("authority"),
+        (delegate.text("namespace") or namespace, delegate.text("name")) if rule.has("delegate") else None,
     )
 
 
@@ -201,11 +226,15 @@ def _percent(part: Fields) -> float:
 
 
 def _l4(rule: Fields, namespace: str) -> L4Rule:
-    ports: list[int] = []
-    sni: list[str] = []
-    for match in rule.each("match"):
-        port = match.number("port")
-        ports += [port] if port is not None else []
-        sni += match.texts("sniHosts")
-    destinations = tuple(_destination(route, namespace) for route in rule.each("route"))
-    return L4Rule(rule.path, tuple(ports), tuple(sni), destinations)
+    matches = tuple(
+        L4Match(
+            match.number("port"),
+            match.texts("sniHosts"),
+            match.texts("destinationSubnets"),
+            tuple(sorted(match.strings("sourceLabels").items())),
+            match.text("sourceNamespace"),
+            match.texts("gateways"),
+        )
+        for match in rule.each("match")
+    )
+    return L4Rule(rule.path, matches, tuple(_destination(route, namespace) for route in rule.each("route")))

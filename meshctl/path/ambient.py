@@ -16,7 +16,7 @@ from meshctl.istio.security import authorization_for, peer_mode
 from meshctl.path import rules, server
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.outcome import Course
-from meshctl.path.resources import allows
+from meshctl.path.policies import allows
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
@@ -312,5 +312,5 @@ def _from_resources(
     if mode.mode == "STRICT" and conn.layer != "mtls":
         return False, f"{mode.decided_by} asks for mutual TLS, and this is plain text", ()
     policies = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
-    verdict, why = allows(policies, replace(conn, request=replace(conn.request, protocol="tcp")), port)
+    verdict, why = allows(policies, conn, port, tcp=True)
     return verdict, why, ()

@@ -263,7 +263,7 @@ def _to_host(
         socket = upstream.socket(cluster, host.endpoint)[1] if host.endpoint is not None else ""
         file = station.proxy.source
     else:
-        opened = resources.opened(scene, station, name, host, request, conn.depth + 1)
+        opened = resources.opened(scene, station, name, host, request, conn.depth + 1, decision.tcp)
         socket, file = "", ""
     over = wire.hop(opened, host.shown, socket, name, file)
     callee = scene.pod_at(host.address)

@@ -61,7 +61,8 @@ class Refusal:
 class Decision:
     """One proxy's decision about one request; `probability` is that of this alternative.
 
-    `source` names the Istio object behind the route; `terminated`: the proxy ends the client's TLS itself.
+    `source` names the Istio object behind the route; `terminated`: the proxy ends the client's TLS itself; `endpoint`
+    is where a Sidecar's ingress sends an inbound connection, empty for where it was to.
     """
 
     tcp: bool = False
@@ -83,6 +84,7 @@ class Decision:
     steps: tuple[Step, ...] = ()
     undecided: tuple[str, ...] = ()
     assumed: bool = False
+    endpoint: str = ""
     probability: float = 1.0
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model import Cluster
 from meshctl.frozen import dataclass
-from meshctl.path import resources, wants
+from meshctl.path import policies, wants
 from meshctl.path.decision import Decision, evidence, of_match
 from meshctl.path.model import End, Evidence, Hop, Request
 from meshctl.path.netns import Socket, is_loopback, listens
@@ -68,7 +68,7 @@ def _named(scene: Scene, station: Station, port: int, conn: Connection, decision
     if refusal is None:
         return decision
     if refusal.status is None and conn.layer != "mtls" and "NR" in refusal.flags:
-        why = wants.strict(scene, station.pod, port)
+        why = wants.strict(scene, station.pod, port, conn.layer)
         return replace(decision, refusal=replace(refusal, why=why, cause="strict")) if why else decision
     if "policy[none]" in refusal.details or "no ALLOW policy" in refusal.why:
         names = wants.allowing(scene, station.pod)
@@ -84,7 +84,7 @@ def _own(station: Station) -> str:
 def _decisions(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> tuple[Decision, ...]:
     request = conn.request
     if station.proxy is None:
-        return (resources.inbound(scene, station, port, conn),)
+        return (policies.inbound(scene, station, port, conn),)
     inner_tls = request.tls and conn.layer == "mtls"
     query = Query(
         direction="inbound",
@@ -244,13 +244,23 @@ def _places(
 ) -> list[tuple[str, int]] | None:
     """Where the proxy connects to for an inbound cluster; None where the cluster is not there, empty if unknown."""
     if station.proxy is None or decision.assumed:
-        return [(address, port)]
+        return _ingress(decision.endpoint, address, port)
     cluster = station.proxy.cluster(cluster_name)
     if cluster is None:
         return None
     if cluster.type == "ORIGINAL_DST":
         return [(address, cluster.port_override or port)]
     return _static(station, cluster)
+
+
+def _ingress(endpoint: str, address: str, port: int) -> list[tuple[str, int]]:
+    """Where a Sidecar's ingress leads: ``0.0.0.0:PORT`` is the pod's own address; none for a Unix socket."""
+    host, _, number = endpoint.rpartition(":")
+    if not endpoint:
+        return [(address, port)]
+    if endpoint.startswith("unix:") or not number.isdecimal():
+        return []
+    return [(address if host in ("0.0.0.0", "[::]") else host.strip("[]"), int(number))]
 
 
 def _static(station: Station, cluster: Cluster) -> list[tuple[str, int]]:

@@ -15,7 +15,8 @@ def sender(scene: Scene, station: Station, cluster: str, host: Host) -> str:
     parts = name.split(".")
     home = parts[1] if len(parts) > 2 and parts[2] == "svc" else station.pod.namespace
     mesh = scene.mesh
-    rule = rule_for(mesh.destination_rules, name, station.pod.namespace, home, mesh.config.root_namespace)
+    here, root = station.pod.namespace, mesh.config.root_namespace
+    rule = rule_for(mesh.destination_rules, name, here, home, root, station.pod.labels)
     if rule is not None:
         part = rule.subset(subset) if subset else None
         asked = (part.policy.tls_on(int(number)) if part and part.policy else "") or rule.policy.tls_on(int(number))
@@ -45,12 +46,13 @@ def callee(scene: Scene, pod: Pod, port: int) -> str:
     return f"the callee accepts {words} ({mode.mode}, {mode.decided_by or 'the default'})"
 
 
-def strict(scene: Scene, pod: Pod, port: int) -> str:
-    """Why plain text is refused, where a STRICT mode is in force; empty otherwise."""
+def strict(scene: Scene, pod: Pod, port: int, layer: str) -> str:
+    """Why a connection without the mesh's mutual TLS is refused, where a STRICT mode is in force; empty otherwise."""
     mode = peer_mode(scene.mesh.peer_authentications, pod.namespace, pod.labels, port, scene.mesh.config.root_namespace)
     if mode.mode != "STRICT":
         return ""
-    return f"the callee accepts only mutual TLS (STRICT, {mode.decided_by or 'the default'}), and this is plain text"
+    lack = "this is plain text" if layer == "plaintext" else "this TLS shows no certificate of the mesh"
+    return f"the callee accepts only mutual TLS (STRICT, {mode.decided_by or 'the default'}), and {lack}"
 
 
 def allowing(scene: Scene, pod: Pod) -> str:

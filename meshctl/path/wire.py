@@ -54,7 +54,7 @@ def opened(
             sender=station,
             layer=layer,
             request=request,
-            sni=_bare(request.host),
+            sni=bare(request.host),
             by_proxy=True,
             depth=depth,
         )
@@ -66,7 +66,7 @@ def opened(
         sender=station,
         layer="mtls" if mutual else "tls",
         request=request,
-        sni=tls.sni or (_bare(request.host) if tls.auto_sni else ""),
+        sni=tls.sni or (bare(request.host) if tls.auto_sni else ""),
         alpn=alpn,
         principal=principal if mutual else None,
         by_proxy=True,
@@ -74,7 +74,10 @@ def opened(
     )
 
 
-def _bare(host: str) -> str:
+def bare(host: str) -> str:
+    """A Host header without its port, and an IPv6 address without its brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
     return host.rsplit(":", 1)[0] if host.count(":") == 1 else host
 
 

@@ -1,0 +1,264 @@
+"""What the callee's proxy does, from the mesh's resources alone, where its configuration was not recorded.
+
+PeerAuthentication first, then AuthorizationPolicy in Istio's order (``pilot/pkg/security/authz``, 1.30).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from meshctl.istio.entries import Ingress
+from meshctl.istio.resource import selects
+from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for, peer_mode
+from meshctl.path import registry
+from meshctl.path.decision import Decision, Option, Refusal
+from meshctl.path.hosts import is_address
+from meshctl.path.registry import Speaks
+from meshctl.path.resources import DEFAULT_RETRY, step, with_unread
+from meshctl.path.scene import Scene, Station
+from meshctl.path.target import protocol_of
+from meshctl.path.wire import Connection
+
+_POLICIES = frozenset({"peerauthentications", "authorizationpolicies", "requestauthentications"})
+
+
+def inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
+    """What the callee's proxy is likely to do with a connection to a port of its pod."""
+    return with_unread(scene, _POLICIES, _inbound(scene, station, port, conn))
+
+
+def _declared(scene: Scene, station: Station, port: int, ingress: Ingress | None) -> Speaks:
+    """What the port of the pod is declared to speak, by the Services that lead there; ``any`` without one."""
+    if ingress is not None:
+        return registry.speaks(ingress.protocol.lower())
+    named = {p.name: p.number for container in station.pod.containers for p in container.ports}
+    for service in scene.services.services:
+        if service.namespace == station.pod.namespace and service.selects(station.pod.labels):
+            for entry in service.ports:
+                if named.get(entry.target, int(entry.target) if entry.target.isdecimal() else 0) == port:
+                    return registry.speaks(protocol_of(entry))
+    return "any"
+
+
+def _inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
+    pod, mesh = station.pod, scene.mesh
+    sidecar = registry.sidecar_of(scene, station)
+    ingress = next((i for i in sidecar.ingress if i.port == port), None) if sidecar is not None else None
+    mode = peer_mode(mesh.peer_authentications, pod.namespace, pod.labels, port, mesh.config.root_namespace)
+    said = f"{mode.mode} by {mode.decided_by}" if mode.decided_by else "PERMISSIVE by default"
+    origin = mode.decided_by.origin if mode.decided_by else None
+    steps = [step("filter chain", mode.mode, f"mutual TLS is {said}", origin)]
+    declared = _declared(scene, station, port, ingress)
+    if (refusal := _transport(mode.mode, said, declared, conn)) is not None:
+        return Decision(refusal=refusal, steps=tuple(steps), assumed=True)
+    tcp = conn.request.protocol == "tcp" or conn.request.tls or declared == "tcp"
+    policies = authorization_for(mesh.authorization_policies, pod.namespace, pod.labels, mesh.config.root_namespace)
+    base = Decision(
+        tcp=tcp,
+        options=(Option(f"inbound|{port}||", 1, 1.0),),
+        route=None if tcp else "default",
+        retry=DEFAULT_RETRY,
+        steps=tuple(steps),
+        assumed=True,
+        endpoint=ingress.endpoint if ingress is not None else "",
+    )
+    if not tcp and _has_token(conn) and _checks_tokens(scene, station):
+        return replace(base, undecided=("a RequestAuthentication checks the token: not modelled without the proxy",))
+    return _authorized(base, policies, conn, port, tcp)
+
+
+def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refusal | None:
+    """What the callee's filter chains refuse before any filter: the wrong transport for the mode or the port."""
+    if mode == "STRICT" and conn.layer == "tls":
+        why = f"the callee accepts mutual TLS only ({said}), and this TLS shows no certificate of the mesh"
+        return Refusal(None, "", "", why, "connection", "strict")
+    if mode == "STRICT" and conn.layer == "plaintext":
+        why = f"the callee accepts mutual TLS only ({said}), and this is plain text"
+        return Refusal(None, "NR", "filter_chain_not_found", why, "connection", "strict")
+    if mode == "DISABLE" and conn.layer == "mtls":
+        why = f"the callee takes no mutual TLS ({said}), and this is mutual TLS"
+        return Refusal(None, "", "", why, "connection", "mutual-tls")
+    if declared != "http" or conn.layer == "mtls":
+        return None
+    if conn.layer == "tls":
+        why = "the port is declared HTTP, and TLS of the application's own fits none of its filter chains"
+        return Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route")
+    if conn.request.protocol == "tcp":
+        return Refusal(400, "DPE", "", "bytes that are no HTTP reach a port that is declared HTTP", "connection")
+    return None
+
+
+def _has_token(conn: Connection) -> bool:
+    return any(name == "authorization" and value.lower().startswith("bearer ") for name, value in conn.request.headers)
+
+
+def _checks_tokens(scene: Scene, station: Station) -> bool:
+    spaces = (station.pod.namespace, scene.mesh.config.root_namespace)
+    return any(
+        r.meta.namespace in spaces and not r.targeted and selects(r.selector, station.pod.labels)
+        for r in scene.mesh.request_authentications
+    )
+
+
+def _authorized(
+    base: Decision, policies: tuple[AuthorizationPolicy, ...], conn: Connection, port: int, tcp: bool
+) -> Decision:
+    verdict, why = allows(policies, conn, port, tcp=tcp)
+    if verdict is None:
+        return replace(base, undecided=(why,))
+    if verdict:
+        return base
+    about = next((p.meta for p in policies if str(p.meta) in why), None)
+    chosen = step("policy", str(about or ""), why, about.origin if about else None)
+    kind, status = ("connection", None) if tcp else ("filter", 403)
+    refusal = Refusal(status, "", "rbac_access_denied", why, kind, "policy")  # type: ignore[arg-type]
+    return replace(base, refusal=refusal, steps=(*base.steps, chosen))
+
+
+def allows(
+    policies: tuple[AuthorizationPolicy, ...], conn: Connection, port: int, *, tcp: bool
+) -> tuple[bool | None, str]:
+    """What the AuthorizationPolicies of a workload say: CUSTOM first, then DENY, then ALLOW (Istio's order).
+
+    On a TCP port a rule that asks for HTTP never allows, and denies by the rest of what it asks for.
+    """
+    custom = [p for p in policies if p.action == "CUSTOM"]
+    if any(
+        _fits(policy, rule, conn, port, tcp, denies=True) is not False for policy in custom for rule in policy.rules
+    ):
+        return None, "an AuthorizationPolicy with action CUSTOM asks an external service"
+    denied = [
+        (p, r, _fits(p, r, conn, port, tcp, denies=True)) for p in policies if p.action == "DENY" for r in p.rules
+    ]
+    for policy, rule, fits in denied:
+        if fits:
+            return False, f"{policy.meta} denies it ({rule.path})"
+    for policy, _, fits in denied:
+        if fits is None:
+            return None, f"{policy.meta} cannot be judged without the proxy's configuration"
+    wanting = [p for p in policies if p.action == "ALLOW"]
+    if not wanting:
+        return True, "no ALLOW policy is about it"
+    allowed = [(p, r, _fits(p, r, conn, port, tcp, denies=False)) for p in wanting for r in p.rules]
+    for policy, rule, fits in allowed:
+        if fits:
+            return True, f"{policy.meta} allows it ({rule.path})"
+    for policy, _, fits in allowed:
+        if fits is None:
+            return None, f"{policy.meta} cannot be judged without the proxy's configuration"
+    return False, f"no rule of {', '.join(str(p.meta) for p in wanting)} allows it"
+
+
+def _fits(
+    policy: AuthorizationPolicy, rule: PolicyRule, conn: Connection, port: int, tcp: bool, *, denies: bool
+) -> bool | None:
+    facts = _facts(conn, port, policy.meta.namespace)
+
+    def holds(terms: Iterable[Term]) -> bool | None:
+        return _all(_term(term, facts, tcp, denies) for term in terms)
+
+    return _all(
+        [
+            _any(holds(terms) for terms in rule.sources),
+            _any(holds(terms) for terms in rule.operations),
+            holds(rule.conditions),
+        ]
+    )
+
+
+def _any(verdicts: Iterator[bool | None]) -> bool | None:
+    found = list(verdicts)
+    if not found or any(found):
+        return True
+    return None if None in found else False
+
+
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    found = list(verdicts)
+    if any(verdict is False for verdict in found):
+        return False
+    return None if None in found else True
+
+
+def _facts(conn: Connection, port: int, home: str) -> Mapping[str, str | None]:
+    """What a policy may ask for, None where it is not known; `home` is the policy's own namespace."""
+    request = conn.request
+    principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
+    parts = principal.split("/")
+    namespace, account = (parts[2], parts[4]) if len(parts) >= 5 else ("", "")
+    facts: dict[str, str | None] = {
+        "principals": principal,
+        "source.principal": principal,
+        "namespaces": namespace,
+        "source.namespace": namespace,
+        "serviceAccounts": account if namespace == home else f"{namespace}/{account}",
+        "source.serviceAccount": account if namespace == home else f"{namespace}/{account}",
+        "ports": str(port),
+        "destination.port": str(port),
+        "ipBlocks": conn.source,
+        "source.ip": conn.source,
+        "connection.sni": conn.sni,
+        "methods": request.method,
+        "paths": request.path.partition("?")[0],
+        "hosts": request.host,
+    }
+    if not _has_token(conn):
+        facts |= {"requestPrincipals": "", "request.auth.principal": "", "request.auth.audiences": ""}
+    return facts | {f"request.headers[{name.lower()}]": value for name, value in request.headers}
+
+
+_HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals", "remoteIpBlocks", "remote.ip")
+
+
+def _term(term: Term, facts: Mapping[str, str | None], tcp: bool, denies: bool) -> bool | None:
+    field = term.field
+    if field.startswith("request.headers["):
+        field = field.lower()
+    if tcp and (field in _HTTP_ONLY or field.startswith("request.")):
+        return denies
+    if field not in facts:
+        if field.startswith("request.headers["):
+            return term.negated
+        if field.startswith("request.auth.claims[") and facts.get("requestPrincipals") == "":
+            return term.negated
+        return None
+    value = facts[field]
+    if value is None:
+        return None
+    verdicts = [_value(field, pattern, value) for pattern in term.values]
+    fits = True if True in verdicts else (None if None in verdicts else False)
+    return None if fits is None else fits is not term.negated
+
+
+_TEMPLATE = re.compile(r"\{(\*\*|\*)\}")
+
+
+def _value(field: str, pattern: str, value: str) -> bool | None:
+    if field in ("ipBlocks", "source.ip"):
+        return _in_block(value, pattern)
+    if field in ("serviceAccounts", "source.serviceAccount"):
+        return bool(value.strip("/")) and value == pattern
+    if field == "hosts":
+        pattern, value = pattern.lower(), value.lower()
+    if field == "paths" and _TEMPLATE.search(pattern):  # path templates, since Istio 1.22
+        parts = _TEMPLATE.split(pattern)
+        kinds = {"*": "[^/]+", "**": ".*"}
+        regex = "".join(kinds[part] if index % 2 else re.escape(part) for index, part in enumerate(parts))
+        return re.fullmatch(regex, value) is not None
+    if pattern == "*":
+        return bool(value)
+    if pattern.startswith("*"):
+        return value.endswith(pattern[1:])
+    if pattern.endswith("*"):
+        return value.startswith(pattern[:-1])
+    return value == pattern
+
+
+def _in_block(address: str, block: str) -> bool:
+    if not is_address(address):
+        return False
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(block, strict=False)
+    except ValueError:
+        return False

@@ -1,0 +1,198 @@
+"""What a proxy was told of the mesh, where its configuration was not recorded: which hosts it knows on a port.
+
+Followed is istiod's outbound half (``pilot/pkg/networking/core``, 1.30): Services and ServiceEntries that are visible
+to the proxy's namespace and that its Sidecar imports, the listener that takes a connection, and the virtual host that
+fits a Host header.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from typing import Literal, TypeAlias
+
+from meshctl.frozen import dataclass
+from meshctl.istio.entries import EntryPort, ServiceEntry, Sidecar, egress_for, imports, sidecar_for
+from meshctl.istio.resource import Meta, exported, host_fits
+from meshctl.kube.services import Service
+from meshctl.origin import Origin
+from meshctl.path.scene import Scene, Station
+from meshctl.path.target import protocol_of
+
+Speaks: TypeAlias = Literal["http", "tcp", "any"]
+"""What a port is declared to speak: ``any`` where nothing (known) is declared, so that the proxy looks at the bytes."""
+
+_HTTP = ("http", "http2", "grpc", "grpc-web")
+_TCP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A port of a host that a proxy was told of; `addresses` may be ranges, empty where the host has none.
+
+    `sniffs_name`: connections are told apart by SNI (a ServiceEntry's port with TLS).
+    """
+
+    host: str
+    port: int
+    speaks: Speaks
+    addresses: tuple[str, ...]
+    namespace: str
+    origin: Origin
+    service: Service | None = None
+    entry: ServiceEntry | None = None
+    sniffs_name: bool = False
+
+
+def speaks(protocol: str) -> Speaks:
+    """The class of a declared protocol (as ``target.protocol_of`` says it)."""
+    if protocol in _HTTP:
+        return "http"
+    return "tcp" if protocol in _TCP else "any"
+
+
+def sidecar_of(scene: Scene, station: Station) -> Sidecar | None:
+    """The Sidecar resource in force for a pod."""
+    pod = station.pod
+    return sidecar_for(scene.mesh.sidecars, pod.namespace, pod.labels, scene.mesh.config.root_namespace)
+
+
+def known_on(scene: Scene, station: Station, port: int) -> tuple[Known, ...]:
+    """Every host that the proxy knows with this port, found once."""
+    key = ("known", station.pod.namespace, tuple(sorted(station.pod.labels.items())), port)
+    if key not in scene.cache:
+        scene.cache[key] = tuple(there(scene, station, port, sidecar_of(scene, station)))
+    found = scene.cache[key]
+    assert isinstance(found, tuple)
+    return found
+
+
+def there(scene: Scene, station: Station, port: int, sidecar: Sidecar | None) -> Iterator[Known]:
+    """The hosts with this port that the proxy's namespace sees, and that a Sidecar (None: no matter) imports."""
+    here = station.pod.namespace
+    for service in scene.services.services:
+        entry = service.port(port)
+        if entry is None or service.kind == "ExternalName" or not _visible(service, here):
+            continue
+        if entry.protocol != "TCP" or (sidecar and not imports(sidecar, service.namespace, service.full_name, port)):
+            continue
+        said = speaks(protocol_of(entry))
+        ends = scene.services.endpoints(service)
+        addresses = tuple(e.address for e in ends) if service.headless else service.addresses
+        yield Known(service.full_name, port, said, addresses, service.namespace, service.origin, service)
+    for known in scene.mesh.service_entries:
+        if not exported(known.export_to, known.meta.namespace, here):
+            continue
+        for written in (p for p in known.ports if p.number == port):
+            for host in known.hosts:
+                if sidecar is None or imports(sidecar, known.meta.namespace, host, port):
+                    yield _of_entry(known, written, host)
+
+
+def _visible(service: Service, namespace: str) -> bool:
+    told = dict(service.annotations).get("networking.istio.io/exportTo", "")
+    return exported(tuple(part.strip() for part in told.split(",") if part.strip()), service.namespace, namespace)
+
+
+def _of_entry(entry: ServiceEntry, port: EntryPort, host: str) -> Known:
+    said = speaks(entry_protocol(port))
+    own = (*entry.addresses, *(value for name, value in entry.assigned if name == host))
+    by_name = port.protocol in ("TLS", "HTTPS")
+    return Known(host, port.number, said, own, entry.meta.namespace, entry.meta.origin, None, entry, by_name)
+
+
+def entry_protocol(port: EntryPort) -> str:
+    """The protocol of a ServiceEntry's port in a Service's words; empty where it says none, so that bytes decide."""
+    word = port.protocol.lower()
+    return {"grpc-web": "grpc-web", "http_proxy": "http"}.get(word, word)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Which listener takes a connection: its own (`known`), the port's for HTTP, or the port's for names in TLS."""
+
+    kind: Literal["own", "http", "names", "none", "unclear"]
+    known: tuple[Known, ...] = ()
+    why: str = ""
+
+
+def listener(scene: Scene, station: Station, address: str, port: int) -> Taken:
+    """The listener of the proxy that takes a connection to an address and port (``use_original_dst``).
+
+    A listener for the address itself comes before one for all addresses of the port.
+    """
+    sidecar = sidecar_of(scene, station)
+    if sidecar is not None and (bound := _bound_elsewhere(sidecar, address, port)):
+        return Taken("none", (), bound)
+    known = known_on(scene, station, port)
+    own = tuple(k for k in known if k.speaks != "http" and address and any(_within(address, a) for a in k.addresses))
+    if own:
+        return Taken("own", own)
+    http = tuple(k for k in known if k.speaks == "http")
+    loose = tuple(k for k in known if k.speaks != "http" and not k.addresses)
+    if http and loose:
+        names = ", ".join(k.host for k in loose)
+        why = f"{names} and {http[0].host} share port {port} without addresses that tell them apart"
+        return Taken("unclear", (*http, *loose), why)
+    if http:
+        return Taken("http", known)
+    return Taken("names", loose) if loose else Taken("none")
+
+
+def _bound_elsewhere(sidecar: Sidecar, address: str, port: int) -> str:
+    """Why a Sidecar's own entry for a port does not take captured connections to an address; empty if it does."""
+    entries = [egress for egress in egress_for(sidecar, port) if egress.port == port]
+    if not entries or any(e.bind in ("", "0.0.0.0", "::", address) for e in entries):
+        return ""
+    return f"{sidecar.meta} listens for port {port} on {entries[0].bind} only"
+
+
+def _within(address: str, place: str) -> bool:
+    if "/" not in place:
+        return address == place
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(place, strict=False)
+    except ValueError:
+        return False
+
+
+def by_host(found: Iterable[Known], host: str, namespace: str) -> Known | None:
+    """The virtual host that fits a Host header: an exact domain before a wildcard, the longest of these first."""
+    wanted = host.lower()
+    fitting: list[tuple[tuple[bool, int], Known]] = []
+    for known in found:
+        if known.speaks == "tcp":
+            continue
+        if wanted in _domains(known, namespace):
+            fitting.append(((True, 0), known))
+        elif known.entry is not None and known.host.startswith("*") and host_fits(known.host, wanted):
+            fitting.append(((False, len(known.host)), known))
+    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def _domains(known: Known, namespace: str) -> tuple[str, ...]:
+    """Source: ``generateVirtualHostDomains`` and ``GenerateAltVirtualHosts``, 1.30; ports are not looked at."""
+    own = tuple(address for address in known.addresses if "/" not in address)
+    service = known.service
+    if service is None:
+        return (known.host.lower(), f"{known.host.lower()}.", *own)
+    short = f"{service.name}.{service.namespace}"
+    alone = (service.name,) if service.namespace == namespace else ()
+    addresses = () if service.headless else own
+    return (service.full_name, f"{service.full_name}.", f"{short}.svc", short, *alone, *addresses)
+
+
+def service_of(scene: Scene, host: str) -> Service | None:
+    """The Service that a host in full stands for."""
+    name, _, rest = host.partition(".")
+    namespace, _, tail = rest.partition(".")
+    if not namespace or not (tail == "svc" or tail.startswith("svc.")):
+        return None
+    return scene.services.named(name, namespace)
+
+
+def home_of(scene: Scene, host: str, default: str) -> tuple[str, Meta | None]:
+    """The namespace that a host belongs to, and the ServiceEntry that says so."""
+    service = service_of(scene, host)
+    if service is not None:
+        return service.namespace, None
+    entry = next((e for e in scene.mesh.service_entries if host in e.hosts), None)
+    return (entry.meta.namespace, entry.meta) if entry is not None else (default, None)

@@ -1,0 +1,439 @@
+"""Decisions from the mesh's resources alone: each case is what istiod makes of them, found by reading its source."""
+
+from typing import Any
+
+import pytest
+
+from meshctl.istio import mesh as istio_mesh
+from meshctl.istio.mesh_config import MeshConfig
+from meshctl.kube import pods as kube_pods
+from meshctl.kube import services as kube_services
+from meshctl.path import policies, registry, resources
+from meshctl.path.decision import Decision
+from meshctl.path.model import Request
+from meshctl.path.scene import NodeView, Scene, Station
+from meshctl.path.wire import Connection
+
+PLURALS = {
+    "VirtualService": "virtualservices",
+    "DestinationRule": "destinationrules",
+    "Sidecar": "sidecars",
+    "ServiceEntry": "serviceentries",
+    "Gateway": "gateways",
+    "PeerAuthentication": "peerauthentications",
+    "AuthorizationPolicy": "authorizationpolicies",
+}
+
+
+def a(kind: str, name: str, spec: Any, namespace: str = "shop", created: str = "") -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
+        "spec": spec,
+    }
+
+
+def service(name: str, ip: str, *ports: tuple[int, str], namespace: str = "shop", **spec: Any) -> dict[str, Any]:
+    listed = [{"name": label, "port": number, "targetPort": number} for number, label in ports]
+    whole = {"clusterIP": ip, "ports": listed, "selector": {"app": name}, **spec}
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": whole}
+
+
+def pod(name: str, ip: str, namespace: str = "shop", **labels: str) -> dict[str, Any]:
+    marks = {"app": name, "security.istio.io/tlsMode": "istio", **labels}
+    ready = [{"type": "Ready", "status": "True"}]
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": marks},
+        "spec": {"containers": [{"name": name, "image": "app:1"}], "serviceAccountName": name},
+        "status": {"phase": "Running", "podIP": ip, "conditions": ready},
+    }
+
+
+def endpoints(name: str, *ends: tuple[str, str], port: int = 80, label: str = "http") -> dict[str, Any]:
+    made = [{"addresses": [ip], "targetRef": {"kind": "Pod", "namespace": "shop", "name": p}} for p, ip in ends]
+    labels = {"kubernetes.io/service-name": name}
+    return {
+        "metadata": {"namespace": "shop", "labels": labels},
+        "endpoints": made,
+        "ports": [{"name": label, "port": port}],
+    }
+
+
+WEB, DB, RAW = (
+    service("web", "10.96.0.1", (80, "http"), (81, "http-b")),
+    service("db", "10.96.0.2", (80, "tcp-db")),
+    service("raw", "10.96.0.3", (90, "")),
+)
+FAR = service("far", "10.96.0.4", (80, "http"), namespace="other")
+
+
+def scene(*objects: dict[str, Any], services: Any = (WEB, RAW, FAR), slices: Any = (), pods: Any = ()) -> Scene:
+    kinds: dict[str, Any] = {plural: ("", []) for plural in PLURALS.values()}
+    for each in objects:
+        kinds[PLURALS[each["kind"]]][1].append(each)
+    known = [kube_pods.pod(raw, "pods.json") for raw in (pod("client", "10.0.0.5", team="red"), *pods)]
+    return Scene(
+        pods=known,
+        services=kube_services.read(services, slices),
+        mesh=istio_mesh.read(kinds, MeshConfig()),
+        namespaces=("shop", "other", "istio-system"),
+        recorded=(),
+        load_station=lambda one: Station(pod=one, mode="sidecar"),
+        load_node=lambda name: NodeView(name, (), ()),
+    )
+
+
+def ask(place: Scene, address: str, port: int, host: str = "", **request: Any) -> Decision:
+    made = Request(host=host, **request)
+    return resources.outbound(place, place.station(place.pods[0]), "outbound", address, port, made)
+
+
+def clusters(decision: Decision) -> list[str]:
+    return [option.cluster.replace(".svc.cluster.local", "") for option in decision.options]
+
+
+class TestListeners:
+    def test_the_host_header_chooses_the_virtual_host_not_the_address(self) -> None:
+        assert clusters(ask(scene(), "10.96.0.1", 80, "web")) == ["outbound|80||web.shop"]
+        assert clusters(ask(scene(), "10.96.0.1", 80, "far.other:80")) == ["outbound|80||far.other"]
+        assert clusters(ask(scene(), "203.0.113.9", 80, "web.shop.svc.cluster.local.")) == ["outbound|80||web.shop"]
+        assert clusters(ask(scene(), "10.96.0.1", 80, "far")) == ["PassthroughCluster"]  # of another namespace
+        assert clusters(ask(scene(), "10.96.0.1", 80, "web.shop.example.com")) == ["PassthroughCluster"]
+
+    def test_what_is_no_http_goes_through_a_port_for_http_as_it_is(self) -> None:
+        found = ask(scene(), "10.96.0.1", 80, "web", tls=True)
+        assert (clusters(found), found.tcp, found.route) == (["PassthroughCluster"], True, None)
+        assert clusters(ask(scene(), "10.96.0.1", 80, "web", protocol="tcp")) == ["PassthroughCluster"]
+
+    def test_an_address_of_its_own_comes_before_the_port(self) -> None:
+        place = scene(services=(WEB, DB))
+        assert clusters(ask(place, "10.96.0.2", 80, "web")) == ["outbound|80||db.shop"]
+        assert clusters(ask(place, "10.96.0.1", 80, "db")) == ["PassthroughCluster"]
+
+    def test_a_port_without_a_protocol_is_told_by_its_bytes(self) -> None:
+        found = ask(scene(), "10.96.0.3", 90, "anything.example.com")
+        assert (clusters(found), found.tcp) == (["outbound|90||raw.shop"], False)
+        found = ask(scene(), "10.96.0.3", 90, protocol="tcp")
+        assert (clusters(found), found.tcp) == (["outbound|90||raw.shop"], True)
+        assert clusters(ask(scene(), "10.0.0.77", 90, "raw")) == ["PassthroughCluster"]
+
+    def test_names_in_tls_choose_among_service_entries(self) -> None:
+        ports = [{"number": 443, "name": "tls", "protocol": "TLS"}]
+        one = a("ServiceEntry", "one", {"hosts": ["one.example.com"], "ports": ports, "resolution": "DNS"})
+        all = a("ServiceEntry", "all", {"hosts": ["*.example.com"], "ports": ports, "resolution": "NONE"})
+        place = scene(one, all)
+        assert clusters(ask(place, "203.0.113.9", 443, "one.example.com", tls=True)) == [
+            "outbound|443||one.example.com"
+        ]
+        assert clusters(ask(place, "203.0.113.9", 443, "two.example.com", tls=True)) == ["outbound|443||*.example.com"]
+        assert clusters(ask(place, "203.0.113.9", 443, "example.org", tls=True)) == ["PassthroughCluster"]
+
+    def test_a_service_that_is_exported_nowhere_is_not_known(self) -> None:
+        hidden = service("far", "10.96.0.4", (80, "http"), namespace="other")
+        hidden["metadata"]["annotations"] = {"networking.istio.io/exportTo": "."}
+        assert clusters(ask(scene(services=(WEB, hidden)), "10.96.0.4", 80, "far.other")) == ["PassthroughCluster"]
+
+    @pytest.mark.parametrize("port", [15021, 15090])
+    def test_a_port_of_the_proxy_itself_is_undecided(self, port: int) -> None:
+        assert "listens on itself" in ask(scene(), "10.0.0.77", port).undecided[0]
+
+
+class TestSidecars:
+    def test_an_egress_entry_for_a_port_stands_for_that_port_alone(self) -> None:
+        egress = [{"port": {"number": 80}, "hosts": ["./web.shop.svc.cluster.local"]}, {"hosts": ["other/*"]}]
+        more = service("more", "10.96.0.9", (81, "http"), namespace="other")
+        place = scene(
+            a("Sidecar", "default", {"egress": egress, "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}),
+            services=(WEB, FAR, more),
+        )
+        assert clusters(ask(place, "10.96.0.1", 80, "web")) == ["outbound|80||web.shop"]
+        far = ask(place, "10.96.0.4", 80, "far.other")
+        assert far.refusal is not None
+        assert (far.refusal.status, far.refusal.cause) == (502, "registry-only")
+        assert "does not tell this proxy of far.other" in far.steps[0].because
+        assert clusters(ask(place, "10.96.0.9", 81, "more.other")) == ["outbound|81||more.other"]
+        assert ask(place, "10.96.0.1", 81, "web").refusal is not None  # the port's entry is for port 80
+
+    @pytest.mark.parametrize(
+        ("entry", "found"),
+        [
+            ({"bind": "127.0.0.1"}, "PassthroughCluster"),
+            ({"captureMode": "NONE"}, "PassthroughCluster"),
+            ({"bind": "0.0.0.0"}, "outbound|80||web.shop"),
+            ({"captureMode": "IPTABLES"}, "outbound|80||web.shop"),
+        ],
+    )
+    def test_where_an_egress_entry_listens(self, entry: dict[str, str], found: str) -> None:
+        egress = [{"port": {"number": 80}, "hosts": ["./*"], **entry}]
+        assert clusters(ask(scene(a("Sidecar", "default", {"egress": egress})), "10.96.0.1", 80, "web")) == [found]
+
+    def test_the_oldest_of_two_sidecars_counts(self) -> None:
+        closed, open_ = {"egress": [{"hosts": ["~/*"]}]}, {"egress": [{"hosts": ["*/*"]}]}
+        place = scene(a("Sidecar", "a", closed, created="2026-02-02"), a("Sidecar", "b", open_, created="2026-01-01"))
+        assert clusters(ask(place, "10.96.0.1", 80, "web")) == ["outbound|80||web.shop"]
+
+
+def route(host: str, port: int | None = None, **more: Any) -> dict[str, Any]:
+    to = {"host": host, **({"port": {"number": port}} if port else {})}
+    return {"route": [{"destination": to}], **more}
+
+
+class TestRules:
+    def test_a_destination_without_a_port_is_the_only_port_of_its_service(self) -> None:
+        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw")]})
+        assert clusters(ask(scene(rules), "10.96.0.1", 80, "web")) == ["outbound|90||raw.shop"]
+        rules = a("VirtualService", "far", {"hosts": ["far.other.svc.cluster.local"], "http": [route("web")]})
+        assert clusters(ask(scene(rules), "10.96.0.4", 80, "far.other")) == ["outbound|80||web.shop"]
+
+    def test_a_host_that_is_no_service_may_have_rules(self) -> None:
+        rules = a("VirtualService", "v", {"hosts": ["shop.example.com"], "http": [route("web", 80)]})
+        assert clusters(ask(scene(rules), "203.0.113.9", 80, "shop.example.com")) == ["outbound|80||web.shop"]
+
+    def test_the_older_of_two_for_one_host_counts_alone(self) -> None:
+        young = a("VirtualService", "a", {"hosts": ["web"], "http": [route("raw")]}, created="2026-02-02")
+        old = a(
+            "VirtualService",
+            "b",
+            {"hosts": ["web"], "http": [route("far.other.svc.cluster.local", match=[{"uri": {"exact": "/x"}}])]},
+            created="2026-01-01",
+        )
+        found = ask(scene(young, old), "10.96.0.1", 80, "web")
+        assert found.refusal is not None
+        assert (found.refusal.status, found.refusal.flags) == (404, "NR")
+        assert clusters(ask(scene(young, old), "10.96.0.1", 80, "web", path="/x")) == ["outbound|80||far.other"]
+
+    def test_a_delegate_brings_its_rules(self) -> None:
+        root = a(
+            "VirtualService",
+            "root",
+            {"hosts": ["web"], "http": [{"match": [{"uri": {"prefix": "/a"}}], "delegate": {"name": "part"}}]},
+        )
+        rules = [route("raw", match=[{"uri": {"prefix": "/a/b"}}], timeout="2s"), route("web", 80)]
+        place = scene(root, a("VirtualService", "part", {"http": rules}))
+        found = ask(place, "10.96.0.1", 80, "web", path="/a/b/c")
+        assert (clusters(found), found.timeout_s) == (["outbound|90||raw.shop"], 2.0)
+        assert clusters(ask(place, "10.96.0.1", 80, "web", path="/a/x")) == ["outbound|80||web.shop"]
+        assert ask(place, "10.96.0.1", 80, "web", path="/b").refusal is not None
+
+    def test_a_token_s_claim_is_not_a_header(self) -> None:
+        match = [{"headers": {"@request.auth.claims.group": {"exact": "admin"}}}]
+        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw", match=match)]})
+        assert "not modelled" in ask(scene(rules), "10.96.0.1", 80, "web").undecided[0]
+
+    def test_rewrites(self) -> None:
+        regex = {"uriRegexRewrite": {"match": "^/a/([^/]+)", "rewrite": r"/b/\1"}, "authority": "inner.example.com"}
+        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw", rewrite=regex)]})
+        sent = ask(scene(rules), "10.96.0.1", 80, "web", path="/a/7/x?q=1").forwarded
+        assert sent is not None
+        assert (sent.path, sent.host) == ("/b/7/x?q=1", "inner.example.com")
+
+    def test_rules_for_tls_are_for_tls(self) -> None:
+        spec = {
+            "hosts": ["db"],
+            "tls": [{"match": [{"sniHosts": ["db.shop.svc.cluster.local"]}], **route("web", 81)}],
+            "tcp": [{"match": [{"sourceLabels": {"team": "blue"}}], **route("far")}, route("raw")],
+        }
+        place = scene(a("VirtualService", "db", spec), services=(DB, RAW, WEB))
+        assert clusters(ask(place, "10.96.0.2", 80, protocol="tcp")) == ["outbound|90||raw.shop"]
+        named = ask(place, "10.96.0.2", 80, "db.shop.svc.cluster.local", tls=True)
+        assert clusters(named) == ["outbound|81||web.shop"]
+
+
+class TestHosts:
+    SLICE = endpoints("web", ("web-1", "10.0.0.11"), ("web-2", "10.0.0.12"))
+    PODS = (pod("web-1", "10.0.0.11", version="v1"), pod("web-2", "10.0.0.12", version="v2"))
+
+    def rule(self, name: str, spec: Any, created: str = "") -> dict[str, Any]:
+        return a("DestinationRule", name, {"host": "web", **spec}, created=created)
+
+    def hosts(self, place: Scene, cluster: str, address: str = "10.96.0.1") -> Any:
+        return resources.hosts(place, place.station(place.pods[0]), cluster, address, 80)
+
+    def test_rules_for_one_host_count_together(self) -> None:
+        subsets = {"subsets": [{"name": "v1", "labels": {"version": "v1"}}]}
+        place = scene(
+            self.rule("tls", {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}, "2026-01-01"),
+            self.rule("subsets", subsets, "2026-02-02"),
+            slices=(self.SLICE,),
+            pods=self.PODS,
+        )
+        found = self.hosts(place, "outbound|80|v1|web.shop.svc.cluster.local")
+        assert [h.address for h in found.chosen] == ["10.0.0.11"]
+        opened = resources.opened(
+            place,
+            place.station(place.pods[0]),
+            "outbound|80|v1|web.shop.svc.cluster.local",
+            found.chosen[0],
+            Request(),
+            1,
+            False,
+        )
+        assert opened.layer == "plaintext"
+
+    def test_a_rule_for_some_callers(self) -> None:
+        spec = {"workloadSelector": {"matchLabels": {"team": "blue"}}, "subsets": [{"name": "v1"}]}
+        place = scene(self.rule("blue", spec), slices=(self.SLICE,), pods=self.PODS)
+        found = self.hosts(place, "outbound|80|v1|web.shop.svc.cluster.local")
+        assert (found.flag, found.chosen) == ("NC", ())
+
+    def test_what_there_is_no_cluster_for(self) -> None:
+        assert self.hosts(scene(), "outbound|99||web.shop.svc.cluster.local").flag == "NC"
+        assert self.hosts(scene(), "outbound|80||nowhere.example.com").flag == "NC"
+
+    def test_labels_of_a_pod_that_was_not_recorded(self) -> None:
+        rule = self.rule("v", {"subsets": [{"name": "v1", "labels": {"version": "v1"}}]})
+        found = self.hosts(scene(rule, slices=(self.SLICE,)), "outbound|80|v1|web.shop.svc.cluster.local")
+        assert "is not recorded" in found.undecided
+
+    def test_a_headless_service_is_reached_where_the_name_led(self) -> None:
+        bare = service("web", "None", (80, "http"))
+        place = scene(services=(bare,), slices=(self.SLICE,), pods=self.PODS)
+        found = self.hosts(place, "outbound|80||web.shop.svc.cluster.local", "10.0.0.12")
+        assert [h.address for h in found.chosen] == ["10.0.0.12"]
+
+    def test_a_service_entry_s_endpoints(self) -> None:
+        spec = {
+            "hosts": ["db.example.com"],
+            "ports": [{"number": 80, "name": "tcp", "protocol": "TCP", "targetPort": 81}],
+            "resolution": "STATIC",
+        }
+        listed = [{"address": "10.9.0.1", "ports": {"tcp": 8081}}, {"address": "10.9.0.2"}]
+        place = scene(a("ServiceEntry", "db", {**spec, "endpoints": listed}))
+        assert [(h.address, h.port) for h in self.hosts(place, "outbound|80||db.example.com").chosen] == [
+            ("10.9.0.1", 8081),
+            ("10.9.0.2", 81),
+        ]
+        selected = {**spec, "workloadSelector": {"labels": {"version": "v1"}}}
+        place = scene(a("ServiceEntry", "db", selected), pods=self.PODS)
+        assert [h.pod for h in self.hosts(place, "outbound|80||db.example.com").chosen] == ["shop/web-1"]
+        place = scene(a("ServiceEntry", "db", {**spec, "endpoints": [{"address": "db-1.example.com"}]}))
+        assert "resolves to" in self.hosts(place, "outbound|80||db.example.com").undecided
+
+
+class TestInbound:
+    def ask(self, *objects: dict[str, Any], port: int = 80, services: Any = (WEB,), **conn: Any) -> Decision:
+        place = scene(*objects, services=services, pods=(pod("web", "10.0.0.11"),))
+        given = {"source": "10.0.0.5", "sender": None, "layer": "mtls", "request": Request(), **conn}
+        if given["layer"] == "mtls":
+            given["principal"] = "spiffe://cluster.local/ns/shop/sa/client"
+        return policies.inbound(place, place.station(place.pods[1]), port, Connection(**given))
+
+    def policy(self, action: str, *rules: Any) -> dict[str, Any]:
+        return a("AuthorizationPolicy", "p", {"action": action, "rules": list(rules)})
+
+    @pytest.mark.parametrize(
+        ("mode", "layer", "protocol", "port", "flags", "cause"),
+        [
+            ("STRICT", "plaintext", "http", 80, "NR", "strict"),
+            ("STRICT", "tls", "http", 80, "", "strict"),
+            ("DISABLE", "mtls", "http", 80, "", "mutual-tls"),
+            ("PERMISSIVE", "tls", "http", 80, "NR", "no-route"),
+            ("PERMISSIVE", "plaintext", "tcp", 80, "DPE", ""),
+            ("PERMISSIVE", "tls", "http", 99, None, None),
+            ("PERMISSIVE", "plaintext", "tcp", 99, None, None),
+            ("DISABLE", "plaintext", "http", 80, None, None),
+        ],
+    )
+    def test_transport(self, mode: str, layer: str, protocol: Any, port: int, flags: Any, cause: Any) -> None:
+        peer = a("PeerAuthentication", "default", {"mtls": {"mode": mode}})
+        found = self.ask(peer, port=port, layer=layer, request=Request(protocol=protocol)).refusal
+        assert (found.flags, found.cause) == (flags, cause) if found is not None else flags is None
+
+    @pytest.mark.parametrize(
+        ("action", "rule", "request_", "status"),
+        [
+            ("ALLOW", {"to": [{"operation": {"paths": ["/a/{*}/c"]}}]}, {"path": "/a/b/c"}, None),
+            ("ALLOW", {"to": [{"operation": {"paths": ["/a/{*}/c"]}}]}, {"path": "/a/b/b/c"}, 403),
+            ("ALLOW", {"to": [{"operation": {"paths": ["/a/{**}"]}}]}, {"path": "/a/b/b/c"}, None),
+            ("ALLOW", {"from": [{"source": {"serviceAccounts": ["client"]}}]}, {}, None),
+            ("ALLOW", {"from": [{"source": {"serviceAccounts": ["shop/other"]}}]}, {}, 403),
+            ("DENY", {"from": [{"source": {"notRequestPrincipals": ["*"]}}]}, {}, 403),
+            ("ALLOW", {"from": [{"source": {"requestPrincipals": ["*"]}}]}, {}, 403),
+            ("ALLOW", {"when": [{"key": "request.auth.claims[iss]", "values": ["x"]}]}, {}, 403),
+            ("ALLOW", {"when": [{"key": "request.headers[X-A]", "values": ["1"]}]}, {"headers": (("x-a", "1"),)}, None),
+            ("DENY", {"to": [{"operation": {"notMethods": ["GET"]}}]}, {"method": "POST"}, 403),
+        ],
+    )
+    def test_policies(self, action: str, rule: Any, request_: Any, status: int | None) -> None:
+        found = self.ask(self.policy(action, rule), request=Request(**request_))
+        assert not found.undecided
+        assert (found.refusal.status if found.refusal else None) == status
+
+    @pytest.mark.parametrize(("action", "refused"), [("ALLOW", True), ("DENY", True)])
+    def test_http_in_a_rule_for_a_tcp_port(self, action: str, refused: bool) -> None:
+        tcp = service("web", "10.96.0.1", (80, "tcp"))
+        rule = {"to": [{"operation": {"methods": ["POST"], "ports": ["80"]}}]}
+        found = self.ask(self.policy(action, rule), services=(tcp,), request=Request(protocol="tcp"))
+        assert (found.refusal is not None) is refused
+        assert found.refusal is None or found.refusal.status is None
+        assert self.ask(self.policy("DENY", rule), services=(tcp,), port=81).refusal is None
+
+    def test_a_sidecar_s_ingress_says_where_a_port_leads(self) -> None:
+        ingress = [{"port": {"number": 80, "protocol": "HTTP"}, "defaultEndpoint": "127.0.0.1:8080"}]
+        assert self.ask(a("Sidecar", "default", {"ingress": ingress})).endpoint == "127.0.0.1:8080"
+        assert self.ask().endpoint == ""
+
+
+class TestGateways:
+    GATEWAY = pod("gw", "10.0.0.9", "istio-system")
+
+    def ask(self, *objects: dict[str, Any], port: int = 80, **request: Any) -> Decision:
+        place = scene(*objects, pods=(self.GATEWAY,))
+        return resources.outbound(place, place.station(place.pods[1]), "gateway", "10.0.0.9", port, Request(**request))
+
+    def gateway(self, *servers: dict[str, Any]) -> dict[str, Any]:
+        return a("Gateway", "gw", {"selector": {"app": "gw"}, "servers": list(servers)}, "istio-system")
+
+    def rules(self, name: str, *http: Any, host: str = "a.example.com", created: str = "") -> dict[str, Any]:
+        spec = {"hosts": [host], "gateways": ["istio-system/gw"], "http": list(http)}
+        return a("VirtualService", name, spec, created=created)
+
+    HTTP = {"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*.example.com"]}
+
+    def test_all_virtual_services_of_a_host_count_and_what_fits_all_comes_last(self) -> None:
+        objects = (
+            self.gateway(self.HTTP),
+            self.rules("all", route("web", 80), created="2026-01-01"),
+            self.rules("part", route("raw", match=[{"uri": {"prefix": "/raw"}}]), created="2026-02-02"),
+        )
+        assert clusters(self.ask(*objects, host="a.example.com", path="/raw")) == ["outbound|90||raw.shop"]
+        assert clusters(self.ask(*objects, host="a.example.com", path="/")) == ["outbound|80||web.shop"]
+
+    def test_hosts_of_the_server(self) -> None:
+        found = self.ask(self.gateway(self.HTTP), self.rules("v", route("web"), host="*"), host="a.example.org").refusal
+        assert found is not None
+        assert (found.status, found.flags) == (404, "NR")
+
+    def test_transport(self) -> None:
+        port = {"number": 443, "protocol": "HTTPS"}
+        secure = {"port": port, "hosts": ["a.example.com"], "tls": {"mode": "SIMPLE", "credentialName": "c"}}
+        objects = (self.gateway(self.HTTP, secure), self.rules("v", route("web", 80)))
+        assert clusters(self.ask(*objects, port=443, host="a.example.com", tls=True)) == ["outbound|80||web.shop"]
+        for request in ({"host": "a.example.com"}, {"host": "b.example.com", "tls": True}):
+            refused = self.ask(*objects, port=443, **request).refusal
+            assert refused is not None
+            assert (refused.status, refused.flags) == (None, "NR")
+        plain = self.ask(*objects, host="a.example.com", tls=True).refusal
+        assert plain is not None
+        assert plain.flags == "DPE"
+        closed = self.ask(*objects, port=81).refusal
+        assert closed is not None
+        assert closed.kind == "connection"
+
+    def test_a_redirect_to_https(self) -> None:
+        found = self.ask(self.gateway({**self.HTTP, "tls": {"httpsRedirect": True}}), host="a.example.com").refusal
+        assert found is not None
+        assert found.status == 301
+
+    def test_mutual_tls_of_the_client_is_not_known(self) -> None:
+        port = {"number": 443, "protocol": "HTTPS"}
+        secure = {"port": port, "hosts": ["*"], "tls": {"mode": "MUTUAL", "credentialName": "c"}}
+        found = self.ask(self.gateway(secure), port=443, host="a.example.com", tls=True)
+        assert "TLS mode MUTUAL" in found.undecided[0]
+
+
+def test_a_host_in_full_names_its_service() -> None:
+    place = scene()
+    assert registry.service_of(place, "web.shop.svc.cluster.local") is not None
+    assert registry.service_of(place, "web.shop.example.com") is None
+    assert registry.service_of(place, "web") is None
