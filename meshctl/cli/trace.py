@@ -81,7 +81,7 @@ def trace(
         call,
         lambda: view.document(found, met, observed),
         lambda: view.page(found, met, observed, wide=call.output == "wide"),
-        code=_code(path_trace.verdict(found), strict, met.met if met else None),
+        code=_code(path_trace.verdict(found), strict, met.met if met else None, observed),
     )
     return None
 
@@ -93,7 +93,14 @@ def _sent(world: "World", scene: "Scene", found: "Trace") -> "Observation":
     return probe.send(world, scene, found)
 
 
-def _code(succeeds: bool | None, strict: bool, met: bool | None) -> int:
+def _code(succeeds: bool | None, strict: bool, met: bool | None, observed: "Observation | None" = None) -> int:
+    """What was seen decides over what was predicted: 10 where they differ; 4 or 5 where nothing could be sent."""
+    if observed is not None and not observed.sent:
+        return ExitCode.NO_ACCESS if observed.denied else ExitCode.UNAVAILABLE
+    if observed is not None and observed.agrees is False:
+        return ExitCode.FINDINGS
+    if observed is not None and succeeds is None:
+        succeeds = observed.succeeded
     if met is not None:
         return ExitCode.OK if met else ExitCode.FINDINGS
     if succeeds is None:

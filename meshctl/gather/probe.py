@@ -1,31 +1,36 @@
-"""Send a predicted request for real: from the caller's container, with curl, and find it in the proxies' logs.
+"""Send a predicted request for real: from the caller's own container, and find it in the proxies' logs.
 
-Without curl there it is sent from inside the pod's network namespace (root on its node); without access logs Envoy's
-counters before and after say which endpoint got it.
+curl, Python or wget of the container send it; where none is there, meshctl itself from inside the pod's network
+namespace (root on its node). Without access logs Envoy's counters before and after say which endpoint got it.
 
 It adds one request to the mesh's traffic and nothing else: no pod is made, nothing is installed.
 """
 
-import shlex
+import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from meshctl.envoy import clusters_json
-from meshctl.envoy.access_log import parse_line
-from meshctl.errors import MeshctlError, Unavailable
+from meshctl.envoy.access_log import LogLine, parse_line
+from meshctl.errors import MeshctlError, NoAccess, Unavailable
 from meshctl.frozen import dataclass
+from meshctl.kube.pods import Pod
 from meshctl.path.model import Trace
-from meshctl.path.observed import CURL_ERRORS, Logged, Observation, agrees
+from meshctl.path.observed import Answer, Logged, Observation, judge
 from meshctl.path.scene import Scene, Station
-from meshctl.sources.plain_request import PlainRequest
+from meshctl.sources import request_tools
+from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.world import World
 
-WAIT_S = 15
+WAIT_S = 15.0
 """How long the request may take."""
-LOG_DELAY_S = 1.5
+HOLD_S = 4.0
+"""How long a TCP connection is watched: a proxy accepts it at once, and closes it when the other end does not."""
+LOG_DELAY_S = 1.1
 """Envoy flushes its access log every second (``--file-flush-interval-msec 1000``, as the agent starts it)."""
+LOG_TRIES = 3
 
 
 def send(world: World, scene: Scene, trace: Trace) -> Observation:
@@ -39,28 +44,56 @@ def send(world: World, scene: Scene, trace: Trace) -> Observation:
     station = scene.station(pod)
     owner = next((o for o in station.owners if o.container), None)
     container = owner.container if owner is not None else pod.app_containers[0].name
-    token = str(uuid.uuid4())
+    token = _given_token(trace) or str(uuid.uuid4())
     before = _counters(world, station, trace)
-    tried = _by_curl(api, station, container, trace, token)
-    if isinstance(tried, str):
-        no_curl = f"{container} has no curl that could be run ({tried})"
-        tried = _from_inside(world, station, trace, token)
-        if isinstance(tried, str):
+    began = time.monotonic()
+    tried = _by_tool(api, station, container, _request(trace, token))
+    if isinstance(tried, _Not) and tried.lost:
+        return Observation(f"container {container} of {station.key}", "", missing=(f"no answer came: {tried.why}",))
+    if isinstance(tried, _Not):
+        inside = _from_inside(world, station, trace, token)
+        if isinstance(inside, str):
             help_ = f"try: kubectl debug -it {pod.name} -n {pod.namespace} --image=curlimages/curl --target={container}"
-            said = (f"no request was sent: {no_curl}", tried, help_)
-            return Observation(f"container {container} of {station.key}", "", missing=said)
-    time.sleep(LOG_DELAY_S)
-    logs, missing = _logs(world, scene, trace, station, token)
+            help_ = "pods/exec is needed (docs/security.md)" if tried.denied else help_
+            said = (f"no request was sent: {tried.why}", inside, help_)
+            return Observation(f"container {container} of {station.key}", "", missing=said, denied=tried.denied)
+        tried = inside
+    logs, missing = _logs(world, scene, trace, station, _Traces(token, tried.answer.local, began))
     counted: tuple[str, ...] = ()
-    if not logs:
+    if not logs and station.has_proxy:
         counted = _difference(before, _counters(world, station, trace))
-        missing = (*missing, *(() if counted else ("Envoy's counters of the predicted clusters did not change",)))
-    parsed = [parse_line(seen.line) for seen in logs if seen.side == "caller"]
-    flags = next((frozenset(line.flags) for line in parsed if line is not None), None)
-    verdict = agrees(trace, tried.status, tried.broken, flags)
+    return _observation(trace, tried, logs, missing, counted)
+
+
+def _observation(
+    trace: Trace, tried: "_Sent", logs: tuple[Logged, ...], missing: tuple[str, ...], counted: tuple[str, ...]
+) -> Observation:
+    got = tried.answer
+    answer = Answer(got.status, got.broken, got.text, got.connected, got.spoke)
+    lines = {side: [x for one in logs if one.side == side and (x := parse_line(one.line))] for side in _SIDES}
+    verdict = judge(trace, answer, lines["caller"], lines["callee"])
+    if verdict.agrees is None and got.connected and got.status is None and not got.broken and not got.spoke:
+        missing = (*missing, "no byte was sent, and a proxy may wait for the first one before it decides")
     return Observation(
-        tried.where, tried.shown, tried.status, tried.error, tried.broken, logs, missing, verdict, counted
+        sent_from=tried.where,
+        command=tried.shown,
+        status=got.status,
+        error="" if got.status is not None else got.text,
+        broken=got.broken,
+        logs=logs,
+        missing=missing,
+        agrees=verdict.agrees,
+        counted=counted,
+        points=verdict.points,
+        branch=verdict.branch,
+        connected=got.connected,
     )
+
+
+_SIDES = ("caller", "callee")
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,45 +102,89 @@ class _Sent:
 
     where: str
     shown: str
-    status: int | None
-    error: str
-    broken: str
+    answer: PlainAnswer
 
 
-def _by_curl(api: Any, station: Station, container: str, trace: Trace, token: str) -> _Sent | str:
-    """Send it with curl in the container; why not, where there is none."""
-    argv = _curl(trace, token)
-    answer = api.run(station.pod.namespace, station.pod.name, container, argv, WAIT_S + 5.0)
-    if answer.problem or answer.code in (126, 127):
-        return str(answer.problem or answer.stderr.decode("utf-8", "replace").strip())
-    status, error, broken = _answer(answer.stdout.decode("utf-8", "replace"), answer.code)
-    return _Sent(f"container {container} of {station.key}", shlex.join(argv), status, error, broken)
+@dataclass(frozen=True, slots=True)
+class _Not:
+    """Why no tool of the container could send it; `denied` where this user may not run any.
+
+    `lost`: it may have been sent, and nothing is known of it. It is not sent a second time.
+    """
+
+    why: str
+    denied: bool = False
+    lost: bool = False
+
+
+_KILLED = (137, 143)
+"""128 and SIGKILL or SIGTERM: what a command ends with when its container does."""
+
+
+def _given_token(trace: Trace) -> str:
+    return next((value for name, value in trace.request.headers if name.lower() == "x-request-id"), "")
+
+
+def _request(trace: Trace, token: str) -> PlainRequest:
+    """The request as the application would send it, by name."""
+    request, aim = trace.request, trace.aim
+    tcp = request.protocol == "tcp" and not request.tls
+    host = request.host or (f"[{aim.host}]:{aim.port}" if ":" in aim.host else f"{aim.host}:{aim.port}")
+    rest = tuple((name, value) for name, value in request.headers if name.lower() != "x-request-id")
+    return PlainRequest(
+        address=aim.host,
+        port=aim.port,
+        method="" if tcp else request.method,
+        path=request.path,
+        headers=(("Host", host), ("x-request-id", token), *rest),
+        timeout_s=HOLD_S if tcp else WAIT_S,
+        tls=request.tls,
+        sni="" if ":" in aim.host else host.partition(":")[0],
+        http2=request.protocol == "http2",
+    )
+
+
+def _by_tool(api: Any, station: Station, container: str, request: PlainRequest) -> _Sent | _Not:
+    """Send it with the first tool that the container has; why not, where it has none."""
+    lacking: list[str] = []
+    where = f"container {container} of {station.key}"
+    for tool in request_tools.TOOLS:
+        for argv in tool.ways(request):
+            shown = request_tools.shown(tool, argv, request)
+            began = time.monotonic()
+            try:
+                done = api.run(station.pod.namespace, station.pod.name, container, argv, request.timeout_s + 5.0)
+            except MeshctlError as error:
+                if time.monotonic() - began < request.timeout_s:
+                    return _Not(str(error), denied=isinstance(error, NoAccess), lost=not isinstance(error, NoAccess))
+                return _Sent(where, shown, PlainAnswer(broken="timeout", text=str(error)))
+            if done.code in _KILLED:
+                return _Not(f"{tool.name} was killed ({done.code}): has the container ended?", lost=True)
+            started = not done.problem and done.code not in (126, 127)
+            answer = tool.read(request, done.stdout, done.stderr, done.code) if started else None
+            if answer is not None:
+                return _Sent(where, shown, answer)
+            if not started:
+                break
+        lacking.append(tool.name)
+    return _Not(f"{container} has no {', '.join(lacking[:-1])} or {lacking[-1]} that can send it")
 
 
 def _from_inside(world: World, station: Station, trace: Trace, token: str) -> _Sent | str:
     """Send it from inside the pod's network namespace as the application's user; why that cannot be done."""
     enter: Any = getattr(world, "send_inside", None)
     address = trace.aim.address.split(",")[0].strip()
-    request = trace.request
     if enter is None:
         return "its network namespace cannot be entered from here"
-    if request.tls or request.protocol == "http2":
-        return "without curl only plain HTTP/1.1 and TCP are sent: TLS and HTTP/2 are not"
+    if trace.request.protocol == "http2":
+        return "meshctl itself sends only HTTP/1.1 and TCP, and this is HTTP/2"
     if not address:
         return f"{trace.aim.host} has no known address, and its name is only looked up in the container"
+    from dataclasses import replace
+
     owner = next((o for o in station.owners if o.uid is not None), None)
-    host = request.host or f"{trace.aim.host}:{trace.aim.port}"
-    headers = (("Host", host), ("x-request-id", token), *request.headers)
-    plain = PlainRequest(
-        address=address,
-        port=trace.aim.port,
-        method="" if request.protocol == "tcp" else request.method,
-        path=request.path,
-        headers=headers,
-        uid=owner.uid if owner is not None else None,
-        gid=owner.gid if owner is not None else None,
-        timeout_s=WAIT_S,
-    )
+    user = (owner.uid, owner.gid) if owner is not None else (None, None)
+    plain = replace(_request(trace, token), address=address, uid=user[0], gid=user[1])
     try:
         answer = enter(station.pod.namespace, station.pod.name, plain)
     except MeshctlError as error:
@@ -115,10 +192,17 @@ def _from_inside(world: World, station: Station, trace: Trace, token: str) -> _S
     if isinstance(answer, str):
         return answer
     who = f"as uid {owner.uid}" if owner is not None else "as root: the application's user is not known"
-    where = f"the network namespace of {station.key}, {who}"
-    shown = f"{plain.method or 'connect to'} {address}:{plain.port}{plain.path if plain.method else ''} (Host: {host})"
-    return _Sent(where, shown, answer.status, "" if answer.status else answer.text, answer.broken)
+    host = f" (Host: {plain.headers[0][1]})" if plain.method else ""
+    where = f"[{address}]:{plain.port}" if ":" in address else f"{address}:{plain.port}"
+    what = f"{plain.method} {'https' if plain.tls else 'http'}://{where}{plain.path}" if plain.method else where
+    return _Sent(
+        f"the network namespace of {station.key}, {who}",
+        f"meshctl itself: {what if plain.method else f'connect to {what}'}{host}",
+        answer,
+    )
 
+
+# --- the counters ----------------------------------------------------------------------------------------------------
 
 _Counters: TypeAlias = Mapping[tuple[str, str, str], int]
 
@@ -148,47 +232,108 @@ def _difference(before: _Counters, after: _Counters) -> tuple[str, ...]:
     return tuple(f"{cluster} {host}: {counter} +{more}" for (cluster, host, counter), more in changed)
 
 
-def _curl(trace: Trace, token: str) -> list[str]:
-    request, aim = trace.request, trace.aim
-    host = f"[{aim.host}]" if ":" in aim.host else aim.host
-    scheme = "https" if request.tls else "http"
-    words = ["curl", "-sS", "-o", "/dev/null", "-m", str(WAIT_S), "-w", "%{http_code}\\n", "-X", request.method]
-    words += ["-H", f"x-request-id: {token}"]
-    for name, value in request.headers:
-        words += ["-H", f"{name}: {value}"]
-    if request.host and request.host.partition(":")[0] != aim.host:
-        words += ["-H", f"Host: {request.host}"]
-    if request.protocol == "http2":
-        words.append("--http2-prior-knowledge")
-    return [*words, f"{scheme}://{host}:{aim.port}{request.path}"]
+# --- the logs --------------------------------------------------------------------------------------------------------
 
 
-def _answer(text: str, code: int) -> tuple[int | None, str, str]:
-    digits = text.strip().splitlines()[-1] if text.strip() else ""
-    status = int(digits) if digits.isdecimal() and int(digits) >= 100 else None
-    if status is not None:
-        return status, "", ""
-    broken = CURL_ERRORS.get(str(code), "")
-    return None, f"curl ended with {code}{f' ({broken})' if broken else ''}", broken
+@dataclass(frozen=True, slots=True)
+class _Traces:
+    """What the request left behind: its id, the client's ``address:port``, and when it began (monotonic clock)."""
+
+    token: str
+    local: str
+    began: float
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The id as a proxy logs it: Envoy writes its choice about tracing into a UUID's 15th character.
+
+        Source: source/extensions/request_id/uuid/config.cc, ``setTraceReason`` (4 becomes 9, a or b).
+        """
+        if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", self.token):
+            return re.compile(f"{self.token[:14]}[49ab]{self.token[15:]}")
+        return re.compile(re.escape(self.token))
 
 
 def _logs(
-    world: World, scene: Scene, trace: Trace, caller: Station, token: str
+    world: World, scene: Scene, trace: Trace, caller: Station, left: _Traces
 ) -> tuple[tuple[Logged, ...], tuple[str, ...]]:
-    """The lines with the request's id in the caller's proxy and in those of every pod that it may have reached."""
-    found: list[Logged] = []
-    missing: list[str] = []
-    names = {endpoint.pod for share in trace.outcome.clusters for endpoint in share.endpoints if endpoint.pod}
-    callees = [pod for name in sorted(names) if (pod := scene.pod_named(name)) is not None]
-    for side, pod in (("caller", caller.pod), *(("callee", pod) for pod in callees)):
-        try:
-            part = world.part(pod.namespace, pod.name, "logs/istio-proxy.txt")
-        except MeshctlError as error:
-            missing.append(str(error))
-            continue
-        text = (part.content or b"").decode("utf-8", "replace")
-        lines = [line for line in text.splitlines() if token in line and ("inbound|" in line) == (side == "callee")]
-        found += [Logged(f"{pod.namespace}/{pod.name}", "caller" if side == "caller" else "callee", x) for x in lines]
-    if not found:
-        missing.append("no proxy logged it: is the access log on (meshConfig.accessLogFile)?")
-    return tuple(found), tuple(missing)
+    """What the caller's proxy wrote of it, and the proxy that it was handed to; asked again until both are there."""
+    ends = [branch.end for branch in trace.outcome.branches]
+    wanted = set()
+    if caller.has_proxy and any(end.through_client is not False for end in ends):
+        wanted.add("caller")
+    if any(end.through_server is not False and (end.through_client or not caller.has_proxy) for end in ends):
+        wanted.add("callee")
+    if not wanted:
+        return (), ()
+    found: tuple[Logged, ...] = ()
+    problems: tuple[str, ...] = ()
+    for _ in range(LOG_TRIES):
+        time.sleep(LOG_DELAY_S)
+        found, problems = _read_logs(world, scene, trace, caller, left)
+        if wanted <= {one.side for one in found} or problems:
+            break
+    if not found and not problems:
+        problems = ("no proxy logged it: is the access log on (meshConfig.accessLogFile)?",)
+    return found, problems
+
+
+def _read_logs(
+    world: World, scene: Scene, trace: Trace, caller: Station, left: _Traces
+) -> tuple[tuple[Logged, ...], tuple[str, ...]]:
+    problems: list[str] = []
+    read = _reader(world, left, problems)
+    mine: list[LogLine] = []
+    if caller.has_proxy:
+        mine = [line for line in read(caller.pod) if not line.inbound and _is_it(line, left, {left.local})]
+    found = [Logged(caller.key, "caller", line.text) for line in mine]
+    tcp = not any(left.pattern.search(line.text) for line in mine)
+    senders = {line.upstream_local for line in mine if tcp} | ({left.local} if not mine else set())
+    for pod in _callees(scene, trace, mine):
+        lines = [line for line in read(pod) if (line.inbound or not line.cluster) and _is_it(line, left, senders)]
+        found += [Logged(f"{pod.namespace}/{pod.name}", "callee", line.text) for line in lines]
+    return tuple(found), tuple(problems)
+
+
+def _is_it(line: LogLine, left: _Traces, senders: set[str]) -> bool:
+    """Whether a line is about the request: by its id, else by the connection that it came over."""
+    return bool(left.pattern.search(line.text)) or (bool(line.remote) and line.remote in senders)
+
+
+def _callees(scene: Scene, trace: Trace, lines: Sequence[LogLine]) -> Iterable[Pod]:
+    """The pods with a proxy that got it: those that the caller's proxy names, else all that it may have chosen."""
+    hosts = {line.upstream_host.rpartition(":")[0].strip("[]") for line in lines if line.upstream_host}
+    named = [pod for host in sorted(hosts) if (pod := scene.pod_at(host)) is not None]
+    if not hosts:
+        keys = {endpoint.pod for share in trace.outcome.clusters for endpoint in share.endpoints if endpoint.pod}
+        named = [pod for key in sorted(keys or _behind(scene, trace)) if (pod := scene.pod_named(key)) is not None]
+    return [pod for pod in named if pod.container("istio-proxy") is not None]
+
+
+def _behind(scene: Scene, trace: Trace) -> set[str]:
+    """The pods that a caller without a proxy may reach: those of the Service, else the one at the address."""
+    name, _, namespace = trace.aim.service.partition(".")
+    service = scene.services.named(name, namespace)
+    places = [e.address for e in scene.services.endpoints(service)] if service is not None else [trace.aim.address]
+    return {f"{pod.namespace}/{pod.name}" for place in places if (pod := scene.pod_at(place)) is not None}
+
+
+def _reader(world: World, left: _Traces, problems: list[str]) -> Callable[[Pod], list[LogLine]]:
+    """The lines that a pod's proxy logged since the request was sent; why not goes to `problems`."""
+    recent: Any = getattr(world, "recent_log", None)
+    since_s = int(time.monotonic() - left.began) + 10
+
+    def read(pod: Pod) -> list[LogLine]:
+        part = recent(pod.namespace, pod.name, "istio-proxy", since_s)
+        if part.content is None:
+            problems.append(part.gap)
+            return []
+        return [_line(one) for one in part.content.decode("utf-8", "replace").splitlines()]
+
+    return read
+
+
+def _line(text: str) -> LogLine:
+    """A line of the log; in a format of the mesh's own only its text counts, and the kind of cluster that it names."""
+    found = parse_line(text)
+    return found if found is not None else LogLine(text=text, cluster="inbound|" if "inbound|" in text else "")

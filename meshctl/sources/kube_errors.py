@@ -55,7 +55,7 @@ def error_for(refusal: Refusal, server: str) -> MeshctlError:
         case 403:
             return NoAccess(f"not allowed to {refusal.what}{said}", hint=_who_can_help(refusal))
         case 404:
-            return NotFound(f"{server} has nothing to {refusal.what}{said}")
+            return NotFound(f"cannot {refusal.what}: {refusal.message or f'{server} does not have it'}")
         case 409:
             return Unavailable(f"cannot {refusal.what}: it was changed or exists already{said}", hint="run it again")
         case 410:

@@ -143,6 +143,11 @@ class Cluster:
             case _:
                 return ()
 
+    def recent_log(self, namespace: str, pod: str, container: str, seconds: int) -> Part:
+        """What a container logged in the last seconds, by the clock of its node."""
+        source = f"logs of {container} in {pod}.{namespace}"
+        return self._log(source, namespace, pod, [("container", container), ("sinceSeconds", str(seconds))])
+
     def send_inside(self, namespace: str, pod: str, request: PlainRequest) -> PlainAnswer | str:
         """Send a request from inside a pod's network namespace, where this machine is its node; else why not."""
         raw = self.one(kinds.PODS, namespace, pod)
@@ -163,8 +168,11 @@ class Cluster:
         metadata = raw.get("metadata", {})
         namespace, pod = metadata.get("namespace", "default"), metadata.get("name", "")
         source = f"logs of {container} in {pod}.{namespace}"
+        return self._log(source, namespace, pod, [("container", container), ("timestamps", "false")])
+
+    def _log(self, source: str, namespace: str, pod: str, query: list[tuple[str, str]]) -> Part:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        query = [("container", container), ("timestamps", "false"), ("limitBytes", str(LOG_BYTES))]
+        query = [*query, ("limitBytes", str(LOG_BYTES))]
         try:
             return Part(source, self.api.get_bytes(path, query, f"read the {source}", LOG_BYTES))
         except MeshctlError as error:

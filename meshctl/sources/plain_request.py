@@ -1,20 +1,21 @@
-"""One HTTP/1.1 request without curl, as the user of an application: sent by the child that is in its namespace."""
+"""One request without curl: sent by the child that is in a pod's namespace, or by Python in a container."""
 
-import errno
+import inspect
 import json
-import os
-import socket
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from meshctl.frozen import dataclass
+from meshctl.sources import request_program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainRequest:
-    """What is sent where; `address` is an IP, since names mean something else outside of the container.
+    """What is sent where; `address` is an IP from outside of the container, since names mean something else there.
 
-    The socket is owned by `uid` and `gid`, as the rules of a pod look at that. An empty `method` only connects.
+    The socket is owned by `uid` and `gid`, as the rules of a pod look at that. An empty `method` only connects, and
+    watches for `timeout_s` whether the connection stays open. With `tls` no certificate is checked.
     """
 
     address: str
@@ -22,21 +23,28 @@ class PlainRequest:
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
-    uid: int | None
-    gid: int | None
+    uid: int | None = None
+    gid: int | None = None
     timeout_s: float = 15.0
+    tls: bool = False
+    sni: str = ""
+    http2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlainAnswer:
-    """`status` None where there was none; then `broken` is how it ended (``refused``, ``timeout``, ``reset``)."""
+    """`status` None where there was none; then `broken` is how it ended (``refused``, ``timeout``, ``reset`` ...).
+
+    `local` is the client's own ``address:port`` by which a proxy's log knows the connection; `spoke`: the other end
+    sent something that is no HTTP answer.
+    """
 
     status: int | None = None
     broken: str = ""
     text: str = ""
-
-
-_ENDS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timeout", errno.EPIPE: "reset"}
+    local: str = ""
+    connected: bool = False
+    spoke: bool = False
 
 
 def from_json(raw: Mapping[str, Any]) -> PlainRequest:
@@ -45,60 +53,18 @@ def from_json(raw: Mapping[str, Any]) -> PlainRequest:
 
 
 def answer_of(content: bytes) -> PlainAnswer:
-    """The answer that the child wrote for the parent."""
-    return PlainAnswer(**json.loads(content))
+    """The answer that the child wrote for the parent, or that Python in a container printed. Raises ValueError."""
+    raw = json.loads(content)
+    if not isinstance(raw, dict):
+        raise ValueError(f"not an answer: {content[:40]!r}")
+    return PlainAnswer(**{name: raw[name] for name in PlainAnswer.__slots__ if name in raw})
 
 
 def send(request: PlainRequest) -> PlainAnswer:
-    """Send it over a socket of the application's user; where one is given, this process has to be root."""
-    family = socket.AF_INET6 if ":" in request.address else socket.AF_INET
-    try:
-        with _owned(family, request.uid, request.gid) as connection:
-            connection.settimeout(request.timeout_s)
-            connection.connect((request.address, request.port))
-            if not request.method:
-                return PlainAnswer(text="connected")
-            connection.sendall(_written(request))
-            return _read(connection)
-    except TimeoutError:
-        return PlainAnswer(None, "timeout", f"no answer within {request.timeout_s:.0f} s")
-    except OSError as error:
-        return PlainAnswer(None, _ENDS.get(error.errno or 0, ""), error.strerror or str(error))
+    """Send it from here; with a `uid` or `gid` this process has to be root."""
+    return answer_of(json.dumps(request_program.send(asdict(request))).encode())
 
 
-def _owned(family: socket.AddressFamily, uid: int | None, gid: int | None) -> socket.socket:
-    """A socket that belongs to a user and group: ``-m owner`` looks at who opened it (xt_owner.c, f_cred)."""
-    own = (os.geteuid(), os.getegid(), os.getgroups())
-    if uid is not None or gid is not None:
-        os.setgroups([])
-    try:
-        if gid is not None:
-            os.setegid(gid)
-        if uid is not None:
-            os.seteuid(uid)
-        return socket.socket(family, socket.SOCK_STREAM)
-    finally:
-        if os.geteuid() != own[0]:
-            os.seteuid(own[0])
-        if os.getegid() != own[1]:
-            os.setegid(own[1])
-        if uid is not None or gid is not None:
-            os.setgroups(own[2])
-
-
-def _written(request: PlainRequest) -> bytes:
-    lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers)]
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
-
-
-def _read(connection: socket.socket) -> PlainAnswer:
-    head = b""
-    while b"\r\n" not in head and len(head) < 4096:
-        more = connection.recv(4096)
-        if not more:
-            return PlainAnswer(None, "reset", "the connection was closed without an answer")
-        head += more
-    words = head.split(b"\r\n", 1)[0].split(b" ")
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        return PlainAnswer(None, "", f"what came is no HTTP answer: {head[:40]!r}")
-    return PlainAnswer(int(words[1]))
+def program() -> str:
+    """The text that sends a request where there is a Python 3.7 or newer: it takes the request as JSON, and prints."""
+    return inspect.getsource(request_program)

@@ -150,12 +150,12 @@ def by_exec(api: Api, pod: Raw, names: Sequence[str], timeout_s: float) -> Mappi
     if rules:
         first = _exec_one(api, pod, container, rules[0], timeout_s)
         found[rules[0]] = first
+        if first.denied:
+            return {name: Part(name, None, f"{first.gap}: {MORE}", denied=True) for name in names}
         if first.content is None:
             # As a user without NET_ADMIN none of them can be read: not worth asking for each.
             gap = f"the proxy's container cannot read packet rules ({first.gap}): {MORE}"
-            if first.denied:
-                gap = f"{first.gap}: {MORE}"
-            found = {name: Part(name, None, gap, first.denied) for name in rules}
+            found = {name: Part(name, None, gap) for name in rules}
     todo = [name for name in names if name not in found]
     pool = ThreadPoolExecutor(_PARALLEL)
     try:

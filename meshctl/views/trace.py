@@ -1,12 +1,13 @@
 """A trace as a document (``meshctl.trace/v1``) and as a page: the path from top to bottom, then the outcome."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from meshctl.blocks import Block, Facts, Heading, Lane, Lanes, Line, Note, Page, Span, Stage, Table, Text
+from meshctl.blocks import Block, Facts, Heading, Lane, Lanes, Line, Note, Page, Span, Stage, Table, Text, Verbatim
 from meshctl.blocks import Column as TableColumn
 from meshctl.path.expect import Expectation
 from meshctl.path.model import Branch, End, Evidence, Finding, Hop, Outcome, Trace, succeeds
-from meshctl.path.observed import Observation
+from meshctl.path.observed import Aspect, Observation, Point
 
 SCHEMA = "meshctl.trace/v1"
 
@@ -65,11 +66,11 @@ def document(
             ],
         }
     if observed is not None:
-        found["observed"] = _observed(observed)
+        found["observed"] = _observed(trace, observed)
     return found
 
 
-def _observed(observed: Observation) -> dict[str, object]:
+def _observed(trace: Trace, observed: Observation) -> dict[str, object]:
     return {
         "sent_from": observed.sent_from,
         "command": observed.command,
@@ -77,6 +78,7 @@ def _observed(observed: Observation) -> dict[str, object]:
         "error": observed.error or None,
         "agrees": observed.agrees,
         "logs": [{"pod": seen.pod, "line": seen.line, "side": seen.side} for seen in observed.logs],
+        "points": [_point(trace, observed, point) for point in observed.points],
         "counted": list(observed.counted),
         "missing": list(observed.missing),
     }
@@ -165,6 +167,11 @@ def _finding(finding: Finding, subject: str) -> dict[str, object]:
         "fix": finding.fix,
         "docs": "",
     }
+
+
+def _point(trace: Trace, observed: Observation, point: Point) -> dict[str, object]:
+    predicted, seen = _words(trace, observed, point)
+    return {"what": point.what, "predicted": predicted, "observed": seen, "fits": point.fits}
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -291,7 +298,7 @@ def _outcome(trace: Trace) -> list[Block]:
     return blocks
 
 
-def _verdict(end: End) -> Line:
+def _verdict(end: End) -> str:
     flags = f" ({end.flags})" if end.flags else ""
     if end.delivered:
         return f"delivered: the application answers{flags}"
@@ -341,23 +348,50 @@ def _kube_proxy(trace: Trace) -> list[Block]:
 
 
 def _beside(trace: Trace, observed: Observation) -> list[Block]:
-    """What was predicted and what was seen, side by side."""
-    end = trace.outcome.end
-    sent = str(observed.status) if observed.status else (observed.error or "nothing")
-    rows: list[tuple[Line, ...]] = [("the client gets", _verdict(end), sent)]
-    flags = {"caller": end.flags or "-", "callee": end.server_flags or "-"}
-    rows += [(f"{seen.side}'s proxy", f"flags {flags[seen.side]}", seen.line) for seen in observed.logs]
-    rows += [("caller's Envoy counted", "", line) for line in observed.counted]
-    if not observed.command:
+    """What was predicted and what was seen, point by point, and the lines of the logs that say so."""
+    if not observed.sent:
         return [Heading("Probe"), Note(observed.missing[0], "warn", observed.missing[1:])]
     mood: Literal["good", "bad", "warn"] = "warn" if observed.agrees is None else ("good" if observed.agrees else "bad")
     words = {True: "It happened as predicted", False: "It happened otherwise", None: "It cannot be compared"}
-    columns = (TableColumn("", keep=9), TableColumn("predicted", keep=7), TableColumn("observed", keep=8))
-    return [
+    columns = (TableColumn("", wrap=False), TableColumn("predicted"), TableColumn("observed"))
+    blocks: list[Block] = [
         Heading("Probe"),
         Note(words[observed.agrees], mood, (f"sent from {observed.sent_from}", observed.command, *observed.missing)),
-        Table(columns, tuple(rows), 2),
+        Table(columns, tuple(_compared(trace, observed, point) for point in observed.points), 2),
     ]
+    for seen in observed.logs:
+        blocks += [Text(Span(f"the {seen.side}'s proxy, {seen.pod}, logged:", "dim"), 2), Verbatim(seen.line, 4)]
+    if observed.counted:
+        blocks.append(Note("The caller's Envoy counted meanwhile:", "info", observed.counted))
+    return blocks
+
+
+_ASPECTS: Mapping[Aspect, str] = {
+    "answer": "the client gets",
+    "caller-flags": "caller's proxy flags",
+    "cluster": "cluster",
+    "route": "route",
+    "endpoint": "endpoint",
+    "callee-logged": "through the callee's proxy",
+    "callee-flags": "callee's proxy flags",
+    "mtls": "on the wire",
+}
+_WIRE = {"mutual": "mutual TLS", "none": "not mutual TLS"}
+
+
+def _compared(trace: Trace, observed: Observation, point: Point) -> tuple[Line, ...]:
+    """A row: whether it fits, what is compared, what was predicted and what was seen."""
+    marks: Mapping[bool | None, Span] = {True: Span("✓", "good"), False: Span("✗", "bad"), None: Span("·", "dim")}
+    return ((marks[point.fits], f" {_ASPECTS[point.what]}"), *_words(trace, observed, point))
+
+
+def _words(trace: Trace, observed: Observation, point: Point) -> tuple[str, str]:
+    if point.what == "answer":
+        end = (observed.branch or trace.outcome.branches[0]).end
+        return _verdict(end), str(observed.status or observed.error or "nothing")
+    if point.what == "mtls":
+        return _WIRE.get(point.predicted, point.predicted), _WIRE.get(point.observed, point.observed)
+    return point.predicted, point.observed
 
 
 def _expected(expected: Expectation) -> Block:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from meshctl.errors import Unavailable
+from meshctl.cli import trace as cli
+from meshctl.errors import ExitCode, MeshctlError, NoAccess, Unavailable
 from meshctl.gather import probe
 from meshctl.path.model import Request
 from meshctl.sources.kube_streams import Exit
@@ -22,11 +23,15 @@ class Api:
     """Answers as curl in the container would, and keeps what it was asked."""
 
     answer: Exit
+    answers: dict[str, Exit] = field(default_factory=dict)
+    refusal: MeshctlError | None = None
     asked: list[tuple[str, str, str, tuple[str, ...]]] = field(default_factory=list)
 
     def run(self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float) -> Exit:
         self.asked.append((namespace, pod, container, tuple(argv)))
-        return self.answer
+        if self.refusal is not None:
+            raise self.refusal
+        return self.answers.get(argv[0], self.answer)
 
 
 @dataclass
@@ -35,6 +40,10 @@ class Live:
 
     api: Api
     flags: str = "-"
+    callee_flags: str = "-"
+    cluster: str = "outbound|9080||details.classic.svc.cluster.local"
+    json: bool = False
+    reason: str = "4"
     live: bool = True
     logging: bool = True
     counted: int = 0
@@ -46,16 +55,30 @@ class Live:
         return self.inside
 
     def part(self, namespace: str, pod: str, name: str) -> Part:
-        if name == "envoy/clusters.json":
-            self.counted += 1
-            return Part(name, json.dumps(clusters(self.counted)).encode())
+        self.counted += 1
+        return Part(name, json.dumps(clusters(self.counted)).encode())
+
+    def recent_log(self, namespace: str, pod: str, container: str, seconds: int) -> Part:
         if not self.logging:
-            return Part(name, b"")
-        token = next(w for w in self.api.asked[-1][3] if w.startswith("x-request-id: ")).partition(": ")[2]
-        cluster = "outbound|9080||x" if pod == self.api.asked[-1][1] else "inbound|9080||"
-        line = f'[2026-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 {self.flags} via_upstream - "-" 0 5 1 1 "-" "curl" '
-        line += f'"{token}" "a" "10.0.0.1:9080" {cluster} - 10.0.0.2:9080 10.0.0.3:1 - default'
-        return Part(name, f"{line}\nsomething else\n".encode())
+            return Part(container, b"")
+        if self.entered:
+            token = dict(self.entered[-1].headers)["x-request-id"]
+        else:
+            words = " ".join(self.api.asked[-1][3])
+            token = words.partition("x-request-id")[2].lstrip('": ,').split()[0].split('"')[0]
+        token = f"{token[:14]}{self.reason}{token[15:]}"
+        caller = pod == self.api.asked[-1][1]
+        cluster, flags = (self.cluster, self.flags) if caller else ("inbound|9080||", self.callee_flags)
+        line = f'[2026-01-01T00:00:00.000Z] "GET / HTTP/1.1" 200 {flags} via_upstream - "-" 0 5 1 1 "-" "curl" '
+        line += f'"{token}" "a" "{HOST}:9080" {cluster} 10.0.0.1:7 10.0.0.2:9080 10.0.0.3:1 - default'
+        if self.json:
+            fields = {"response_code": 200, "response_flags": flags, "request_id": token, "upstream_cluster": cluster}
+            line = json.dumps({**fields, "upstream_host": f"{HOST}:9080", "method": "GET"})
+        return Part(container, f"{line}\nsomething else\n".encode())
+
+
+HOST = next(pod.ip for pod in scene("classic").pods if pod.name.startswith("details"))
+"""Where the callee is."""
 
 
 def clusters(count: int) -> dict[str, Any]:
@@ -67,25 +90,35 @@ def clusters(count: int) -> dict[str, Any]:
     return {"cluster_statuses": [{"name": name, "host_statuses": [host]}]}
 
 
+OK = b"\n200 10.0.0.3 40000 0.001 35\n"
+FAILED = b"\n000 10.0.0.3 40000 0.001 0\n"
+"""What curl writes at the end (``-w``)."""
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "LOG_DELAY_S", 0)
 
 
 def sent(
-    answer: Exit, url: str = "http://details:9080/details/0", flags: str = "-", world: Any = None
+    answer: Exit,
+    url: str = "http://details:9080/details/0",
+    flags: str = "-",
+    world: Any = None,
+    protocol: Literal["http", "http2"] = "http",
 ) -> tuple[Any, Api]:
     place = scene("classic")
     caller = next(pod for pod in place.pods if pod.name.startswith("productpage"))
     found = predicted("classic", f"classic/{caller.name}", url, Request(headers=(("end-user", "jason"),)))
-    api = Api(answer)
+    found = replace(found, request=replace(found.request, protocol=protocol))
+    api = Api(answer) if world is None else replace(world.api, answer=answer)
     live: Any = world or Live(api, flags)
     live.api = api
     return probe.send(live, place, found), api
 
 
 def test_the_request_is_sent_from_the_application_and_found_in_both_logs() -> None:
-    observed, api = sent(Exit(b"200\n", b"", 0))
+    observed, api = sent(Exit(OK, b"", 0))
     namespace, _, container, argv = api.asked[0]
     assert (namespace, container) == ("classic", "productpage")
     assert argv[-1] == "http://details:9080/details/0"
@@ -95,28 +128,28 @@ def test_the_request_is_sent_from_the_application_and_found_in_both_logs() -> No
 
 
 def test_flags_that_were_not_predicted_disagree() -> None:
-    observed, _ = sent(Exit(b"503\n", b"", 0), flags="UF")
+    observed, _ = sent(Exit(OK.replace(b"200", b"503"), b"", 0), flags="UF")
     assert (observed.status, observed.agrees) == (503, False)
 
 
 def test_a_cut_connection_where_an_answer_was_predicted_disagrees() -> None:
-    observed, _ = sent(Exit(b"000\n", b"curl: (56) reset", 56))
+    observed, _ = sent(Exit(FAILED, b"curl: (56) reset", 56))
     assert (observed.status, observed.broken, observed.agrees) == (None, "reset", False)
 
 
 def test_a_failed_lookup_that_was_predicted_agrees() -> None:
-    observed, _ = sent(Exit(b"000\n", b"curl: (6)", 6), "http://nosuch:9080/")
+    observed, _ = sent(Exit(b"\n000  0 0.000000 0\n", b"curl: (6)", 6), "http://nosuch:9080/")
     assert observed.agrees is True
 
 
 def test_without_curl_it_says_what_is_missing() -> None:
     observed, _ = sent(Exit(b"", b"", 126, "executable file not found in $PATH"))
     assert observed.status is None
-    assert "curl" in observed.missing[0]
+    assert "curl, python3 or wget" in observed.missing[0]
 
 
 def test_without_access_logs_the_counters_say_what_happened() -> None:
-    observed, _ = sent(Exit(b"200\n", b"", 0), world=Live(Api(Exit(b"", b"", 0)), logging=False))
+    observed, _ = sent(Exit(OK, b"", 0), world=Live(Api(Exit(b"", b"", 0)), logging=False))
     name = "outbound|9080||details.classic.svc.cluster.local"
     assert observed.counted == (f"{name} 172.17.0.9:9080: rq_total +1",)
     assert any("access log" in text for text in observed.missing)
@@ -147,6 +180,7 @@ def test_a_refused_connection_from_inside_is_an_observation() -> None:
 def test_without_curl_and_root_it_says_what_is_missing_and_what_helps() -> None:
     observed, _ = sent(NO_CURL, world=Live(Api(NO_CURL)))
     assert "no curl" in observed.missing[0]
+    assert not observed.sent
     assert "root" in observed.missing[1]
     assert "kubectl debug" in observed.missing[2]
     caller = next(pod for pod in scene("classic").pods if pod.name.startswith("productpage"))
@@ -154,11 +188,12 @@ def test_without_curl_and_root_it_says_what_is_missing_and_what_helps() -> None:
     assert view.page(found, None, observed).blocks
 
 
-def test_tls_is_not_sent_without_curl() -> None:
+def test_http2_is_only_sent_by_curl() -> None:
     place = Live(Api(NO_CURL), inside=PlainAnswer(200))
-    observed, _ = sent(NO_CURL, "https://details:9080/", world=place)
+    observed, api = sent(NO_CURL, "http://details:9080/", world=place, protocol="http2")
+    assert [argv[0] for *_, argv in api.asked] == ["curl"]
     assert place.entered == []
-    assert "TLS" in observed.missing[1]
+    assert "HTTP/2" in observed.missing[1]
 
 
 def test_a_recording_has_nothing_to_send_in() -> None:
@@ -169,9 +204,91 @@ def test_a_recording_has_nothing_to_send_in() -> None:
 
 
 def test_the_page_and_the_document_show_both() -> None:
-    observed, _ = sent(Exit(b"200\n", b"", 0))
+    observed, _ = sent(Exit(OK, b"", 0))
     caller = next(pod for pod in scene("classic").pods if pod.name.startswith("productpage"))
     found = predicted("classic", f"classic/{caller.name}", "http://details:9080/", Request())
     assert view.document(found, None, observed)["observed"]
     titles = [getattr(block, "text", "") for block in view.page(found, None, replace(observed, agrees=None)).blocks]
     assert "Probe" in titles
+
+
+def test_python_sends_it_where_there_is_no_curl() -> None:
+    answer = Exit(json.dumps({"status": 200, "local": "10.0.0.3:1", "connected": True}).encode(), b"", 0)
+    observed, api = sent(NO_CURL, world=Live(Api(NO_CURL, {"python3": answer})))
+    assert (observed.status, observed.agrees) == (200, True)
+    assert observed.command == "python3: GET http://details:9080/details/0"
+    assert json.loads(api.asked[-1][3][-1])["headers"][0] == ["Host", "details:9080"]
+
+
+def test_wget_sends_it_where_there_is_nothing_else() -> None:
+    busybox = Exit(b"", b"wget: unrecognized option '--max-redirect=0'\nBusyBox v1.36", 1)
+    observed, api = sent(NO_CURL, world=Live(Api(NO_CURL, {"wget": busybox})))
+    assert [argv[0] for *_, argv in api.asked][:3] == ["curl", "python3", "wget"]
+    assert not observed.sent
+    gnu = Exit(b"", b"  HTTP/1.1 403 Forbidden\n  server: envoy\n", 8)
+    observed, _ = sent(NO_CURL, world=Live(Api(NO_CURL, {"wget": gnu})))
+    assert observed.status == 403
+
+
+def test_the_id_is_found_after_envoy_wrote_its_choice_about_tracing_into_it() -> None:
+    place = Live(Api(Exit(OK, b"", 0)), reason="9")
+    observed, _ = sent(Exit(OK, b"", 0), world=place)
+    assert {seen.side for seen in observed.logs} == {"caller", "callee"}
+
+
+def test_logs_in_json_are_read_as_well() -> None:
+    observed, _ = sent(Exit(OK, b"", 0), world=Live(Api(Exit(OK, b"", 0)), json=True))
+    assert {seen.side for seen in observed.logs} == {"caller", "callee"}
+    assert {point.what: point.fits for point in observed.points}["cluster"] is True
+
+
+def test_another_cluster_than_the_predicted_one_disagrees() -> None:
+    place = Live(Api(Exit(OK, b"", 0)), cluster="outbound|9080|v2|details.classic.svc.cluster.local")
+    observed, _ = sent(Exit(OK, b"", 0), world=place)
+    assert observed.agrees is False
+    assert [point.what for point in observed.points if point.fits is False] == ["cluster"]
+
+
+def test_an_application_that_breaks_off_disagrees_though_the_client_got_an_answer() -> None:
+    answer = Exit(OK.replace(b"200", b"503"), b"", 0)
+    observed, _ = sent(answer, world=Live(Api(answer), callee_flags="UC"))
+    assert observed.agrees is False
+
+
+def test_who_answered_503_cannot_be_told_without_a_log() -> None:
+    answer = Exit(OK.replace(b"200", b"503"), b"", 0)
+    observed, _ = sent(answer, world=Live(Api(answer), logging=False))
+    assert observed.agrees is None
+
+
+def test_a_container_that_ends_meanwhile_is_not_asked_twice() -> None:
+    place = Live(Api(Exit(b"", b"", 137)), inside=PlainAnswer(200))
+    observed, _ = sent(Exit(b"", b"", 137), world=place)
+    assert place.entered == []
+    assert not observed.sent
+    assert "killed" in observed.missing[0]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (NoAccess("not allowed to exec"), ExitCode.NO_ACCESS),
+        (Unavailable("the connection broke"), ExitCode.UNAVAILABLE),
+    ],
+)
+def test_what_could_not_be_sent_has_the_exit_code_of_its_reason(refusal: MeshctlError, code: int) -> None:
+    observed, _ = sent(NO_CURL, world=Live(Api(NO_CURL, refusal=refusal)))
+    assert not observed.sent
+    assert cli._code(True, False, None, observed) == code
+
+
+def test_a_probe_that_disagrees_is_a_finding_whatever_was_expected() -> None:
+    observed, _ = sent(Exit(OK.replace(b"200", b"503"), b"", 0), flags="UF")
+    assert cli._code(True, False, True, observed) == ExitCode.FINDINGS
+
+
+def test_a_probe_that_agrees_leaves_the_code_to_the_prediction() -> None:
+    observed, _ = sent(Exit(OK, b"", 0))
+    assert cli._code(True, False, None, observed) == ExitCode.OK
+    assert cli._code(False, False, None, observed) == ExitCode.FINDINGS
+    assert cli._code(None, False, None, replace(observed, status=503)) == ExitCode.FINDINGS

@@ -49,7 +49,9 @@ def listening(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
 
 def test_the_request_is_written_as_http_and_the_status_is_read() -> None:
     with listening(b"HTTP/1.1 503 Service Unavailable\r\n\r\n") as (port, heard):
-        assert plain_request.send(replace(ASKED, port=port)) == PlainAnswer(503)
+        found = plain_request.send(replace(ASKED, port=port))
+    assert (found.status, found.connected) == (503, True)
+    assert found.local.startswith("127.0.0.1:")
     assert heard[0].startswith(b"GET /reviews/0 HTTP/1.1\r\nHost: reviews:9080\r\nx-request-id: one\r\n")
 
 
@@ -63,6 +65,46 @@ def test_what_is_no_http_is_said() -> None:
         found = plain_request.send(replace(ASKED, port=port))
     assert found.status is None
     assert "SSH-2.0" in found.text
+    assert found.spoke
+
+
+def test_a_connection_is_watched_as_long_as_it_stays_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = replace(ASKED, port=server.getsockname()[1], method="", timeout_s=0.1)
+        found = plain_request.send(asked)
+    assert (found.connected, found.broken, found.spoke) == (True, "", False)
+    assert "stayed open" in found.text
+
+
+def test_a_connection_that_is_accepted_and_closed_is_a_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        found = plain_request.send(replace(ASKED, port=server.getsockname()[1], method=""))
+        thread.join(5)
+    assert (found.connected, found.broken) == (True, "reset")
+
+
+def test_the_other_end_may_speak_first() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"220 ready")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        found = plain_request.send(replace(ASKED, port=server.getsockname()[1], method=""))
+        thread.join(5)
+    assert (found.connected, found.broken, found.spoke) == (True, "", True)
+
+
+def test_tls_that_fails_is_said() -> None:
+    with listening(b"HTTP/1.1 400 plain\r\n\r\n") as (port, heard):
+        found = plain_request.send(replace(ASKED, port=port, tls=True, sni="reviews"))
+    assert (found.status, found.broken) == (None, "tls")
+    assert heard[0][:1] == b"\x16"
 
 
 def test_a_port_where_nobody_listens_refuses() -> None:
@@ -103,4 +145,4 @@ def test_it_is_sent_from_inside_a_namespace_as_another_user(tmp_path: Path) -> N
             found = netns.send(server.pid, replace(ASKED, port=9080, uid=1000, gid=1000))
         finally:
             server.kill()
-    assert found == PlainAnswer(200)
+    assert found.status == 200
