@@ -182,6 +182,22 @@ class Services:
         """The Service that has a cluster IP, external IP or load balancer address."""
         return (self.by_address or {}).get(address)
 
+    def in_range(self, address: str) -> bool:
+        """Whether an address lies between two cluster IPs, so in the range that these are taken from.
+
+        The range is one prefix of at most 2^20 addresses (kube-apiserver, ``--service-cluster-ip-range``).
+        """
+        wanted = ip_address(address)
+        own = sorted(
+            int(ip)
+            for one in self.services
+            for text in one.addresses
+            if (ip := ip_address(text)).version == wanted.version
+        )
+        if not own or (own[0] ^ own[-1]) >> 20:
+            return False
+        return own[0] < int(wanted) < own[-1]
+
     def at_node_port(self, port: int) -> tuple[Service, ServicePort] | None:
         """The Service behind a NodePort."""
         for found in self.services:

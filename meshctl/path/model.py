@@ -35,6 +35,7 @@ Cause: TypeAlias = Literal[
     "proxy-down",
     "kube-proxy",
     "no-port",
+    "no-service",
 ]
 """What a failure comes from; ``policy``, ``fault``, ``strict`` and ``registry-only`` are what somebody asked for."""
 AnsweredBy: TypeAlias = Literal["app", "client-proxy", "server-proxy", "gateway", "nobody"]

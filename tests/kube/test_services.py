@@ -89,3 +89,19 @@ JSON = st.recursive(
 def test_no_object_breaks_the_readers(raw: dict[str, object]) -> None:
     services.service(raw)
     services.endpoint_slice(raw)
+
+
+def test_what_lies_between_two_cluster_ips_is_of_their_range() -> None:
+    def at(*addresses: str) -> services.Services:
+        return services.read(
+            [{"metadata": {"name": a, "namespace": "x"}, "spec": {"clusterIP": a}} for a in addresses], []
+        )
+
+    found = at("10.96.0.1", "10.105.2.3", "None")
+    assert found.in_range("10.99.99.99")
+    assert not found.in_range("10.110.0.1")
+    assert not found.in_range("10.95.0.1")
+    assert not found.in_range("fd00::5")
+    assert not at("10.96.0.1", "192.168.3.4").in_range("172.16.0.1")  # two ranges, and what is between them
+    assert not at().in_range("10.96.0.1")
+    assert at("fd00::1", "fd00::ffff").in_range("fd00::77")

@@ -49,6 +49,10 @@ CASES = [
     Case("variants", "optout", "https://kubernetes.default", "app", "kube-apiserver"),
     Case("variants", "optout", "192.168.49.2:10251", "refused", "on node minikube"),
     Case("variants", "hostnet", "localhost:8080", "refused", "on node minikube"),
+    # an address that could be a Service's, and is none; one that could be anybody's
+    Case("variants", "optout", "10.99.99.99:80", "timeout", "neither a Service nor a rule of the node"),
+    Case("variants", "tproxy", "10.99.99.99:81", "reset UF,URX", "neither a Service nor a rule of the node"),
+    Case("variants", "optout", "10.200.0.1:80", "undecided", "outside of the cluster"),
     # ztunnel's own ports, and a port that a Service has not
     Case("ambient", "outsider", "172.17.0.6:15008", "reset", "port 15008 is ztunnel's own"),
     Case("ambient", "caller", "10.105.227.250:99", "reset", "has no port 99"),

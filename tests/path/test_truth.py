@@ -5,12 +5,9 @@ import pytest
 from tests.path.recordings import Case, client_line, contradictions, none_if_dash, of_case, truths
 
 UNDECIDED = {
-    ("bookinfo", 6): "outside of the cluster",
     ("classic", 4): "was not recorded",
     ("policies", 6): "resolver forwards the name",
     ("policies", 7): "outside of the cluster",
-    ("cnimode", 2): "outside of the cluster",
-    ("nftmode", 2): "outside of the cluster",
 }
 """The only requests whose end a recording cannot tell, with the reason."""
 
