@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from meshctl.frozen import dataclass
+from meshctl.netfilter import martians
 from meshctl.netfilter.chain_run import ChainRun, Run
 from meshctl.netfilter.flight import Connection, Flight, tracking_state
 from meshctl.netfilter.hooks import BaseChain, Plan, Station
-from meshctl.netfilter.routing import Way, address_kind, lookup
+from meshctl.netfilter.routing import MULTICAST, Way, address_kind, lookup
 from meshctl.netfilter.verdict import Outcome
 
 
@@ -27,9 +28,14 @@ class Course:
     def fly(self) -> Outcome:
         """The whole way: sent and delivered on lo, or sent off, or come in and delivered or passed on."""
         flight = self.flight
-        if flight.packet.direction == "inbound":
-            return self._come_in(flight.packet.in_interface or "eth0")
-        return self._send()
+        if flight.packet.direction != "inbound":
+            return self._send()
+        interface = flight.packet.in_interface or "eth0"
+        refused = "" if interface == "lo" else martians.on_arrival(flight.version, flight.src, flight.dst)
+        if refused:
+            self.run.dropped_by = f"before any rule: {refused}"
+            return "drop"
+        return self._come_in(interface)
 
     def _send(self) -> Outcome:
         flight = self.flight
@@ -78,11 +84,16 @@ class Course:
     def _arrive(self, interface: str) -> str:
         """Route a packet from outside: ``local``, ``drop``, or the interface that it leaves by."""
         flight = self.flight
-        loopback = flight.version == 4 and flight.dst is not None and flight.dst >> 24 == 127
-        if loopback and interface != "lo":
-            self.run.dropped_by = "routing: 127.0.0.0/8 does not come from outside (route_localnet is off by default)"
-            self.run.notes.append("net.ipv4.conf.*.route_localnet is taken to be 0")
+        refused = martians.at_routing(flight.network, flight.version, flight.src, flight.dst)
+        if refused and interface != "lo":
+            self.run.dropped_by = f"routing: {refused}"
+            off = next((name for name in ("route_localnet", "accept_local") if name in refused), "")
+            self.run.notes += [f"net.ipv4.conf.*.{off} is taken to be 0"] if off else []
             return "drop"
+        if flight.dst is not None and MULTICAST[flight.version].contains(flight.version, flight.dst):
+            return self._to_group(flight.dst)
+        if flight.dst == 0xFFFFFFFF and flight.version == 4:
+            return "local"
         way = self._lookup(interface)
         if way.kind in ("local", "broadcast", "multicast"):
             return "local"
@@ -94,6 +105,17 @@ class Course:
         if way.kind == "unicast":
             return way.device
         return "eth0" if self._foreign(flight.dst) else "local"
+
+    def _to_group(self, group: int) -> str:
+        """A packet to a multicast group: for this machine where it has joined the group, else for nobody here."""
+        flight = self.flight
+        question = f"whether a socket here has joined the group {flight.show(group)}"
+        joined = martians.joined(flight.version, group)
+        if joined is None:
+            joined = flight.oracle.choose(("group", group), question)
+        if not joined:
+            self.run.dropped_by = f"routing: nothing here has joined the group {flight.show(group)}"
+        return "local" if joined else "drop"
 
     def _tproxied_away(self, way: Way) -> str:
         """A packet with a socket is not forwarded (ip_forward.c): TPROXY needs a local route for its mark."""

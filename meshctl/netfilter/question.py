@@ -73,6 +73,9 @@ def outbound(goal: str, details: Details, rulesets: Sequence[Ruleset], network: 
         raise BadInput(f"{goal!r} names no destination", hint="as in --out 10.0.0.1:80")
     version, dst = address_number(address)
     supposed: list[str] = []
+    if dst == 0:
+        dst = 0x7F000001 if version == 4 else 1
+        supposed.append(f"it goes to {address_text(version, dst)}: that is where the kernel connects to {address}")
     _needs_port(details.proto, port)
     way = lookup(network, version, dst, mark=details.mark)
     device = details.interface or ("lo" if way.kind == "local" else way.device)

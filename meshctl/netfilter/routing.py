@@ -104,7 +104,7 @@ class Way:
 
 
 _LOOPBACK4 = prefix("127.0.0.0/8")
-_MULTICAST = {4: prefix("224.0.0.0/4"), 6: prefix("ff00::/8")}
+MULTICAST = {4: prefix("224.0.0.0/4"), 6: prefix("ff00::/8")}
 
 
 def lookup(
@@ -177,7 +177,7 @@ def _better(route: Route, best: Route) -> bool:
 
 def address_kind(network: Network, version: Version, number: int, *, table_only: str = "") -> Kind | None:
     """What the routing tables call an address (``addrtype``, ``fib type``): None where that is not known."""
-    if _MULTICAST[version].contains(version, number):
+    if MULTICAST[version].contains(version, number):
         return "multicast"
     if version == 4 and number == 0xFFFFFFFF:
         return "broadcast"

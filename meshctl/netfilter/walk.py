@@ -22,7 +22,7 @@ from meshctl.netfilter.flight import Flight, Oracle, take_off, tracking_state
 from meshctl.netfilter.hooks import Plan, plan
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.packet import Packet
-from meshctl.netfilter.routing import Network
+from meshctl.netfilter.routing import Network, address_kind
 from meshctl.netfilter.verdict import Arrival, Outcome, Verdict, Walk
 
 MAX_RUNS = 256
@@ -80,8 +80,21 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
         None,
         first.arrival if len(ends) == 1 or first.arrival is None else replace(first.arrival, dst=None, dport=None),
         first.dropped_by,
-        (*ready.notes, *dict.fromkeys(first.notes), *_one_of(packet, ends)),
+        (*ready.notes, *_never_sent(packet, ready.network), *dict.fromkeys(first.notes), *_one_of(packet, ends)),
     )
+
+
+def _never_sent(packet: Packet, network: Network) -> tuple[str, ...]:
+    """That no program can send such a packet, or none gets it: what the rules do with it is then beside the point."""
+    if packet.proto != "tcp" or tracking_state(packet) != "NEW":
+        return ()
+    to = address_text(packet.version, packet.dst)
+    if address_kind(network, packet.version, packet.dst) not in ("multicast", "broadcast"):
+        return ()
+    if packet.direction == "outbound":
+        fails = "a program that connects there gets ENETUNREACH before a packet is made"
+        return (f"{to} is a multicast or broadcast address, and TCP knows none: {fails}",)
+    return (f"{to} is a multicast or broadcast address, and TCP knows none: no listener gets the packet",)
 
 
 def _one_of(packet: Packet, ends: Iterable[tuple[int | None, int | None]]) -> tuple[str, ...]:

@@ -26,6 +26,13 @@ def test_an_application_is_supposed_whose_user_no_rule_names() -> None:
     )
 
 
+@pytest.mark.parametrize(("goal", "home"), [("0.0.0.0:80", "127.0.0.1"), ("[::]:80", "::1")])
+def test_the_empty_address_stands_for_this_machine(goal: str, home: str) -> None:
+    asked = out(goal)
+    assert (asked.packet.dst, asked.packet.out_interface) == (address_number(home)[1], "lo")
+    assert any(home in line for line in asked.supposed)
+
+
 @pytest.mark.parametrize(
     ("goal", "device", "src"),
     [

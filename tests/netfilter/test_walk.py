@@ -96,6 +96,48 @@ def rules(table: str, *lines: str, chains: tuple[str, ...] = ()) -> str:
     return f"*{table}\n{heads}" + "".join(f"-A {line}\n" for line in lines) + "COMMIT\n"
 
 
+@pytest.mark.parametrize(
+    ("src", "dst", "verdict", "because"),
+    [
+        ("172.17.0.7", "172.17.0.7", "dropped", "accept_local is off"),
+        ("127.0.0.1", "172.17.0.7", "dropped", "martian source"),
+        ("224.0.0.5", "172.17.0.7", "dropped", "martian source"),
+        ("255.255.255.255", "172.17.0.7", "dropped", "martian source"),
+        ("0.0.0.0", "172.17.0.7", "dropped", "martian source"),
+        ("0.0.0.0", "255.255.255.255", "accepted", ""),
+        ("10.0.0.9", "224.0.0.1", "accepted", ""),
+        ("10.0.0.9", "127.0.0.1", "dropped", "route_localnet is off"),
+        ("fd00::7", "fd00::7", "accepted", ""),
+        ("ff02::5", "fd00::7", "dropped", "before any rule"),
+        ("fd00::9", "::1", "dropped", "before any rule"),
+    ],
+)
+def test_the_kernel_refuses_packets_from_outside_for_their_addresses(
+    src: str, dst: str, verdict: str, because: str
+) -> None:
+    result = go(rules("filter", "INPUT -p tcp"), IN, src=src, dst=dst)
+    assert result.verdict == verdict
+    assert because in result.dropped_by
+
+
+@pytest.mark.parametrize("group", ["224.0.0.99", "ff05::5"])
+def test_a_packet_to_a_group_that_a_socket_may_have_joined_is_undecided(group: str) -> None:
+    result = go("", IN, src="10.0.0.9" if "." in group else "fd00::9", dst=group)
+    assert result.verdict == "undecided"
+    assert result.undecided_because == f"whether a socket here has joined the group {group}"
+    dropped = go(rules("mangle", "PREROUTING -p tcp -j DROP"), IN, dst="224.0.0.99")
+    assert dropped.verdict == "dropped"
+
+
+@pytest.mark.parametrize("group", ["224.0.0.1", "255.255.255.255", "ff02::1"])
+def test_no_program_sends_tcp_to_a_group(group: str) -> None:
+    src = {} if "." in group else {"src": "fd00::7"}
+    note = f"{group} is a multicast or broadcast address"
+    assert any(note in one and "ENETUNREACH" in one for one in go("", OUT, dst=group, **src).notes)
+    assert not any(note in one for one in go("", OUT, dst=group, proto="udp", **src).notes)
+    assert any(note in one and "no listener" in one for one in go("", IN, dst=group, **src).notes)
+
+
 def test_redirect_in_output_goes_to_loopback_and_prerouting_is_not_asked_again() -> None:
     text = rules("nat", "OUTPUT -p tcp -j REDIRECT --to-ports 15001", "PREROUTING -p tcp -j REDIRECT --to-ports 15006")
     result = go(text, OUT)
