@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from meshctl.envoy import bootstrap, cluster, listener, route, secret
 from meshctl.envoy.model import (
+    Balance,
     Bootstrap,
     Cluster,
     Direction,
@@ -192,6 +193,11 @@ class ConfigDump:
         if held is not None:
             return self._message(held).below("endpoint_config")
         return self._endpoint_index().get(name)
+
+    def balance(self, wanted: Cluster) -> Balance:
+        """What the control plane says about a cluster's hosts as a whole."""
+        found = self._endpoint_index().get(wanted.service_name or wanted.name) if wanted.type == "EDS" else None
+        return wanted.inline_balance.get() if found is None else cluster.balance(found)
 
     def _endpoint_index(self) -> Mapping[str, Json]:
         if self._endpoints is None:

@@ -26,6 +26,7 @@ from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.filters import Verdict
 from meshctl.envoy.model import (
     Address,
+    Cluster,
     DirectResponse,
     FilterChain,
     Forward,
@@ -220,7 +221,7 @@ class _Walk:
                         self.http(config, request)
                     return
                 case TcpProxy():
-                    self.tcp(config, request.server_name if sni_cluster else "", closed)
+                    self.tcp(config, request, request.server_name if sni_cluster else "", closed)
                     return
                 case Rbac():
                     judged = filters.rbac_verdicts(each.name, each.type, config, request, {}, each.origin)
@@ -298,7 +299,7 @@ class _Walk:
 
     # --- TCP
 
-    def tcp(self, proxy: TcpProxy, server_name: str, closed: bool) -> None:
+    def tcp(self, proxy: TcpProxy, request: Request, server_name: str, closed: bool) -> None:
         """Send the bytes on, unless a filter has closed the connection."""
         self.note(tcp_proxy=proxy, action="tcp")
         targets = proxy.targets
@@ -308,7 +309,7 @@ class _Walk:
         if closed:
             self.note(clusters=_shared(targets))
         else:
-            self.send(targets, proxy.origin, http=False)
+            self.send(targets, proxy.origin, request, ("DEFAULT", "tcp"))
 
     # --- HTTP
 
@@ -542,15 +543,29 @@ class _Walk:
                 if answered:
                     self.note(clusters=_shared(targets))
                 else:
-                    self.send(targets, chosen.origin, http=True, missing=forward.not_found_status)
+                    limit = (forward.priority, "http")
+                    self.send(targets, chosen.origin, request, limit, forward.not_found_status)
 
     # --- upstream
 
-    def send(self, targets: tuple[Target, ...], origin: Origin, *, http: bool, missing: int = 503) -> None:
+    def send(
+        self,
+        targets: tuple[Target, ...],
+        origin: Origin,
+        request: Request,
+        limit: tuple[str, str],
+        missing: int = 503,
+    ) -> None:
         """Which clusters get it, and whether any can."""
         shares = _shared(targets)
         self.note(clusters=shares)
-        ends = [self.upstream(t, share) for t, share in zip(targets, shares, strict=True) if share.probability > 0]
+        http = request.http
+        ends = [
+            self.upstream(t, share, request, limit)
+            for t, share in zip(targets, shares, strict=True)
+            if share.probability > 0
+        ]
+        self.note(upstreams=tuple(ends))
         if not ends:
             self.step("cluster", "", "no cluster has any weight", origin)
             return
@@ -567,10 +582,35 @@ class _Walk:
         elif not self.open:
             self.note(forwards=True)
 
-    def upstream(self, target: Target, share: Share) -> upstream.Upstream:
-        """What becomes of the requests that one cluster gets."""
-        place = Address(self.query.address, self.query.port)
-        end = upstream.choose(self.dump, target.cluster, destination=place, criteria=target.metadata, live=self.live)
+    def destination(self, cluster: Cluster | None, request: Request) -> Address | None:
+        """Where an ORIGINAL_DST cluster sends to: where a header says, else where a redirected connection went."""
+        if cluster is not None and cluster.destination_header:
+            told = next(iter(request.values(cluster.destination_header)), "")
+            host, _, port = told.rpartition(":")
+            if ip.parsed(host) is not None and port.isdecimal():
+                return Address(ip.canonical(host.strip("[]")), int(port))
+        if self.query.direction == "gateway" or self.found.get("entry") is None:
+            return None
+        return Address(self.query.address, self.query.port)
+
+    def upstream(self, target: Target, share: Share, request: Request, limit: tuple[str, str]) -> upstream.Upstream:
+        """What becomes of the requests that one cluster gets; `limit` is whose circuit breakers count."""
+        cluster = self.dump.cluster(target.cluster)
+        place = self.destination(cluster, request)
+        end = upstream.choose(
+            self.dump,
+            target.cluster,
+            destination=place,
+            criteria=target.metadata,
+            live=self.live,
+            redirected=False,
+        )
+        if end.verdict in ("ok", "unresolved", "undecided") and cluster is not None and limit in cluster.refuses:
+            end = replace(end, verdict="overflow", because="its circuit breakers are set to let nothing through")
+        elif end.verdict == "ok" and cluster is not None and (limit[0], f"{limit[1]} pending") in cluster.refuses:
+            end = replace(end, verdict="gives-up", because="its circuit breakers let no connection wait")
+        if end.verdict == "undecided":
+            self.undecided(f"{target.cluster}: {end.because}")
         part = f"{share.probability:.4g} of the requests; " if share.probability < 1 else ""
         self.step("cluster", target.cluster, f"{part}{end.because}", end.cluster.origin if end.cluster else None)
         return end

@@ -363,6 +363,7 @@ class Forward:
     max_stream_s: float | None = None
     retry: RetryPolicy | None = None
     mirrors: tuple[Mirror, ...] = ()
+    priority: str = "DEFAULT"
     hash_policy: tuple[str, ...] = ()
     prefix_rewrite: str = ""
     regex_rewrite: tuple[str, str] | None = None
@@ -764,12 +765,24 @@ class SocketMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subsets:
-    """``lb_subset_config``: which metadata keys make subsets, and what happens where none fits."""
+    """``lb_subset_config``: which metadata keys make subsets, and what happens where none fits.
 
-    selectors: tuple[tuple[str, ...], ...]
+    `selectors` by their sorted keys, each with its own fallback (NOT_DEFINED: the common one) and that one's keys.
+    """
+
+    selectors: Mapping[tuple[str, ...], tuple[str, tuple[str, ...]]]
     fallback: str = "NO_FALLBACK"
     default: Mapping[str, object] = field(default_factory=dict)
+    list_as_any: bool = False
     opaque: Opaque | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is said about all hosts of a cluster: when to fail over (percent), and what to drop (0..1)."""
+
+    overprovisioning: int = 140
+    drop_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -784,7 +797,12 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Hosts that requests are sent to. `http` says which HTTP it speaks upstream ("" is HTTP/1.1 by default)."""
+    """Hosts that requests are sent to. `http` says which HTTP it speaks upstream ("" is HTTP/1.1 by default).
+
+    `members` are the clusters of an aggregate, in their order. `refuses` are pairs of priority (DEFAULT, HIGH) and
+    what its circuit breakers let nothing through of (http, tcp, tcp pending). `destination_header` may name the host of
+    an ORIGINAL_DST cluster.
+    """
 
     name: str
     type: str
@@ -792,17 +810,20 @@ class Cluster:
     policy: str = "ROUND_ROBIN"
     connect_timeout_s: float = 5.0
     inline_endpoints: Deferred[tuple[Endpoint, ...]]
+    inline_balance: Deferred[Balance]
     socket: Deferred[TransportSocket]
     socket_matches: Deferred[tuple[SocketMatch, ...]]
     subsets: Subsets | None = None
     outlier: Outlier | None = None
     panic_percent: float = 50.0
+    fails_in_panic: bool = False
+    locality_weighted: bool = False
     http: Literal["", "http1", "http2", "downstream", "auto", "http3"] = ""
     bind_address: str = ""
     port_override: int | None = None
-    max_connections: int | None = None
-    max_pending: int | None = None
-    max_requests: int | None = None
+    destination_header: str = ""
+    members: tuple[str, ...] = ()
+    refuses: frozenset[tuple[str, str]] = frozenset()
     services: tuple[str, ...] = ()
     opaque: Opaque | None = None
     status: Status

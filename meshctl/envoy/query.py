@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from meshctl.envoy.filters import Verdict
 from meshctl.envoy.model import FilterChain, HttpManager, Listener, Route, RouteConfig, TcpProxy, VirtualHost
+from meshctl.envoy.upstream import Upstream
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
@@ -75,7 +76,8 @@ class Match:
     `error` is where matching fails, `status` what the proxy answers by itself (filters, redirects, direct responses,
     no route, no cluster, no host; a gRPC client gets 200 and `grpc_status`), with `flags` and `details` as its access
     log shows them. `forwards` is true where the request goes upstream, false where it does not, None where that is
-    undecided. `alternatives` are the other ways that chance may take (runtime fractions of routes), each with its own
+    undecided; `upstreams` are what each cluster of `clusters` that gets requests does. `alternatives` are the
+    other ways that chance may take (runtime fractions of routes), each with its own
     `probability`.
     """
 
@@ -98,6 +100,7 @@ class Match:
     details: str = ""
     error: Error | None = None
     forwards: bool | None = None
+    upstreams: tuple[Upstream, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     steps: tuple[Step, ...] = ()
     undecided_because: tuple[str, ...] = ()

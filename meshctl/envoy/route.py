@@ -155,6 +155,7 @@ def _forward(message: Json) -> Forward:
         max_stream_s=stream.seconds("max_stream_duration"),
         retry=retry_policy(message.below("retry_policy")),
         mirrors=_mirrors(message),
+        priority=message.choice("priority", "DEFAULT", "DEFAULT", "HIGH"),
         hash_policy=tuple(_hash(h) for h in message.each("hash_policy")),
         prefix_rewrite=message.text("prefix_rewrite"),
         regex_rewrite=_regex_rewrite(message.below("regex_rewrite")),

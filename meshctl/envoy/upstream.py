@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from meshctl.envoy import balance
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import Address, Cluster, Endpoint, Subsets, TransportSocket
+from meshctl.envoy.model import Address, Cluster, Endpoint, Opaque, Subsets, TransportSocket
 from meshctl.frozen import dataclass
 
 Live = Mapping[str, ClusterHosts]
-OVERPROVISIONING = 1.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,15 @@ class Upstream:
     """What becomes of a request that a route sends to a cluster.
 
     ``ok``: one of `hosts` gets it. ``no-cluster`` (flag NC) and ``no-host`` (flag UH): the proxy answers 503, or
-    closes a TCP connection. ``unresolved``: the hosts are DNS names, whose addresses the dump does not hold.
-    ``undecided``: see `because`. `out` are hosts that get nothing now, each with its reason. `panic`: too few are
+    closes a TCP connection; ``overflow`` (UO; ``gives-up``, URX, for TCP): its circuit breakers let nothing through;
+    ``dropped`` (UDO): all is to be dropped. ``unresolved``: the hosts are DNS names, whose addresses the dump does not
+    hold. ``undecided``: see `because`. `out` are hosts that get nothing now, each with its reason. `panic`: too few are
     healthy, so health is ignored.
     """
 
     name: str
     cluster: Cluster | None
-    verdict: Literal["ok", "no-cluster", "no-host", "unresolved", "undecided"]
+    verdict: Literal["ok", "no-cluster", "no-host", "overflow", "gives-up", "dropped", "unresolved", "undecided"]
     because: str
     hosts: tuple[Host, ...] = ()
     out: tuple[Endpoint, ...] = ()
@@ -48,12 +49,21 @@ class Upstream:
     @property
     def flags(self) -> str | None:
         """The response flag that the client's proxy logs where no host gets the request."""
-        return {"no-cluster": "NC", "no-host": "UH"}.get(self.verdict)
+        return _FLAGS.get(self.verdict)
 
     @property
     def details(self) -> str:
         """``RESPONSE_CODE_DETAILS`` of that answer."""
-        return {"no-cluster": "cluster_not_found", "no-host": "no_healthy_upstream"}.get(self.verdict, "")
+        return _DETAILS.get(self.verdict, "")
+
+
+_FLAGS = {"no-cluster": "NC", "no-host": "UH", "overflow": "UO", "gives-up": "URX", "dropped": "UDO"}
+_DETAILS = {
+    "no-cluster": "cluster_not_found",
+    "no-host": "no_healthy_upstream",
+    "overflow": "upstream_reset_before_response_started{overflow}",
+    "dropped": "unconditional_drop_overload",
+}
 
 
 def choose(
@@ -63,11 +73,13 @@ def choose(
     destination: Address | None = None,
     criteria: Mapping[str, object] | None = None,
     live: Live | None = None,
+    redirected: bool = True,
 ) -> Upstream:
     """The hosts of a cluster for one request.
 
-    `destination` is the original destination (for ORIGINAL_DST clusters), `criteria` a route's ``metadata_match``,
-    `live` what ``/clusters`` said: then health and addresses are those of that moment.
+    `destination` is the original destination (for ORIGINAL_DST clusters; None is not known, or, where the connection
+    was not `redirected`, that there is none), `criteria` a route's ``metadata_match``, `live` what ``/clusters`` said:
+    then health and addresses are those of that moment.
     """
     cluster = dump.cluster(name)
     if cluster is None or cluster.status.state == "warming":
@@ -76,7 +88,9 @@ def choose(
         why = "it is still warming" if cluster is not None else "the proxy has no cluster of this name"
         return Upstream(name=name, cluster=cluster, verdict="no-cluster", because=why)
     if cluster.type == "ORIGINAL_DST":
-        return _original(cluster, destination)
+        return _original(cluster, destination, redirected)
+    if cluster.members:
+        return _aggregate(dump, cluster, live)
     if cluster.opaque is not None:
         return Upstream(
             name=name, cluster=cluster, verdict="undecided", because=f"{cluster.opaque.text} is not modelled"
@@ -87,7 +101,7 @@ def choose(
         endpoints = as_seen(endpoints or (), seen)
     elif endpoints is None:
         return Upstream(name=name, cluster=cluster, verdict="undecided", because=_no_endpoints(cluster))
-    return _balanced(cluster, endpoints, criteria or {}, seen is not None)
+    return _balanced(dump, cluster, endpoints, criteria or {}, seen is not None)
 
 
 def _no_endpoints(cluster: Cluster) -> str:
@@ -96,7 +110,10 @@ def _no_endpoints(cluster: Cluster) -> str:
     return f"the dump has no endpoints of this {cluster.type} cluster"
 
 
-def _original(cluster: Cluster, destination: Address | None) -> Upstream:
+def _original(cluster: Cluster, destination: Address | None, redirected: bool) -> Upstream:
+    if destination is None and not redirected:
+        why = "the connection was not redirected, so it has no original destination"
+        return Upstream(name=cluster.name, cluster=cluster, verdict="no-host", because=why)
     if destination is None:
         return Upstream(
             name=cluster.name, cluster=cluster, verdict="undecided", because="the original destination is not known"
@@ -134,28 +151,64 @@ def as_seen(endpoints: Sequence[Endpoint], seen: ClusterHosts) -> tuple[Endpoint
     return tuple(found)
 
 
-def _balanced(cluster: Cluster, endpoints: Sequence[Endpoint], criteria: Mapping[str, object], live: bool) -> Upstream:
-    chosen: Sequence[Endpoint] | None = endpoints
+def _balanced(
+    dump: ConfigDump, cluster: Cluster, endpoints: Sequence[Endpoint], criteria: Mapping[str, object], live: bool
+) -> Upstream:
+    chosen: Sequence[Endpoint] = endpoints
     if cluster.subsets is not None:
         if cluster.subsets.opaque is not None:
-            why = f"{cluster.subsets.opaque.text} of its subsets is not modelled"
+            why = f"{cluster.subsets.opaque.text} is not modelled"
             return Upstream(name=cluster.name, cluster=cluster, verdict="undecided", because=why, live=live)
         chosen = _subset(cluster.subsets, endpoints, criteria)
     if not chosen:
         why = "it has no endpoints" if not endpoints else "no endpoint is in the subset that the route asks for"
         return Upstream(name=cluster.name, cluster=cluster, verdict="no-host", because=why, live=live)
-    shares, panic = _shares(chosen, cluster.panic_percent)
-    out = tuple(e for e, share in zip(chosen, shares, strict=True) if share == 0)
-    hosts = tuple(
-        Host(endpoint, share, *socket(cluster, endpoint))
-        for endpoint, share in zip(chosen, shares, strict=True)
-        if share
-    )
+    rule = dump.balance(cluster)
+    if rule.drop_share:
+        return _dropping(cluster, rule.drop_share, live)
+    found = balance.levels(chosen)
+    loads = balance.loads(found, rule.overprovisioning, cluster.panic_percent)
+    parts = [_Part(cluster, level, load, rule.overprovisioning) for level, load in zip(found, loads, strict=True)]
+    return _shared_out(cluster, parts, live)
+
+
+def _dropping(cluster: Cluster, share: float, live: bool) -> Upstream:
+    why = f"{share:.4g} of its requests are dropped (drop_overloads)"
+    verdict: Literal["dropped", "undecided"] = "dropped" if share >= 1 else "undecided"
+    return Upstream(name=cluster.name, cluster=cluster, verdict=verdict, because=why, live=live)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The hosts of one priority of a cluster, and what they get."""
+
+    cluster: Cluster
+    level: balance.Level
+    load: balance.Load
+    factor: int
+
+    def hosts(self) -> list[tuple[Host, Endpoint]]:
+        cluster = self.cluster
+        shares = balance.within(
+            self.level,
+            self.load,
+            self.factor,
+            fails_in_panic=cluster.fails_in_panic,
+            locality_weighted=cluster.locality_weighted and cluster.subsets is None,
+        )
+        return [(Host(e, share, *socket(cluster, e)), e) for e, share in zip(self.level, shares, strict=True)]
+
+
+def _shared_out(cluster: Cluster, parts: Sequence[_Part], live: bool) -> Upstream:
+    every = [pair for part in parts for pair in part.hosts()]
+    hosts = tuple(host for host, _ in every if host.share)
+    out = tuple(endpoint for host, endpoint in every if not host.share)
+    panic = any(part.load.panic and part.load.healthy for part in parts)
     if not hosts:
-        why = f"none of its {len(chosen)} endpoints is healthy"
+        why = f"none of its {len(every)} endpoints is healthy" if every else "it has no endpoints"
         return Upstream(name=cluster.name, cluster=cluster, verdict="no-host", because=why, out=out, live=live)
-    names = cluster.type in ("STRICT_DNS", "LOGICAL_DNS") and not live
-    because = f"{len(hosts)} of {len(chosen)} endpoints may get it" + (", health ignored (panic)" if panic else "")
+    names = not live and any(part.cluster.type in ("STRICT_DNS", "LOGICAL_DNS") for part in parts)
+    because = f"{len(hosts)} of {len(every)} endpoints may get it" + (", health ignored (panic)" if panic else "")
     if names:
         because = f"it resolves {', '.join(dict.fromkeys(h.endpoint.address.host for h in hosts))} by DNS"
     return Upstream(
@@ -170,17 +223,56 @@ def _balanced(cluster: Cluster, endpoints: Sequence[Endpoint], criteria: Mapping
     )
 
 
+def _aggregate(dump: ConfigDump, cluster: Cluster, live: Live | None) -> Upstream:
+    """The priorities of all members, one member after the other; each balances its own (Envoy, clusters/aggregate)."""
+
+    def undecided(why: str) -> Upstream:
+        return Upstream(name=cluster.name, cluster=cluster, verdict="undecided", because=why)
+
+    parts: list[_Part] = []
+    for name in cluster.members:
+        member = dump.cluster(name)
+        if member is None or member.status.state == "warming":
+            continue
+        seen = live.get(name) if live is not None else None
+        endpoints = dump.endpoints(member) if seen is None else as_seen(dump.endpoints(member) or (), seen)
+        odd = member.opaque or (Opaque("a cluster of clusters") if member.members else None)
+        if odd is not None or endpoints is None or member.subsets is not None or member.type == "ORIGINAL_DST":
+            return undecided(f"its member {name} cannot be followed ({odd.text if odd else 'its hosts are not known'})")
+        rule = dump.balance(member)
+        found = balance.levels(endpoints)
+        loads = balance.loads(found, rule.overprovisioning, member.panic_percent)
+        parts += [_Part(member, level, load, rule.overprovisioning) for level, load in zip(found, loads, strict=True)]
+    shares = balance.loads([part.level for part in parts], balance.FACTOR, cluster.panic_percent)
+    parts = [
+        replace(part, load=replace(share, panic=part.load.panic)) for part, share in zip(parts, shares, strict=True)
+    ]
+    return _shared_out(cluster, parts, live is not None and all(part.cluster.name in live for part in parts))
+
+
 def _subset(subsets: Subsets, endpoints: Sequence[Endpoint], criteria: Mapping[str, object]) -> Sequence[Endpoint]:
     """The endpoints with a route's metadata, else those of the fallback (config/cluster/v3, ``LbSubsetConfig``)."""
-    if criteria and tuple(sorted(criteria)) in subsets.selectors:
-        fits = [e for e in endpoints if has_all(e.subset, criteria)]
+    keys = tuple(sorted(criteria))
+    policy, fewer = subsets.selectors.get(keys, ("NOT_DEFINED", ()))
+    if criteria and keys in subsets.selectors:
+        fits = [e for e in endpoints if _in_subset(e.subset, criteria, subsets.list_as_any)]
         if fits:
             return fits
-    if subsets.fallback == "ANY_ENDPOINT":
-        return endpoints
-    if subsets.fallback == "DEFAULT_SUBSET":
-        return [e for e in endpoints if has_all(e.subset, subsets.default)]
+    match subsets.fallback if policy == "NOT_DEFINED" else policy:
+        case "ANY_ENDPOINT":
+            return endpoints
+        case "DEFAULT_SUBSET":
+            return [e for e in endpoints if has_all(e.subset, subsets.default)]
+        case "KEYS_SUBSET" if fewer != keys:
+            return _subset(subsets, endpoints, {key: criteria[key] for key in fewer if key in criteria})
     return ()
+
+
+def _in_subset(metadata: Mapping[str, object], criteria: Mapping[str, object], list_as_any: bool) -> bool:
+    def fits(found: object, wanted: object) -> bool:
+        return found == wanted or (list_as_any and isinstance(found, list) and wanted in found)
+
+    return all(key in metadata and fits(metadata[key], value) for key, value in criteria.items())
 
 
 def has_all(metadata: Mapping[str, object], criteria: Mapping[str, object]) -> bool:
@@ -194,33 +286,3 @@ def socket(cluster: Cluster, endpoint: Endpoint) -> tuple[TransportSocket, str]:
         if has_all(endpoint.socket_match, match.criteria):
             return match.socket, match.name
     return cluster.socket.get(), ""
-
-
-def _shares(endpoints: Sequence[Endpoint], panic_percent: float) -> tuple[list[float], bool]:
-    """Each endpoint's share of requests: priorities by their health, hosts of a priority by weight."""
-    levels = sorted({e.priority for e in endpoints})
-    health = {level: _availability([e for e in endpoints if e.priority == level]) for level in levels}
-    total = min(1.0, sum(health.values()))
-    panic = total < 1.0 and _percent_healthy(endpoints) < panic_percent
-    shares = dict.fromkeys(range(len(endpoints)), 0.0)
-    left = 1.0
-    for level in levels:
-        load = health[level] / total if total > 0 and sum(health.values()) < 1.0 else min(left, health[level])
-        if panic:
-            load = sum(e.priority == level for e in endpoints) / len(endpoints)
-        left -= load
-        usable = [i for i, e in enumerate(endpoints) if e.priority == level and (panic or e.health != "unhealthy")]
-        healthy = [i for i in usable if panic or endpoints[i].health != "degraded"] or usable
-        weights = sum(max(1, endpoints[i].weight) for i in healthy)
-        for i in healthy:
-            shares[i] = max(0.0, load) * max(1, endpoints[i].weight) / weights
-    return [shares[i] for i in range(len(endpoints))], panic
-
-
-def _availability(level: Sequence[Endpoint]) -> float:
-    healthy = sum(e.health != "unhealthy" for e in level)
-    return min(1.0, OVERPROVISIONING * healthy / len(level))
-
-
-def _percent_healthy(endpoints: Sequence[Endpoint]) -> float:
-    return 100.0 * sum(e.health != "unhealthy" for e in endpoints) / len(endpoints)

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from meshctl.envoy import upstream
 from meshctl.envoy.match import match
-from meshctl.envoy.model import Forward
 from meshctl.envoy.query import Match
 from tests.envoy import asking, cases_clusters, cases_connections, cases_filters, cases_http, certificates
 from tests.envoy import real_envoy as real
@@ -58,6 +56,7 @@ def played(folder: Path, cases: tuple[Case, ...]) -> dict[str, tuple[Seen, ...]]
     assert len(ports) == len(cases), "two cases have one name"
     listeners = [asking.built(case, ports[case.name], log, words) for case in cases]
     clusters = {c["name"]: c for case in cases for c in asking.filled(case.clusters, words)}
+    cases = tuple(replace(c, asks=tuple(_worded(ask, words) for ask in c.asks)) for c in cases)
     with real.running(folder, listeners, log, tuple(clusters.values()), up) as envoy, ThreadPoolExecutor(24) as pool:
 
         def send(case: Case, ask: Ask) -> real.Answer:
@@ -75,30 +74,18 @@ def played(folder: Path, cases: tuple[Case, ...]) -> dict[str, tuple[Seen, ...]]
             for answer in answers:
                 answer.log = lines.get(answer.ends)
             predicted = match(envoy.dump, ask.query(ports[case.name]), live=envoy.live)
-            seen = Seen(ask, predicted, tuple(answers), hosts(envoy, predicted))
+            seen = Seen(ask, predicted, tuple(answers), hosts(predicted))
             found[case.name] += (seen,)
     return found
 
 
-def hosts(envoy: real.Running, predicted: Match) -> frozenset[str]:
+def _worded(ask: Ask, words: Mapping[str, object]) -> Ask:
+    return replace(ask, headers=tuple((name, value.replace("$UP", str(words["$UP"]))) for name, value in ask.headers))
+
+
+def hosts(predicted: Match) -> frozenset[str]:
     """The hosts that may get a request that goes upstream."""
-    return frozenset(
-        str(host.endpoint.address)
-        for share in predicted.clusters
-        if share.probability > 0
-        for host in upstream.choose(
-            envoy.dump, share.name, criteria=_criteria(predicted, share.name), live=envoy.live
-        ).hosts
-        if host.share > 0
-    )
-
-
-def _criteria(predicted: Match, name: str) -> Mapping[str, object]:
-    action = predicted.route.action if predicted.route is not None else None
-    targets = (
-        action.targets if isinstance(action, Forward) else predicted.tcp_proxy.targets if predicted.tcp_proxy else ()
-    )
-    return next((t.metadata for t in targets if t.cluster == name), {})
+    return frozenset(str(h.endpoint.address) for end in predicted.upstreams for h in end.hosts if h.share > 0)
 
 
 def wrong(seen: Seen, answer: real.Answer) -> list[str]:
@@ -132,6 +119,8 @@ def differences(told: Match, answer: real.Answer) -> list[str]:
         pairs.append(("cluster", log["cluster"] in shares and log["cluster"], log["cluster"]))
         if told.action == "http":
             pairs.append(("details", log["details"], "via_upstream"))
+        else:
+            pairs.append(("flags", log["flags"] or "-", "-"))
     if told.location is not None and answer.status:
         pairs.append(("location", answer.headers.get("location"), told.location))
     found += [f"{what} {was!r}, predicted {said!r}" for what, was, said in pairs if was != said]
