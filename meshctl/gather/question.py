@@ -6,6 +6,7 @@ from dataclasses import replace
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
 from meshctl.gather import pods as gather_pods
+from meshctl.gather import senders
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import recognise
 from meshctl.kube.pod_list import heads
@@ -41,11 +42,11 @@ def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question
         return _through_ingress(scene, target, request, scope)
     if asked.sender is not None:
         pod = gather_pods.one(world, asked.sender, scope)
-        return Question(caller=scene.station(_of_scene(scene, pod)), target=target, request=request)
+        station = senders.with_users(world, scene.station(_of_scene(scene, pod)))
+        return Question(caller=station, target=target, request=request)
     choice = _chosen(world, scene, target, scope)
-    return Question(
-        caller=scene.station(choice.pod), target=target, request=request, chosen=choice.why, others=choice.others
-    )
+    station = senders.with_users(world, scene.station(choice.pod))
+    return Question(caller=station, target=target, request=request, chosen=choice.why, others=choice.others)
 
 
 def _request(asked: Asked) -> Request:

@@ -455,7 +455,7 @@ def _owners(
     containers: Mapping[str, str],
     records: Mapping[str, Part],
 ) -> tuple[Owner, ...]:
-    """The owners that an application's connection may have: by process, by the runtime's record, by the spec."""
+    """The owners that an application's connection may have: by process, by the runtime's record, by status or spec."""
     found: list[Owner] = []
     for container in pod.app_containers:
         name = container.name
@@ -465,13 +465,16 @@ def _owners(
         security = container.security
         user = security.user if security.user is not None else pod.security.user
         group = security.group if security.group is not None else pod.security.group
-        if recorded is not None:
-            user, group = recorded
+        told = container.status.user if container.status is not None else None
+        if recorded is not None or told is not None:
+            user, group = recorded or told or (user, group)
         uids = sorted({p.uid for p in processes if containers.get(p.container) == name})
         if uids:
             found += [Owner(uid, group, f"the processes of container {name}", name) for uid in uids]
         elif recorded is not None:
             found.append(Owner(user, group, f"the runtime's record of {name}", name))
+        elif told is not None:
+            found.append(Owner(user, group, f"what the kubelet says of {name}", name))
         else:
             source = "not recorded, and not in the spec" if user is None else f"the spec of container {name}"
             found.append(Owner(user, group, source, name))

@@ -185,7 +185,10 @@ State: TypeAlias = Waiting | Running | Terminated
 
 @dataclass(frozen=True, slots=True)
 class ContainerStatus:
-    """What the kubelet last said of a container; `state` None where it said nothing."""
+    """What the kubelet last said of a container; `state` None where it said nothing.
+
+    `user` is the (uid, gid) that it was started as: Kubernetes 1.31 and newer say so (``user.linux``).
+    """
 
     name: str
     ready: bool = False
@@ -196,6 +199,7 @@ class ContainerStatus:
     image: str = ""
     image_id: str = ""
     container_id: str = ""
+    user: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -664,7 +668,13 @@ def _container_status(raw: Fields) -> ContainerStatus:
         image=raw.text("image"),
         image_id=raw.text("imageID"),
         container_id=raw.text("containerID"),
+        user=_user(raw.below("user").below("linux")) if raw.has("user") else None,
     )
+
+
+def _user(raw: Fields) -> tuple[int, int] | None:
+    uid, gid = raw.number("uid"), raw.number("gid")
+    return (uid, gid) if uid is not None and gid is not None else None
 
 
 def _state(raw: Fields) -> State | None:

@@ -1,5 +1,6 @@
 """One read-only command in a container of a remote pod, as a part."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from meshctl.sources.readonly import EMPTY_RULESETS
 from meshctl.sources.world import Part
 
 Raw = Mapping[str, Any]
+FIRST_PROCESS = ("cat", "/proc/1/status")
+"""What tells as whom a container runs."""
 
 
 def run_in(api: Api, pod: Raw, container: str, name: str, argvs: Sequence[Sequence[str]], timeout_s: float) -> Part:
@@ -27,3 +30,18 @@ def run_in(api: Api, pod: Raw, container: str, name: str, argvs: Sequence[Sequen
         said = done.problem or done.stderr.decode(errors="replace").strip().split("\n")[-1]
         gap = f"`{' '.join(argv)}` in {container}: {said or f'exit code {done.code}'}"
     return Part(name, None, gap)
+
+
+def user_of(api: Api, pod: Raw, container: str, timeout_s: float) -> tuple[int, int] | None:
+    """The effective (uid, gid) of a container's main process; None without ``cat`` there, or the right to run it.
+
+    Where the pod's containers share their processes, the first one is of none of them: then it is the user of `cat`.
+    """
+    shared = bool(pod.get("spec", {}).get("shareProcessNamespace"))
+    command = ("cat", "/proc/self/status") if shared else FIRST_PROCESS
+    done = run_in(api, pod, container, "status", [command], timeout_s)
+    # proc_pid_status(5): real, effective, saved set and file system IDs.
+    ids = [
+        re.search(rb"^" + name + rb":\s+\d+\s+(\d+)", done.content or b"", re.MULTILINE) for name in (b"Uid", b"Gid")
+    ]
+    return (int(ids[0][1]), int(ids[1][1])) if ids[0] is not None and ids[1] is not None else None

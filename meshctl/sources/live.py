@@ -9,7 +9,7 @@ from typing import Any
 
 from meshctl.errors import MeshctlError, NoAccess, NotFound
 from meshctl.frozen import dataclass
-from meshctl.sources import envoy_admin, kinds, reach
+from meshctl.sources import envoy_admin, exec_parts, kinds, reach
 from meshctl.sources.connection import Connection
 from meshctl.sources.kube_client import Api, connect
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
@@ -147,6 +147,11 @@ class Cluster:
         """What a container logged in the last seconds, by the clock of its node."""
         source = f"logs of {container} in {pod}.{namespace}"
         return self._log(source, namespace, pod, [("container", container), ("sinceSeconds", str(seconds))])
+
+    def user_of(self, namespace: str, pod: str, container: str) -> tuple[int, int] | None:
+        """The (uid, gid) of a container's main process, by reading its ``/proc/1/status``; None where nothing can."""
+        raw = self.one(kinds.PODS, namespace, pod)
+        return None if raw is None else exec_parts.user_of(self.api, raw, container, self.connection.timeout_s)
 
     def send_inside(self, namespace: str, pod: str, request: PlainRequest) -> PlainAnswer | str:
         """Send a request from inside a pod's network namespace, where this machine is its node; else why not."""

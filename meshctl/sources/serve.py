@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from meshctl.errors import BadInput
-from meshctl.sources import serve_streams, serve_tables
+from meshctl.sources import exec_parts, serve_streams, serve_tables
 from meshctl.sources.serve_catalog import Catalog, Resource, choose
 from meshctl.sources.snapshot import Snapshot
 
@@ -297,10 +297,26 @@ class Handler(BaseHTTPRequestHandler):
             return self.server.snapshot.part(namespace, name, part).content
 
         if sub == "exec":
-            serve_streams.run_command(stream, query.get("command", []), parts)
+            command = query.get("command", [])
+            if tuple(command) == exec_parts.FIRST_PROCESS:
+                serve_streams.answer(stream, self._first_process(namespace, name, query.get("container", [""])[0]))
+            else:
+                serve_streams.run_command(stream, command, parts)
         else:
             ports = query.get("ports", ["0"])[0]
             serve_streams.forward(stream, int(ports) if ports.isdigit() else 0, parts)
+
+    def _first_process(self, namespace: str, pod: str, container: str) -> bytes | None:
+        """``/proc/1/status`` as far as the runtime's last record of a container tells: as whom it was started."""
+        names = self.server.snapshot.part_names(namespace, pod, "runtime")
+        records = sorted(name for name in names if name.startswith(f"container-{container}."))
+        content = self.server.snapshot.part(namespace, pod, f"runtime/{records[-1]}").content if records else None
+        try:
+            user = json.loads(content or b"")["info"]["runtimeSpec"]["process"]["user"]
+            ids = [(name, int(user.get(key, 0))) for name, key in (("Uid", "uid"), ("Gid", "gid"))]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return "".join(f"{name}:" + f"\t{number}" * 4 + "\n" for name, number in ids).encode()
 
     def _log(self, pod: Raw, namespace: str, name: str, query: dict[str, list[str]]) -> None:
         names = [c.get("name") for c in pod.get("spec", {}).get("containers") or ()]

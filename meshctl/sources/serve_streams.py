@@ -110,11 +110,15 @@ class Stream:
 
 
 def run_command(stream: Stream, argv: Sequence[str], parts: Parts) -> None:
-    """Answer an exec."""
+    """Answer an exec of a fixed command."""
     part = part_for_command(argv)
-    content = parts(part) if part else None
+    why = f"not recorded: {part}" if part else "a recording only answers the commands that meshctl records"
+    answer(stream, parts(part) if part else None, why)
+
+
+def answer(stream: Stream, content: bytes | None, why: str = "not recorded") -> None:
+    """End an exec with what the command printed, or with exit code 1 and a reason."""
     if content is None:
-        why = f"not recorded: {part}" if part else "a recording only answers the commands that meshctl records"
         stream.send(2, f"meshctl: {why}\n".encode())
         causes = [{"reason": "ExitCode", "message": "1"}]
         status: dict[str, Any] = {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}

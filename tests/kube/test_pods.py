@@ -147,3 +147,11 @@ JSON = st.recursive(
 @given(JSON)
 def test_nothing_makes_the_reader_fail(document: object) -> None:
     pods.pods_in([document, {"kind": "Pod", "spec": document, "metadata": document, "status": document}], "m")
+
+
+def test_the_user_that_the_kubelet_says_a_container_was_started_as() -> None:
+    told = {"linux": {"uid": 1000, "gid": 3000, "supplementalGroups": [3000]}}
+    statuses = [{"name": "a", "user": told}, {"name": "b", "user": {}}, {"name": "c"}]
+    raw = {"spec": {"containers": [{"name": n} for n in "abc"]}, "status": {"containerStatuses": statuses}}
+    users = [c.status.user for c in pods.pod(raw).containers if c.status is not None]
+    assert users == [(1000, 3000), None, None]

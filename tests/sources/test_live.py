@@ -12,6 +12,7 @@ import pytest
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
 from meshctl.sources import kinds, kube_client, live, reach
 from meshctl.sources.connection import Connection
+from meshctl.sources.kube_streams import Exit
 from meshctl.sources.live import Cluster
 from meshctl.sources.readonly import BY_PART
 from meshctl.sources.serve import SnapshotServer
@@ -85,6 +86,50 @@ def test_rules_by_exec_in_the_proxy(cluster: Cluster, served: SnapshotServer) ->
         name: open_demo().part(NAMESPACE, POD, name).content for name in names
     }
     assert all("/exec?" in asked for asked in served.asked[1:])
+
+
+def test_as_whom_a_container_runs_is_asked_by_exec(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(_api: Any, _namespace: str, _pod: str, container: str, argv: Any, _timeout_s: float) -> Exit:
+        asked.append((container, *argv))
+        return Exit(b"Name:\tjava\nUid:\t0\t1000\t0\t1000\nGid:\t0\t3000\t0\t0\n", b"", 0)
+
+    monkeypatch.setattr(kube_client.Api, "run", run)
+    assert cluster.user_of(NAMESPACE, POD, "productpage") == (1000, 3000)
+    assert cluster.user_of(NAMESPACE, "ghost", "productpage") is None
+    assert asked == [("productpage", "cat", "/proc/1/status")]
+
+
+def test_as_whom_a_container_runs_stays_open_where_it_cannot_be_asked(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_client.Api, "run", lambda *_: Exit(b"", b"", -1, "the image has no cat"))
+    assert cluster.user_of(NAMESPACE, POD, "productpage") is None
+
+
+def test_a_served_recording_tells_as_whom_a_container_ran(cluster: Cluster) -> None:
+    assert cluster.user_of(NAMESPACE, POD, "productpage") == (1000, 0)
+    assert cluster.user_of(NAMESPACE, POD, "nosuch") is None
+
+
+def test_who_may_not_exec_is_told_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def refused(*words: Any) -> Any:
+        asked.append(words)
+        raise NoAccess("forbidden")
+
+    monkeypatch.setattr(kube_client.Api, "run", refused)
+    found = cluster.parts(NAMESPACE, POD, ["netns/iptables-save.txt", "netns/sockets.txt", "netns/resolv.conf"])
+    assert len(asked) == 1
+    assert {(part.content, part.denied) for part in found.values()} == {(None, True)}
+
+
+def test_the_log_of_the_last_seconds(scripted: Scripted, tmp_path: Path) -> None:
+    scripted.answer = lambda _method, path, _body: (200, b"line\n") if "sinceSeconds=5" in path else (404, {})
+    part = _scripted(scripted, tmp_path).recent_log("classic", "x", "istio-proxy", 5)
+    assert part.content == b"line\n"
 
 
 def test_without_port_forward_the_proxy_is_asked_by_exec(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
