@@ -55,7 +55,7 @@ Group = Annotated[list[str] | None, typer.Option("--group", metavar="NAME=GID", 
 @command(
     app,
     "dump",
-    outputs=("text", "wide", "json", "yaml", "mermaid", "svg"),
+    outputs=("text", "wide", "json", "yaml", "mermaid", "svg", "html"),
     examples="  meshctl --demo iptables dump deploy/productpage-v1\n"
     "  sudo meshctl iptables dump --pid 4711 --table nat\n"
     "  meshctl iptables dump --rules iptables-save.txt --rules nft.json -o json",
@@ -80,7 +80,7 @@ def dump(
 @command(
     app,
     "explain",
-    outputs=("text", "wide", "json", "yaml", "mermaid", "svg"),
+    outputs=("text", "wide", "json", "yaml", "mermaid", "svg", "html"),
     examples="  iptables-save -c | meshctl iptables explain -",
 )
 def explain(
@@ -142,8 +142,7 @@ def _show_dump(
     if table is not None and whole.rulesets and not chosen.rulesets:
         there = sorted({t.name for ruleset in whole.rulesets for t in ruleset.tables})
         raise NotFound(f"there is no table '{table}' here", hint=f"there are: {', '.join(there)}")
-    wide, picture = call.output == "wide", call.output in ("mermaid", "svg")
-    show(call, lambda: view.document(chosen), lambda: view.page(chosen, wide=wide, picture=picture, places=places))
+    show(call, lambda: view.document(chosen), lambda: view.page_for(call.output, chosen, places=places))
 
 
 def _raw(found: "PodRules", table: str | None, family: "Family | None") -> None:
@@ -169,7 +168,7 @@ def _raw(found: "PodRules", table: str | None, family: "Family | None") -> None:
 @command(
     app,
     "expect",
-    outputs=("text", "iptables", "nft", "explained", "json", "yaml", "mermaid", "svg"),
+    outputs=("text", "iptables", "nft", "explained", "json", "yaml", "mermaid", "svg", "html"),
     examples="  meshctl --demo iptables expect deploy/productpage-v1\n"
     "  meshctl iptables expect --istio 1.12.1 --address 10.0.0.7 -- istio-iptables -p 15001 -z 15006 -u 1337 \\\n"
     "    -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020",
@@ -183,6 +182,7 @@ def expect(
     resolver: Resolver = None,
     group: Group = None,
     family: FamilyOption = None,
+    node: Annotated[bool, typer.Option("--node", help="The rules that ambient has on the pod's node instead.")] = False,
 ) -> None:
     """Predict the exact rules that a pod, or bare arguments, ask for, as its backend would save them.
 
@@ -193,6 +193,11 @@ def expect(
     wanted, title, pod = _wanted(call, words, _given(istio, env, address, resolver, group))
     if wanted.problem or wanted.expected is None:
         raise BadInput(f"{wanted.reason}: {wanted.problem}")
+    if node:
+        from meshctl.netfilter.wanted import on_node
+
+        wanted, title = on_node(wanted), f"node of {title}"
+    assert wanted.expected is not None
     if call.output in ("text", "iptables", "nft"):
         from meshctl.gather.rules import spelled
 

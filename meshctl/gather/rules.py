@@ -200,13 +200,17 @@ def spelled(wanted: Wanted, form: str, family: Family | None = None) -> str:
     capture, expected = wanted.capture, wanted.expected
     if capture is None or expected is None:
         return ""
-    from meshctl.netfilter.expected import predict
+    from meshctl.netfilter.expected import predict, predict_node
 
     native = capture.native_nftables if form == "text" else form == "nft"
     if native != capture.native_nftables:
         if native and not wanted.told.release.since(27):
             raise BadInput(f"Istio {wanted.told.release} writes no native nftables rules: they came with 1.27")
-        expected = predict(replace(capture, native_nftables=native), wanted.told.release, wanted.network)
+        capture = replace(capture, native_nftables=native)
+        if wanted.on_node:
+            expected = predict_node(capture, wanted.told.release)
+        else:
+            expected = predict(capture, wanted.told.release, wanted.network)
     if native:
         return expected.text("nft.txt")
     chosen = {"ipv4": ("iptables-save.txt",), "ipv6": ("ip6tables-save.txt",)}.get(

@@ -87,10 +87,7 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
     """The rules that `capture` asks a release for. Raises BadInput where the real tool would end with an error."""
     notes = list(capture.notes)
     by_agent = capture.writer == "ambient"
-    verified = is_verified(release, ambient=by_agent)
-    if not verified:
-        nearest = nearest_recorded(release, ambient=by_agent)
-        notes.append(f"the prediction for Istio {release} is unverified; nearest verified: {nearest}")
+    verified = _verified(release, notes, ambient=by_agent)
     _refuse_ambient(capture, release)
     if not capture.writes_rules:
         notes.append("the arguments ask for no rules (--skip-rule-apply, --dry-run or --cleanup-only)")
@@ -109,6 +106,14 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
     return Expected(release, rulesets, texts, listing, verified, tuple(notes), unresolved)
 
 
+def _verified(release: Release, notes: list[str], *, ambient: bool) -> bool:
+    verified = is_verified(release, ambient=ambient)
+    if not verified:
+        nearest = nearest_recorded(release, ambient=ambient)
+        notes.append(f"the prediction for Istio {release} is unverified; nearest verified: {nearest}")
+    return verified
+
+
 def _with_names(text: str, unresolved: tuple[tuple[str, int], ...]) -> str:
     for name, placeholder in unresolved:
         text = text.replace(str(placeholder), name)
@@ -121,14 +126,22 @@ def _families(*, native: bool, ipv6: bool) -> tuple[tuple[IpVersion, ...], ...]:
     return ((4,), (6,)) if ipv6 else ((4,),)
 
 
-def predict_node(capture: Capture, release: Release) -> tuple[Ruleset, ...]:
-    """The rules that the ambient agent writes into its node's own namespace, for the settings of `capture`."""
+def predict_node(capture: Capture, release: Release) -> Expected:
+    """The rules that the ambient agent writes into its node's own namespace, for the settings of `capture`.
+
+    Raises BadInput for a capture of another writer, and where the release writes no such rules.
+    """
+    if capture.writer != "ambient":
+        raise BadInput("only ambient has rules of its own on the node: a sidecar's are all in its pod")
     _refuse_ambient(capture, release)
+    notes = ["the sets that these rules name hold the addresses of the node's ambient pods; they are not predicted"]
+    verified = _verified(release, notes, ambient=True)
     plans = [
         Plan(capture, Shape(release, native=capture.native_nftables), versions, (), dns=False)
         for versions in _families(native=capture.native_nftables, ipv6=capture.dual_stack)
     ]
-    return _spelled([tuple(node(plan)) for plan in plans], plans, capture)[0]
+    rulesets, texts, listing = _spelled([tuple(node(plan)) for plan in plans], plans, capture)
+    return Expected(release, rulesets, texts, listing, verified, tuple(notes))
 
 
 def _refuse_ambient(capture: Capture, release: Release) -> None:

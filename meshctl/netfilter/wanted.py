@@ -30,6 +30,7 @@ class Wanted:
     """What is asked for. `capture` None: nothing captures this pod's traffic, or (`problem`) it cannot be told.
 
     `args` and `env` are those that decided, for the reader; `expected` is None where `problem` says why.
+    `on_node`: what is expected is not for the pod, but for its node.
     """
 
     told: Told
@@ -41,6 +42,7 @@ class Wanted:
     problem: str = ""
     notes: tuple[str, ...] = ()
     network: Network = _UNKNOWN
+    on_node: bool = False
 
 
 def of_pod(
@@ -77,6 +79,17 @@ def of_pod(
 
         return Wanted(told, None, reason, expected=Expected(told.release, (), (), "", verified=True))
     return predicted(Wanted(told, capture, reason, args, variables), network, found)
+
+
+def on_node(wanted: Wanted) -> Wanted:
+    """The rules on the pod's node instead. Raises BadInput where the pod is not in ambient."""
+    from meshctl.netfilter.expected import predict_node
+
+    if wanted.capture is None:
+        raise BadInput(f"nothing writes rules on the node for it: {wanted.problem or wanted.reason}")
+    expected = predict_node(wanted.capture, wanted.told.release)
+    reason = "istio-cni's agent writes these rules on the pod's node (ambient)"
+    return replace(wanted, reason=reason, expected=expected, notes=expected.notes, on_node=True)
 
 
 def of_arguments(

@@ -141,13 +141,30 @@ class _Counts:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def page(dump: Dump, *, wide: bool = False, picture: bool = False, places: bool = False) -> Page:
-    """Tables and chains in the order in which packets meet them; `wide` as tables, `picture` the graph of chains.
+def page_for(output: str | None, dump: Dump, *, places: bool = False) -> Page:
+    """The page for a format: ``html`` has the graph of chains and the tables, a picture the graph alone."""
+    match output:
+        case "mermaid" | "svg":
+            return Page(dump.title, tuple(rules_graph.graphs(dump)))
+        case "html":
+            whole = page(dump, wide=True)
+            graphs = tuple(rules_graph.graphs(dump))
+            at = next((i for i, block in enumerate(whole.blocks) if _is_table(block)), len(whole.blocks))
+            drawn: tuple[Block, ...] = (Heading("The way through the chains", 2), *graphs) if graphs else ()
+            return Page(whole.title, (*whole.blocks[:at], *drawn, *whole.blocks[at:]))
+        case _:
+            return page(dump, wide=output == "wide", places=places)
+
+
+def _is_table(block: Block) -> bool:
+    return isinstance(block, Heading) and block.level == 2
+
+
+def page(dump: Dump, *, wide: bool = False, places: bool = False) -> Page:
+    """Tables and chains in the order in which packets meet them; `wide` as tables.
 
     `places` also says of each rule why its place matters (`wide` always does).
     """
-    if picture:
-        return Page(dump.title, tuple(rules_graph.graphs(dump)))
     counts = _Counts()
     body: list[Block] = []
     for ruleset, by_chain in explained(dump):

@@ -111,6 +111,21 @@ def snapshot(recordings: Path, name: str) -> str:
     return str(next(recordings.joinpath(name).rglob("snapshot.json")).parent)
 
 
+def test_what_ambient_has_on_the_node_is_predicted(recordings: Path) -> None:
+    place = snapshot(recordings, "ambient")
+
+    def expect(pod: str, *more: str) -> Result:
+        return run("expect", pod, "--node", "--snapshot", place, "-n", "ambient", *more)
+
+    probes = "-p tcp -m owner --socket-exists -m set --match-set istio-inpod-probes-v4 dst"
+    assert probes in expect("deploy/web-v1").stdout
+    assert "table inet istio-ambient-nat" in expect("deploy/web-v1", "-o", "nft").stdout
+    assert "kubelet's probes, on the node" in expect("deploy/web-v1", "-o", "explained").stdout
+    sidecar = expect("deploy/withsidecar-v1")
+    assert sidecar.exit_code == 2
+    assert "only ambient has rules of its own on the node" in sidecar.stderr
+
+
 @pytest.mark.parametrize("name", ["cnimode", "ambient", "nftmode", "variants"])
 def test_every_recorded_pod_is_in_sync(recordings: Path, name: str) -> None:
     found = run("diff", "-A", "--snapshot", snapshot(recordings, name), "-o", "json")

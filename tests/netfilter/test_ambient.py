@@ -158,7 +158,7 @@ def test_found_as_predicted_is_in_sync_and_each_lost_rule_is_not(
 
 def test_the_node_gives_probes_their_address() -> None:
     capture = of_ambient({}, NEW)
-    four, six = predict_node(capture, NEW)
+    four, six = predict_node(capture, NEW).rulesets
     assert [rule.text for _, _, _, rule in four.rules] == [
         "-A POSTROUTING -j ISTIO_POSTRT",
         "-A ISTIO_POSTRT -p tcp -m owner --socket-exists -m set --match-set istio-inpod-probes-v4 dst"
@@ -166,7 +166,7 @@ def test_the_node_gives_probes_their_address() -> None:
     ]
     assert [found.told.role for found in explain(six)] == ["ambient-node-jump", "ambient-node-probe"]
     native = of_ambient({}, NEW, native_nftables=True)
-    assert {f.told.role for r in predict_node(native, NEW) for f in explain(r)} == {"ambient-node-probe"}
+    assert {f.told.role for r in predict_node(native, NEW).rulesets for f in explain(r)} == {"ambient-node-probe"}
 
 
 def pod(annotations: dict[str, str] | None = None) -> Pod:

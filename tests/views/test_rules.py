@@ -1,4 +1,5 @@
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from meshctl.netfilter import iptables_save
 from meshctl.netfilter.drift import compare
 from meshctl.netfilter.dump import Dump, chains_in_order, selected, tables_in_order
 from meshctl.netfilter.wanted import of_arguments
-from meshctl.render import mermaid, terminal
+from meshctl.render import html, mermaid, terminal
 from meshctl.views import drift as drift_view
 from meshctl.views import rules as view
 from meshctl.views.drift import Compared
@@ -84,14 +85,26 @@ def test_no_rules_and_nothing_recorded_are_told_apart() -> None:
 
 
 def test_the_picture_has_jumps_as_edges_and_redirects_as_exits() -> None:
-    (graph,) = view.page(dump(case("1.30.3/default")), picture=True).blocks[:1]
+    (graph,) = view.page_for("svg", dump(case("1.30.3/default"))).blocks[:1]
     edges = {(edge.start, edge.end) for edge in graph.edges}  # type: ignore[union-attr]
     assert ("nat/OUTPUT", "nat/ISTIO_OUTPUT") in edges
     assert ("nat/ISTIO_REDIRECT", "exit:local port 15001") in edges
     assert ("nat/ISTIO_IN_REDIRECT", "exit:local port 15006") in edges
-    drawn = mermaid.draw(view.page(dump(case("1.30.3/default")), picture=True))
+    drawn = mermaid.draw(view.page_for("svg", dump(case("1.30.3/default"))))
     assert drawn.startswith("flowchart")
     assert len(drawn.splitlines()) < 50
+
+
+def test_the_html_page_has_the_picture_before_the_tables_and_every_rule() -> None:
+    recorded = case("1.30.3/default")
+    page = view.page_for("html", dump(recorded))
+    kinds = [type(block).__name__ for block in page.blocks]
+    assert kinds.index("Graph") < kinds.index("Table")
+    drawn = html.draw(page)
+    assert "The way through the chains" in drawn
+    for _, _, _, rule in recorded.found[0].rules:
+        assert escape(rule.text.removeprefix(f"-A {rule.chain} ")) in drawn
+    assert "Graph" not in [type(block).__name__ for block in view.page_for("html", Dump("x", ())).blocks]
 
 
 def test_a_drift_document_keeps_the_contract() -> None:
