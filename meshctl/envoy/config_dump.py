@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from meshctl.envoy import bootstrap, cluster, listener, route, secret
+from meshctl.envoy import bootstrap, cluster, listener, route, scoped, secret
 from meshctl.envoy.model import (
     Balance,
     Bootstrap,
@@ -16,6 +16,7 @@ from meshctl.envoy.model import (
     Failure,
     Listener,
     RouteConfig,
+    Scope,
     Secret,
     State,
     Status,
@@ -227,6 +228,15 @@ class ConfigDump:
             for part in self._sections.get("Ecds", ())
             for each in part.each("ecds_filters")
             for config in (each.below("ecds_filter"),)
+        )
+
+    def scopes(self, name: str) -> tuple[Scope, ...] | None:
+        """The scopes of a name that came by SRDS; None where the dump does not hold them."""
+        parts = self._sections.get("ScopedRoutes", ())
+        named = [each for part in parts for each in part.each("dynamic_scoped_route_configs")]
+        found = [each for each in named if each.text("name") == name]
+        return (
+            tuple(scoped.scope(one) for each in found for one in each.each("scoped_route_configs")) if found else None
         )
 
     def scoped_routes(self) -> tuple[str, ...]:

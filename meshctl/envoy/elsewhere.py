@@ -11,7 +11,8 @@ from meshctl.envoy.model import Elsewhere, Mutates
 from meshctl.envoy.reading import Json
 
 
-def _external(message: Json) -> Elsewhere:
+def external(message: Json) -> Elsewhere:
+    """Read ``ExtAuthz``, of HTTP or of TCP."""
     enabled = strings.fraction(message.below("filter_enabled")) if message.has("filter_enabled") else None
     wanted = message.below("filter_enabled_metadata")
     only = metadata_match.parse(wanted) if wanted else None
@@ -32,6 +33,13 @@ def _counted(message: Json) -> Elsewhere:
     return Elsewhere(what="how many requests came before (a local rate limit)", share=share, replaces=True)
 
 
+def counted_connections(message: Json) -> Elsewhere:
+    """Read the network filter ``LocalRateLimit``."""
+    enabled = message.below("runtime_enabled")
+    share = 0.0 if enabled and not enabled.flag("default_value") else 1.0
+    return Elsewhere(what="how many connections came before (a local rate limit)", share=share)
+
+
 def _limited(message: Json) -> Elsewhere:
     return Elsewhere(what="a rate limit server", needs_limits=not message.has("rate_limits"), replaces=True)
 
@@ -49,7 +57,7 @@ def _headers(message: Json) -> Mutates:
 
 
 READERS: Mapping[str, Callable[[Json], Elsewhere | Mutates]] = {
-    "ext_authz.v3.ExtAuthz": _external,
+    "ext_authz.v3.ExtAuthz": external,
     "ext_authz.v3.ExtAuthzPerRoute": _off("an external authorization server"),
     "ext_proc.v3.ExternalProcessor": lambda _: Elsewhere(what="an external processor"),
     "ext_proc.v3.ExtProcPerRoute": _off("an external processor"),

@@ -16,6 +16,7 @@ from meshctl.envoy.model import (
     HttpManager,
     Jwt,
     Mutates,
+    NetworkFilter,
     Opaque,
     Passes,
     PerFilter,
@@ -34,6 +35,7 @@ from meshctl.origin import Origin
 SNI_CLUSTER = network_filters.SNI_CLUSTER
 _JWT = "envoy.filters.http.jwt_authn"
 _RBAC = "envoy.filters.http.rbac"
+NETWORK_RBAC = "envoy.filters.network.rbac"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,7 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
             case Rbac():
                 config = next((c for c in configs if isinstance(c, Rbac)), own)
                 found = tuple(rbac_verdicts(each.name, each.type, config, request, metadata, each.origin))
-                metadata = _with_shadow(metadata, config, found)
+                metadata = with_shadow(metadata, config, found, _RBAC)
                 yield from found
             case Fault():
                 injector = next((c for c in configs if isinstance(c, Fault)), own)
@@ -126,9 +128,8 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
             case Cors():
                 yield _cors(each, tuple(c for c in configs if isinstance(c, Cors)), request, place)
             case Elsewhere():
-                yield _elsewhere(
-                    each, own, next((c for c in configs if isinstance(c, Elsewhere)), None), metadata, place
-                )
+                asked = next((c for c in configs if isinstance(c, Elsewhere)), None)
+                yield _asked(each, own, asked, metadata, place)
             case Mutates():
                 changes = tuple(name for c in (own, *configs) if isinstance(c, Mutates) for name in c.headers)
                 request = replace(request, unsettled={**request.unsettled, **dict.fromkeys(changes)})
@@ -142,20 +143,24 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
                 yield not_modelled(each.name, each.type, each.origin)
 
 
-def _passes(each: HttpFilter, because: str, origin: Origin | None = None) -> Verdict:
+def _passes(each: HttpFilter | NetworkFilter, because: str, origin: Origin | None = None) -> Verdict:
     return Verdict(filter=each.name, type=each.type, decision="passes", because=because, origin=origin or each.origin)
 
 
-def _elsewhere(
+def _asked(
     each: HttpFilter, own: Elsewhere, special: Elsewhere | None, metadata: Mapping[str, object] | None, place: Place
 ) -> Verdict:
-    """A filter that asks elsewhere: it passes the requests for which it does not."""
     config = special if special is not None and (special.replaces or special.share == 0) else own
-    if config.share == 0.0:
-        return _passes(each, "it is turned off here")
     limits = (place.forward is not None and place.forward.limits) or (place.host is not None and place.host.limits)
     if config.needs_limits and not limits:
         return _passes(each, "nothing is limited for this route")
+    return elsewhere(each, config, metadata)
+
+
+def elsewhere(each: HttpFilter | NetworkFilter, config: Elsewhere, metadata: Mapping[str, object] | None) -> Verdict:
+    """A filter that asks elsewhere: it passes the requests for which it does not."""
+    if config.share == 0.0:
+        return _passes(each, "it is turned off here")
     asked = metadata_match.holds(config.only, metadata) if config.only is not None else True
     if asked is False:
         return _passes(each, "no policy asks for it here")
@@ -163,20 +168,20 @@ def _elsewhere(
     return not_modelled(each.name, each.type, each.origin, because)
 
 
-def _with_shadow(
-    metadata: dict[str, object] | None, config: Rbac, found: tuple[Verdict, ...]
+def with_shadow(
+    metadata: dict[str, object] | None, config: Rbac, found: tuple[Verdict, ...], space: str
 ) -> dict[str, object] | None:
     """Metadata with what the shadow rules leave in it (Envoy, ``RoleBasedAccessControlFilter::decodeHeaders``)."""
     shadow = next((verdict for verdict in found if verdict.shadow), None)
     if shadow is None or metadata is None:
         return metadata
-    old = metadata.get(_RBAC)
+    old = metadata.get(space)
     if shadow.decision == "undecided" or old is metadata_match.UNKNOWN:
-        return {**metadata, _RBAC: metadata_match.UNKNOWN}
+        return {**metadata, space: metadata_match.UNKNOWN}
     told = {f"{config.shadow_prefix}shadow_engine_result": "denied" if shadow.decision == "answers" else "allowed"}
     if shadow.policy_name:
         told[f"{config.shadow_prefix}shadow_effective_policy_id"] = shadow.policy_name
-    return {**metadata, _RBAC: {**(old if isinstance(old, Mapping) else {}), **told}}
+    return {**metadata, space: {**(old if isinstance(old, Mapping) else {}), **told}}
 
 
 def rbac_verdicts(

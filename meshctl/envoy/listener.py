@@ -1,6 +1,6 @@
 """Listeners: read them, and choose the one that gets a connection."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from meshctl.envoy import filter_chain, matcher_tree
 from meshctl.envoy.ip import canonical, wildcard
@@ -61,7 +61,7 @@ def listener(message: Json, status: Status) -> Listener:
     matcher = message.below("filter_chain_matcher")
     return Listener(
         name=message.text("name"),
-        addresses=tuple(a for a in (first, *more) if a is not None),
+        addresses=tuple(a for a in (first, *more, *_mapped(message)) if a is not None),
         direction=_DIRECTIONS.get(message.choice("traffic_direction", "", "", "INBOUND", "OUTBOUND"), "unspecified"),
         bind=message.flag("bind_to_port", deprecated is not False) and not message.has("internal_listener"),
         hands_over=message.flag("use_original_dst"),
@@ -76,6 +76,14 @@ def listener(message: Json, status: Status) -> Listener:
         istio=istio_config(message.below("metadata")),
         origin=message.origin,
     )
+
+
+def _mapped(message: Json) -> Iterator[Address]:
+    """The IPv4 wildcard of listeners that take both families on ``::`` (``ipv4_compat``)."""
+    for each in (message, *message.each("additional_addresses")):
+        place = each.below("address").below("socket_address")
+        if place.flag("ipv4_compat") and canonical(place.text("address")) == "::":
+            yield Address("0.0.0.0", place.whole("port_value"))
 
 
 def _listener_filter(message: Json) -> ListenerFilter:

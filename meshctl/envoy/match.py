@@ -18,6 +18,7 @@ from meshctl.envoy import (
     matcher_tree,
     rewrite,
     route_match,
+    scoped,
     tls,
     upstream,
 )
@@ -28,6 +29,7 @@ from meshctl.envoy.model import (
     Address,
     Cluster,
     DirectResponse,
+    Elsewhere,
     FilterChain,
     Forward,
     HttpManager,
@@ -38,6 +40,7 @@ from meshctl.envoy.model import (
     Redirect,
     Route,
     RouteConfig,
+    ScopedRoutes,
     Target,
     TcpProxy,
     VirtualHost,
@@ -212,6 +215,7 @@ class _Walk:
     def network(self, chain: FilterChain, request: Request) -> None:
         """The network filters in order, up to the one that takes the bytes."""
         sni_cluster = closed = False
+        metadata: dict[str, object] | None = {}
         for each in chain.filters.get():
             config = each.config.get()
             match config:
@@ -224,8 +228,11 @@ class _Walk:
                     self.tcp(config, request, request.server_name if sni_cluster else "", closed)
                     return
                 case Rbac():
-                    judged = filters.rbac_verdicts(each.name, each.type, config, request, {}, each.origin)
+                    judged = tuple(filters.rbac_verdicts(each.name, each.type, config, request, metadata, each.origin))
+                    metadata = filters.with_shadow(metadata, config, judged, filters.NETWORK_RBAC)
                     closed = any(self.judge(verdict) for verdict in judged) or closed
+                case Elsewhere():
+                    self.judge(filters.elsewhere(each, config, metadata))
                 case Passes():
                     continue
                 case Opaque():
@@ -316,8 +323,8 @@ class _Walk:
     def http(self, manager: HttpManager, raw: Request) -> None:
         """A connection manager: host, route, filters."""
         request = self.decoded(manager, raw)
-        config = self.routes(manager)
-        host = self.virtual_host(config, request)
+        config = self.routes(manager, request)
+        host = self.virtual_host(manager, config, request)
         refused = self.refused_for_plaintext(host, request)
         chosen = None if refused else self.route(host, request)
         if chosen is not None:
@@ -375,19 +382,13 @@ class _Walk:
         self.answer(403, None, "upgrade_failed")
         raise _Stop
 
-    def routes(self, manager: HttpManager) -> RouteConfig:
+    def routes(self, manager: HttpManager, request: Request) -> RouteConfig:
         """The route configuration of a connection manager."""
+        found: RouteConfig | None
         if manager.scoped is not None:
-            raise self.give_up("route config", f"{manager.scoped.text} are not modelled", manager.scoped.origin)
-        if manager.rds:
-            self.note(route_config_name=manager.rds)
-            found = self.dump.route_config(manager.rds)
-            if found is None and not self.dump.has("Routes"):
-                raise self.give_up("route config", "the dump has no route configurations", manager.origin)
-            if found is None:
-                because = f"the proxy has not got a route configuration {manager.rds}: it answers 404"
-                self.answer(404, "NR", "route_not_found")
-                raise self.fail("no-virtual-host", "route config", because, manager.origin)
+            found, because = self.scope(manager.scoped, request)
+        elif manager.rds:
+            found = self.by_name(manager.rds, manager.origin)
             because = "the connection manager gets its routes by this name (RDS)"
             if found.status.failure is not None:
                 because += f"; a newer version was rejected: {found.status.failure.details}"
@@ -398,15 +399,48 @@ class _Walk:
                     "route config", "the connection manager has no routes that are known", manager.origin
                 )
             because = "it stands in the connection manager"
-        for odd in found.unsupported:
-            self.undecided(f"{odd} of the route configuration is not modelled")
         self.step("route config", found.name, because, found.origin)
         self.note(route_config=found, route_config_name=found.name or manager.rds or None)
         return found
 
-    def virtual_host(self, config: RouteConfig, request: Request) -> VirtualHost | None:
+    def by_name(self, name: str, origin: Origin) -> RouteConfig:
+        """A route configuration that came by RDS."""
+        self.note(route_config_name=name)
+        found = self.dump.route_config(name)
+        if found is None and not self.dump.has("Routes"):
+            raise self.give_up("route config", "the dump has no route configurations", origin)
+        if found is None:
+            raise self.unrouted(f"the proxy has not got a route configuration {name}: it answers 404", origin)
+        return found
+
+    def unrouted(self, because: str, origin: Origin) -> _Stop:
+        """Record that there is no route configuration for a request; to be raised."""
+        self.answer(404, "NR", "route_not_found")
+        return self.fail("no-virtual-host", "route config", because, origin)
+
+    def scope(self, routes: ScopedRoutes, request: Request) -> tuple[RouteConfig, str]:
+        """The route configuration of the scope that the request's headers name."""
+        scopes = routes.scopes if routes.scopes is not None else self.dump.scopes(routes.name)
+        if scopes is None:
+            raise self.give_up("route config", f"the dump has no scopes of {routes.name}", routes.origin)
+        key = scoped.key(routes.fragments, request)
+        if isinstance(key, Opaque):
+            raise self.give_up("route config", f"the scope of routes depends on {key.text}", routes.origin)
+        shown = "none" if key is None else ", ".join(key)
+        chosen = next((each for each in scopes if each.key == key), None)
+        if chosen is None:
+            raise self.unrouted(f"no scope of routes is for the key that its headers make ({shown})", routes.origin)
+        because = f"the scope {chosen.name} is for the key that the request's headers make ({shown})"
+        found = chosen.inline.get()
+        if found is None and chosen.on_demand and self.dump.route_config(chosen.routes) is None:
+            raise self.give_up("route config", f"{chosen.routes} is fetched when it is first asked for", chosen.origin)
+        return found if found is not None else self.by_name(chosen.routes, chosen.origin), because
+
+    def virtual_host(self, manager: HttpManager, config: RouteConfig, request: Request) -> VirtualHost | None:
         """Choose the virtual host."""
         found, because = hosts.choose(config, request)
+        if found is None and config.vhds and any(f.type.endswith("OnDemand") for f in manager.filters.get()):
+            raise self.give_up("virtual host", "virtual hosts are fetched when first asked for (VHDS)", config.origin)
         if found is None:
             self.step("virtual host", "", because, config.origin)
             self.note(error="no-virtual-host", forwards=False)
@@ -660,6 +694,8 @@ def _chain(where: Listener, connection: filter_chain.Connection) -> filter_chain
     if found is not None:
         return filter_chain.Choice(found, "the filter_chain_matcher names it")
     because = f"the filter_chain_matcher names {named or 'no chain'}"
+    if named is not None:
+        return filter_chain.Choice(None, f"{because}, and there is no chain of that name")
     if default is not None:
         return filter_chain.Choice(default, f"{because}, so the default chain takes it")
     return filter_chain.Choice(None, because)

@@ -463,7 +463,40 @@ class RouteConfig:
     inline: bool = False
     filter_config: Mapping[str, PerFilter] = field(default_factory=dict)
     status: Status
-    unsupported: tuple[str, ...] = ()
+    vhds: bool = False
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One part of a scope's key, from a header: the `index`-th of its words, or the value of the word ``key=value``."""
+
+    header: str
+    separator: str = ""
+    index: int = 0
+    key: str | None = None
+    key_separator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """The route configuration for requests with a key: by name through RDS (`routes`), or inside the scope."""
+
+    name: str
+    key: tuple[str, ...]
+    routes: str
+    inline: Deferred[RouteConfig | None]
+    on_demand: bool = False
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopedRoutes:
+    """How a connection manager finds its route configuration by headers; `scopes` None: they come by SRDS."""
+
+    name: str
+    fragments: tuple[Fragment | Opaque, ...]
+    scopes: tuple[Scope, ...] | None
     origin: Origin
 
 
@@ -489,7 +522,7 @@ class HttpManager:
     stat_prefix: str
     rds: str = ""
     inline_routes: Deferred[RouteConfig | None]
-    scoped: Opaque | None = None
+    scoped: ScopedRoutes | None = None
     filters: Deferred[tuple[HttpFilter, ...]]
     codec: str = "AUTO"
     use_remote_address: bool = False
@@ -728,7 +761,7 @@ class Mutates:
 
 
 HttpConfig: TypeAlias = Rbac | Jwt | Fault | Cors | AlpnOverride | Elsewhere | Mutates | Passes | Opaque
-NetworkConfig: TypeAlias = HttpManager | TcpProxy | Rbac | Passes | Opaque
+NetworkConfig: TypeAlias = HttpManager | TcpProxy | Rbac | Elsewhere | Passes | Opaque
 
 
 # --- clusters -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from meshctl.envoy import http_filters, rbac, route
+from meshctl.envoy import elsewhere, http_filters, rbac, route, scoped
 from meshctl.envoy.model import HttpManager, NetworkConfig, NetworkFilter, Opaque, Passes, Status, Target, TcpProxy
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
@@ -53,7 +53,6 @@ def manager(config: Json) -> HttpManager:
     """Read ``HttpConnectionManager``."""
     inline = config.below("route_config")
     rds = config.below("rds").text("route_config_name")
-    scoped = config.below("scoped_routes")
     strip = (
         "any" if config.flag("strip_any_host_port") else "matching" if config.flag("strip_matching_host_port") else ""
     )
@@ -63,7 +62,7 @@ def manager(config: Json) -> HttpManager:
         inline_routes=Deferred(
             lambda: route.config(inline, Status("active"), inline=True) if config.has("route_config") else None
         ),
-        scoped=Opaque(scoped.text("name") or "scoped routes", scoped.origin) if scoped else None,
+        scoped=scoped.config(message) if (message := config.below("scoped_routes")) else None,
         filters=Deferred(lambda: tuple(http_filters.http_filter(f) for f in config.each("http_filters"))),
         codec=config.choice("codec_type", "AUTO", "AUTO", "HTTP1", "HTTP2", "HTTP3"),
         use_remote_address=config.flag("use_remote_address"),
@@ -131,4 +130,6 @@ _READERS: dict[str, Callable[[Json], NetworkConfig]] = {
     f"{_FILTERS}.http_connection_manager.v3.HttpConnectionManager": manager,
     f"{_FILTERS}.tcp_proxy.v3.TcpProxy": _tcp_proxy,
     f"{_FILTERS}.rbac.v3.RBAC": rbac.config,
+    f"{_FILTERS}.ext_authz.v3.ExtAuthz": elsewhere.external,
+    f"{_FILTERS}.local_ratelimit.v3.LocalRateLimit": elsewhere.counted_connections,
 }

@@ -45,7 +45,7 @@ def config(message: Json, status: Status, *, inline: bool = False) -> RouteConfi
         inline=inline,
         filter_config=per_filter(message),
         status=status,
-        unsupported=("vhds",) if message.has("vhds") else (),
+        vhds=message.has("vhds"),
         origin=message.origin,
     )
 

@@ -148,7 +148,7 @@ class Running:
     live: Mapping[str, ClusterHosts]
     log: Path
 
-    def lines(self, wanted: Sequence[str], quiet: float = 0.4) -> dict[str, dict[str, Any]]:
+    def lines(self, wanted: Sequence[str], quiet: float = 1.5) -> dict[str, dict[str, Any]]:
         """The log by the addresses of the connection, once all wanted lines are there or none has come for a while."""
         size, since = -1, time.monotonic()
         while True:
@@ -262,13 +262,15 @@ def send(
 ) -> Answer:
     """Send bytes on a connection of its own and read an HTTP answer, where there is one."""
     answer = Answer()
-    raw = socket.socket()
+    raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
-        raw.settimeout(3)
+        raw.settimeout(10)
         raw.bind((source, 0))
         raw.connect((address, port))
         host, local = raw.getsockname()[:2]
-        answer.ends = f"{host}:{local} > {address}:{port}"
+        answer.ends = (
+            f"[{host}]:{local} > [{address}]:{port}" if ":" in address else f"{host}:{local} > {address}:{port}"
+        )
         wire: socket.socket = tls.wrap_socket(raw, server_hostname=sni) if tls is not None else raw
         raw = wire
         wire.sendall(payload)
@@ -278,6 +280,10 @@ def send(
     finally:
         raw.close()
     return answer
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _read(wire: socket.socket, answer: Answer) -> None:
