@@ -15,6 +15,7 @@ TITLES = {
     "MT106": "An injected fault answers a request",
     "MT107": "The two ends of a request disagree on mutual TLS",
     "MT108": "A request arrives where nothing listens",
+    "MT109": "A proxy decides a request by other configuration than the resources say",
     "MT199": "A request does not arrive",
 }
 _CAUSES = {

@@ -4,10 +4,12 @@ import gc
 from collections.abc import Callable
 
 from meshctl.errors import NotFound
-from meshctl.gather import trace
+from meshctl.gather import senders, trace
 from meshctl.injection.mode import recognise
 from meshctl.kube.pod_list import heads
+from meshctl.kube.pods import Pod
 from meshctl.path.matrix import Matrix, build, one_each
+from meshctl.path.scene import Station
 from meshctl.sources.world import World
 from meshctl.uncollected import uncollected
 
@@ -26,7 +28,12 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
         if pod.namespace in spaces and pod.phase in ("", "Running") and recognise(pod).mode != "gateway"
     ]
     services = [s for s in scene.services.services if s.namespace in spaces and s.kind != "ExternalName"]
-    whole = scene.load_station
+    scene.compares = False  # the outcome is all that is shown
+    load = scene.load_station
+
+    def whole(pod: Pod) -> Station:
+        return senders.with_users(world, load(pod))
+
     scene.load_station = lambda pod: trace.inbound_station(world, pod)
     gc.collect()
     with uncollected():

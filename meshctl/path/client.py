@@ -8,7 +8,7 @@ from meshctl.envoy import upstream
 from meshctl.envoy.match import Query, Step, match
 from meshctl.envoy.model import Cluster
 from meshctl.frozen import dataclass
-from meshctl.path import hosts, kube_proxy, resources, rules, server, wants, wire
+from meshctl.path import hosts, kube_proxy, resources, rules, server, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, NO_LISTENER, Decision, Option, evidence, of_match
 from meshctl.path.model import AnsweredBy, Cause, ClusterShare, End, EndpointSeen, Hop, Request
 from meshctl.path.netns import listens
@@ -18,6 +18,10 @@ from meshctl.path.wire import Connection
 
 MOST_PROXIES = 4
 """A request that passes more proxies than this is going in circles."""
+
+
+TLS_MODE = "security.istio.io/tlsMode"
+"""The label of a pod with a sidecar, which istiod gives its endpoint as ``tlsMode``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def through_proxy(
             principal=conn.principal,
             at=scene.now,
         )
-        decisions = of_match(match(station.proxy, query), request)
+        decisions = of_match(match(station.proxy, query, live=station.live), request)
     courses: list[Course] = []
     shares: list[ClusterShare] = []
     for decision in decisions:
@@ -79,6 +83,10 @@ def _decided(
 ) -> tuple[list[Course], list[ClusterShare]]:
     gateway = direction == "gateway"
     hops = _decision_hops(station, decision, gateway)
+    told = "" if gateway else stale.of_route(scene, station, decision, address, port, conn.request)
+    if told:
+        last = hops[-1]
+        hops = (*hops[:-1], replace(last, stale=told, facts=(*last.facts, f"not up to date: {told}")))
     chance = decision.probability
     by: Literal["gateway", "client-proxy"] = "gateway" if gateway else "client-proxy"
     if decision.refusal is not None and gateway and decision.refusal.details == NO_LISTENER:
@@ -191,9 +199,11 @@ def _option(
     if station.proxy is None:
         picked = resources.hosts(scene, station, name, address, port)
     else:
-        picked = hosts.pick(scene, station, name, address, port)
+        picked = hosts.pick(scene, station, name, address, port, option.upstream)
     share = ClusterShare(name, subset, option.weight, tuple(_seen(host) for host in picked.all))
     cluster_hop = hosts.hop(station, name, picked)
+    if told := stale.of_hosts(scene, station, name, picked):
+        cluster_hop = replace(cluster_hop, stale=told, facts=(*cluster_hop.facts, f"not up to date: {told}"))
     if picked.undecided:
         end = End(
             None,
@@ -246,6 +256,7 @@ def _to_host(
     host: hosts.Host,
 ) -> list[Course]:
     request = decision.forwarded or conn.request
+    host = _labelled(scene, station, cluster, host)
     if cluster is not None and station.proxy is not None:
         opened = wire.opened(
             station.proxy,
@@ -267,6 +278,8 @@ def _to_host(
         socket, file = "", ""
     over = wire.hop(opened, host.shown, socket, name, file)
     callee = scene.pod_at(host.address)
+    told = stale.of_transport(scene, station, name, host, opened, decision.tcp)
+    over = replace(over, stale=told, facts=(*over.facts, f"not up to date: {told}")) if told else over
     wanted = [wants.sender(scene, station, name, host)]
     if callee is not None and scene.station(callee).has_proxy and scene.station(callee).mode != "gateway":
         wanted.append(wants.callee(scene, callee, host.port))
@@ -282,6 +295,16 @@ def _to_host(
         )
         for c in ways
     ]
+
+
+def _labelled(scene: Scene, station: Station, cluster: Cluster | None, host: hosts.Host) -> hosts.Host:
+    """A host with the label that chooses its transport: ``/clusters`` does not tell it, so it is the pod's own."""
+    end, pod = host.endpoint, scene.pod_at(host.address)
+    bare = end is not None and not end.socket_match and station.proxy is not None and not station.proxy.has("Endpoints")
+    if end is None or pod is None or not bare or cluster is None or cluster.type != "EDS":
+        return host
+    told = pod.labels.get(TLS_MODE, "")
+    return replace(host, endpoint=replace(end, socket_match={"tlsMode": told})) if told else host
 
 
 def _inner(opened: Connection, conn: Connection, decision: Decision, cluster: Cluster) -> Connection:

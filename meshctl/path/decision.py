@@ -11,8 +11,9 @@ from typing import Literal
 from meshctl.envoy import rewrite
 from meshctl.envoy.filters import Verdict
 from meshctl.envoy.match import Match, Step
-from meshctl.envoy.model import AlpnOverride, Forward, RetryPolicy
+from meshctl.envoy.model import AlpnOverride, Forward, IstioConfig, RetryPolicy
 from meshctl.envoy.request import Request as EnvoyRequest
+from meshctl.envoy.upstream import Upstream
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 from meshctl.path.model import Cause, Evidence, Request
@@ -27,11 +28,15 @@ BLACK_HOLE = "BlackHoleCluster"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A cluster that may be chosen: `weight` as configured, `probability` 0..1."""
+    """A cluster that may be chosen: `weight` as configured, `probability` 0..1, and what becomes of a request there.
+
+    `upstream` is None where the decision does not rest on a proxy's configuration.
+    """
 
     cluster: str
     weight: int
     probability: float
+    upstream: Upstream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Decision:
     undecided: tuple[str, ...] = ()
     assumed: bool = False
     endpoint: str = ""
+    istio: IstioConfig | None = None
     probability: float = 1.0
 
 
@@ -98,12 +104,15 @@ def _one(match: Match, request: Request) -> Decision:
     forward = action if isinstance(action, Forward) else None
     tcp = match.action == "tcp" or (match.tcp_proxy is not None and match.manager is None)
     undecided = match.undecided_because if match.forwards is None else ()
+    chosen = [share for share in match.clusters if share.probability > 0]
+    ends = match.upstreams if len(match.upstreams) == len(chosen) else (None,) * len(chosen)
     if match.forwards is None and not undecided and match.error is None and match.status is None:
-        undecided = ("the proxy's decision cannot be told",)
+        open_ends = [f"{end.name}: {end.because}" for end in match.upstreams if end.verdict == "undecided"]
+        undecided = tuple(open_ends) or ("the proxy's decision cannot be told",)
     return Decision(
         tcp=tcp,
         refusal=None if undecided else _refusal(match),
-        options=tuple(Option(s.name, s.weight, s.probability) for s in match.clusters if s.probability > 0),
+        options=tuple(Option(s.name, s.weight, s.probability, end) for s, end in zip(chosen, ends, strict=True)),
         injected=tuple(_injected(match.verdicts)),
         route=(match.route.name or None) if match.route is not None else None,
         listener=match.listener.name if match.listener is not None else "",
@@ -118,6 +127,7 @@ def _one(match: Match, request: Request) -> Decision:
         source=str(match.route.istio) if match.route is not None and match.route.istio is not None else "",
         terminated=match.filter_chain is not None and match.filter_chain.transport_socket.get().tls is not None,
         steps=match.steps,
+        istio=match.route.istio if match.route is not None else None,
         undecided=undecided,
         probability=match.probability,
     )

@@ -49,11 +49,18 @@ class Picked:
     path: str = ""
 
 
-def pick(scene: Scene, station: Station, name: str, address: str, port: int) -> Picked:
-    """The hosts that a cluster may send to; `address`:`port` is the connection's original destination."""
+def pick(
+    scene: Scene, station: Station, name: str, address: str, port: int, found: upstream.Upstream | None = None
+) -> Picked:
+    """The hosts that a cluster may send to; `address`:`port` is the connection's original destination.
+
+    `found` is what the proxy's decision came to already, the route's own criteria and limits taken in.
+    """
     assert station.proxy is not None
-    destination = Address(address, port) if address not in ("", ANYWHERE) else None
-    found = upstream.choose(station.proxy, name, destination=destination, live=station.live)
+    unknown = address in ("", ANYWHERE)
+    if found is None or (unknown and found.cluster is not None and found.cluster.type == "ORIGINAL_DST"):
+        destination = None if unknown else Address(address, port)
+        found = upstream.choose(station.proxy, name, destination=destination, live=station.live)
     cluster = found.cluster
     file, path = (cluster.origin.source, cluster.origin.path) if cluster is not None else ("", "")
     policy = cluster.policy if cluster is not None else ""
@@ -67,6 +74,9 @@ def pick(scene: Scene, station: Station, name: str, address: str, port: int) -> 
     if found.verdict == "no-host":
         why = _none(scene, name, found.cluster, len(everyone), found.because)
         return Picked(all=everyone, why=why, flag="UH", policy=policy, file=file, path=path)
+    if found.verdict in ("overflow", "gives-up", "dropped"):
+        why = f"{name}: {found.because}"
+        return Picked(all=everyone, why=why, flag=found.flags or "", policy=policy, file=file, path=path)
     if found.verdict == "undecided" and cluster is not None and cluster.type == "ORIGINAL_DST":
         return Picked(undecided="the address that the name resolves to is not recorded", file=file, path=path)
     if found.verdict in ("undecided", "unresolved"):

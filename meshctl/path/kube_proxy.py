@@ -25,7 +25,7 @@ def choose(scene: Scene, node_name: str, station: Station | None, address: str, 
     node = scene.node(node_name) if node_name else None
     decision = _decision(node, station, scene, address, port)
     if decision is not None and decision.matched is not None:
-        return _by_rules(decision, node, target, address, port)
+        return _by_rules(scene, decision, node, target, address, port)
     if target is None:
         return _no_port(scene, address, port, node) or _nobodys(scene, address, port, node, decision)
     service, entry = target
@@ -102,6 +102,7 @@ def _nobodys(
 
 
 def _by_rules(
+    scene: Scene,
     decision: NodeDecision,
     node: NodeView | None,
     target: tuple[Service, ServicePort] | None,
@@ -121,7 +122,9 @@ def _by_rules(
     listed = [f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices]
     why = f"the address {address}:{port} is translated on the node, by kube-proxy's rules for {name}"
     facts = (*listed, *_affinity(decision))
-    hop = Hop("kube-proxy", "node", at, "kube-proxy", f"chooses an endpoint of {name}", facts, found)
+    told = _not_up_to_date(scene, decision, target, node, address)
+    facts += (f"not up to date: {told}",) if told else ()
+    hop = Hop("kube-proxy", "node", at, "kube-proxy", f"chooses an endpoint of {name}", facts, found, stale=told)
     places = tuple((c.address, c.port or port, c.probability) for c in decision.choices)
     answer = KubeProxy(True, why, ", ".join(listed), found)
     if not places:
@@ -131,6 +134,21 @@ def _by_rules(
         end = End(None, delivered=None, through_server=None, mtls="none", why=reason, undecided=(reason,))
         return NodeChoice((), answer, hop, end)
     return NodeChoice(places, answer, hop)
+
+
+def _not_up_to_date(
+    scene: Scene,
+    decision: NodeDecision,
+    target: tuple[Service, ServicePort] | None,
+    node: NodeView | None,
+    address: str,
+) -> str:
+    """Which of the places in the node's rules the EndpointSlices do not have (any more), empty for none."""
+    if target is None or scene.endpoints_gap or not scene.compares:
+        return ""
+    known = {e.address for e in _usable(scene, *target, node.name if node is not None else "", address)}
+    lost = [c.address for c in decision.choices if c.address not in known]
+    return f"the EndpointSlices do not have {', '.join(lost[:3])} as ready" if lost else ""
 
 
 def _refusal(

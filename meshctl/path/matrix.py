@@ -6,7 +6,7 @@ from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path.model import Outcome, Request, succeeds
-from meshctl.path.scene import Scene, Station
+from meshctl.path.scene import Scene, Station, with_whole_proxy
 from meshctl.path.trace import Question, trace
 from meshctl.refs import Target
 
@@ -71,7 +71,7 @@ def build(
     for pod in callers:
         row = Row(workload(pod), pod.namespace, pod.name)
         rows.append(row)
-        station = load(pod) if load is not None else scene.station(pod)
+        station = with_whole_proxy(load(pod)) if load is not None else scene.station(pod)
         for service, port in columns:
             target = Target(f"{service.name}.{service.namespace}:{port}", f"{service.name}.{service.namespace}", port)
             found = trace(scene, Question(caller=station, target=target, request=Request()))

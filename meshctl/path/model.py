@@ -53,7 +53,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One station of the request: `where` is ``caller``, ``node``, ``callee`` or ``network``; `at` names the place."""
+    """One station of the request: `where` is ``caller``, ``node``, ``callee`` or ``network``; `at` names the place.
+
+    `stale` says in what the resources differ from the configuration that decided here.
+    """
 
     kind: HopKind
     where: Literal["caller", "node", "callee", "network"]
@@ -64,6 +67,7 @@ class Hop:
     evidence: tuple[Evidence, ...] = ()
     mood: Mood = "plain"
     arrow: str = ""
+    stale: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,10 @@ class NodeView:
 
 @dataclass(slots=True)
 class Scene:
-    """The cluster, with loaders for what costs something to read."""
+    """The cluster, with loaders for what costs something to read.
+
+    `compares`: whether a proxy's configuration is compared with the resources that it should come from.
+    """
 
     pods: Sequence[Pod]
     services: Services
@@ -104,6 +107,7 @@ class Scene:
     now: datetime | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
+    compares: bool = True
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)
@@ -124,7 +128,7 @@ class Scene:
         """A pod's evidence, read once."""
         key = f"{pod.namespace}/{pod.name}"
         if key not in self._stations:
-            self._stations[key] = self.load_station(pod)
+            self._stations[key] = with_whole_proxy(self.load_station(pod))
         return self._stations[key]
 
     def without_broken_proxy(self, error: str) -> bool:
@@ -182,6 +186,16 @@ class Scene:
     def principal(self, station: Station) -> str:
         """The SPIFFE id that a pod's certificate carries."""
         return f"spiffe://{self.mesh.config.trust_domain}/{station.identity}"
+
+
+def with_whole_proxy(station: Station) -> Station:
+    """A pod without a configuration that is there in part only: what it lacks would count as not configured."""
+    dump = station.proxy
+    lacking = [part for part in ("Listeners", "Clusters") if dump is not None and not dump.has(part)]
+    if dump is None or not lacking:
+        return station
+    why = f"{dump.source} has no {' and no '.join(part.lower() for part in lacking)}, so it is left out"
+    return replace(station, proxy=None, gaps={**station.gaps, "envoy/config_dump.json": why})
 
 
 def _inside(wanted: object, text: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model import Cluster
 from meshctl.frozen import dataclass
-from meshctl.path import policies, wants
+from meshctl.path import policies, stale, wants
 from meshctl.path.decision import Decision, evidence, of_match
 from meshctl.path.model import End, Evidence, Hop, Request
 from meshctl.path.netns import Socket, is_loopback, listens
@@ -58,8 +58,15 @@ def _through_proxy(
     courses: list[Course] = []
     for decision in decisions:
         decision = _named(scene, station, port, conn, decision)
-        courses += _decided(scene, station, address, port, conn, decision)
+        told = stale.of_inbound(scene, station, port, conn, decision)
+        ended = _decided(scene, station, address, port, conn, decision)
+        courses += [replace(c, hops=_marked(c.hops, told)) for c in ended] if told else ended
     return courses
+
+
+def _marked(hops: tuple[Hop, ...], told: str) -> tuple[Hop, ...]:
+    first = replace(hops[0], stale=told, facts=(*hops[0].facts, f"not up to date: {told}"))
+    return (first, *hops[1:])
 
 
 def _named(scene: Scene, station: Station, port: int, conn: Connection, decision: Decision) -> Decision:
@@ -69,6 +76,8 @@ def _named(scene: Scene, station: Station, port: int, conn: Connection, decision
         return decision
     if refusal.status is None and conn.layer != "mtls" and "NR" in refusal.flags:
         why = wants.strict(scene, station.pod, port, conn.layer)
+        if not why and conn.layer == "plaintext":
+            why = f"the callee's proxy takes no plain text on port {port} ({refusal.why})"
         return replace(decision, refusal=replace(refusal, why=why, cause="strict")) if why else decision
     if "policy[none]" in refusal.details or "no ALLOW policy" in refusal.why:
         names = wants.allowing(scene, station.pod)

@@ -1,6 +1,6 @@
 """The whole path of one request: name, caller's rules, proxies, wire, callee's rules, socket, and one outcome."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -493,7 +493,7 @@ def _joined(
         first.mirrors if first is not None else (),
     )
     hops = tuple(map(_unnamed, _with_node((*before, *best.hops), answer, station)))
-    findings = tuple(_findings(together, aim))
+    findings = (*_findings(together, aim), *_stale(hops, aim))
     return Trace(sender, aim, request, hops, outcome, answer, findings, tuple(_gaps(scene, station, best)))
 
 
@@ -575,6 +575,14 @@ def _findings(courses: list[Course], aim: Aim) -> Iterator[Finding]:
         severity: Literal["error", "warning"] = "error" if chance > 0.5 else "warning"
         text = f"{aim.service}:{aim.port}{share}: {end.why}"
         yield Finding(_id(end), severity, text, _FIXES.get(end.cause, ""), end.cause)
+
+
+def _stale(hops: Iterable[Hop], aim: Aim) -> Iterator[Finding]:
+    """Where what runs is not what the resources say: the outcome is that of what runs."""
+    for hop in hops:
+        if hop.stale:
+            text = f"{aim.service}:{aim.port}: {hop.title} at {hop.at} is not up to date: {hop.stale}"
+            yield Finding("MT109", "warning", text, "see whether the proxy hears of changes: istioctl proxy-status")
 
 
 def _id(end: End) -> str:

@@ -1,0 +1,95 @@
+"""A proxy's configuration beside other resources than it was made from: it decides, and that it differs is said."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from meshctl.envoy import config_dump
+from meshctl.istio import mesh as istio_mesh
+from meshctl.istio.mesh_config import MeshConfig
+from meshctl.kube.services import Services
+from meshctl.path.model import Request, Trace
+from meshctl.path.scene import Scene, Station
+from meshctl.path.trace import Question, trace
+from meshctl.refs import parse_target
+from tests.path.recordings import scene
+
+
+def changed(**mesh: Any) -> Scene:
+    whole = scene("policies")
+    return replace(whole, mesh=replace(whole.mesh, **mesh), cache={}, _stations={})
+
+
+def ask(place: Scene, sender: str, target: str, path: str = "/") -> Trace:
+    pod = next(p for p in place.pods if p.name.startswith(sender) and p.namespace in place.recorded)
+    request = Request(path=path)
+    return trace(place, Question(caller=place.station(pod), target=parse_target(target), request=request))
+
+
+def told(found: Trace) -> str:
+    return " ".join(f.text for f in found.findings if f.id == "MT109")
+
+
+def with_virtual_service(*http: Any) -> Any:
+    spec = {"hosts": ["backend"], "http": list(http)}
+    raw = {"metadata": {"name": "backend", "namespace": "policies"}, "spec": spec}
+    return istio_mesh.read({"virtualservices": ("", [raw])}, MeshConfig()).virtual_services
+
+
+FAULT = {"fault": {"abort": {"httpStatus": 418}}, "route": [{"destination": {"host": "backend"}}]}
+
+
+@pytest.mark.parametrize(
+    ("mesh", "sender", "target", "path", "said"),
+    [
+        ({"peer_authentications": ()}, "plainclient", "backend.policies:9080", "/", "it would be refused"),
+        ({"peer_authentications": ()}, "plainclient", "ledger.policies:9000", "/", "would let it through"),
+        ({"authorization_policies": ()}, "client", "backend:9080", "/x", "would let it through"),
+        ({"virtual_services": ()}, "client", "backend:9080", "/api/x", "there is no VirtualService backend.policies"),
+        ({"virtual_services": with_virtual_service(FAULT)}, "client", "backend:9080", "/api/x", "418 for 100%"),
+        (
+            {"sidecars": (), "config": MeshConfig(source="x")},
+            "intruder",
+            "legacyapp.outside:7070",
+            "/",
+            "REGISTRY_ONLY",
+        ),
+    ],
+)
+def test_other_resources_are_told_and_do_not_decide(mesh: Any, sender: str, target: str, path: str, said: str) -> None:
+    before, after = ask(scene("policies"), sender, target, path), ask(changed(**mesh), sender, target, path)
+    assert told(before) == ""
+    assert said in told(after)
+    one, two = before.outcome.end, after.outcome.end
+    assert (one.status, one.flags, one.delivered, one.mtls) == (two.status, two.flags, two.delivered, two.mtls)
+
+
+def test_hosts_that_the_endpoint_slices_no_longer_have() -> None:
+    whole = scene("policies")
+    none = Services(whole.services.services, (), whole.services.by_name, whole.services.by_address, {})
+    place = replace(whole, services=none, cache={}, _stations={})
+    assert "172.17.0.118:8080 of them is not ready by the EndpointSlices" in told(ask(place, "client", "slow:8080"))
+    plain = ask(place, "plainclient", "slow.policies:8080")
+    assert "the EndpointSlices do not have 172.17.0.118 as ready" in told(plain)
+
+
+def test_nothing_is_compared_where_resources_could_not_be_read() -> None:
+    place = replace(changed(virtual_services=()), unread=frozenset({"virtualservices"}))
+    assert told(ask(place, "client", "backend:9080", "/api/x")) == ""
+
+
+def with_dump(station: Station, *sections: str) -> Station:
+    """A caller whose dump has these sections only."""
+    assert station.proxy is not None
+    parts = [{"@type": f"type.googleapis.com/envoy.admin.v3.{name}ConfigDump"} for name in sections]
+    return replace(station, proxy=config_dump.read({"configs": parts}, "part.json"), live=None)
+
+
+@pytest.mark.parametrize("sections", [("Listeners",), ("Clusters",), ("Bootstrap",)])
+def test_a_dump_in_part_is_left_out(sections: tuple[str, ...]) -> None:
+    whole = scene("policies")
+    place = replace(whole, load_station=lambda p: with_dump(whole.station(p), *sections), cache={}, _stations={})
+    found = ask(place, "client", "slow:8080")
+    assert found.outcome.end.delivered
+    assert any("part.json has no " in gap for gap in found.gaps)
