@@ -1,5 +1,6 @@
 """A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -225,7 +226,7 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         direction="inbound",
         version=version,
         proto="tcp",
-        src=_number(source)[1] if source and _number(source)[0] == version else 0,
+        src=_arriving(station, version, source),
         dst=number,
         sport=_SENDING_PORT,
         dport=port,
@@ -233,6 +234,22 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         flags=("SYN",),
     )
     return _passage(station, _ready(scene, station).walk(packet), "callee", "inbound rules", ())
+
+
+_ELSEWHERE: Mapping[int, int] = {4: address_number("192.0.2.1")[1], 6: address_number("2001:db8::1")[1]}
+"""Addresses of nobody's (RFC 5737, 3849): they stand for a client whose own is not known."""
+
+
+def _arriving(station: Station, version: int, source: str | None) -> int:
+    """The source address with which a packet from outside arrives.
+
+    What a pod sends to itself by way of a Service comes back with an address of the node: kube-proxy masquerades it
+    (``KUBE-SEP-...  -s ENDPOINT -j KUBE-MARK-MASQ``), for no machine takes a packet from its own address.
+    """
+    if source in (station.pod.ip, *station.pod.ips):
+        source = station.pod.host_ip
+    known = _number(source) if source else (0, 0)
+    return known[1] if known[0] == version else _ELSEWHERE[version]
 
 
 def _interface(station: Station, version: int, number: int) -> str:

@@ -100,3 +100,10 @@ def test_each_failure_says_what_to_do(recording: str, sender: str, target: str, 
     found = ask(recording, sender, target).findings
     assert [f.id for f in found] == [id]
     assert fix in found[0].fix
+
+
+def test_a_pod_without_a_proxy_reaches_itself_by_way_of_its_service() -> None:
+    """As a probe on a real mesh showed: kube-proxy masquerades it, so the packet does not carry the pod's address."""
+    found = ask("policies", "plainclient", "http://plainclient:8080/")
+    assert found.outcome.end.delivered is True
+    assert found.kube_proxy.used is True
