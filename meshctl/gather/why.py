@@ -35,5 +35,7 @@ def here(world: World, reading: Reading, pod: str | None, scope: Scope) -> tuple
             break
     if not found:
         where = pod or scope.namespace or world.default_namespace() or world.name
+        if reading.log is not None and pod is None:
+            return (Here(f"no proxy of {where} logged this line: name the pod that did with --pod", bad=False),)
         return (Here(f"no logged request of {where} ended so", bad=False),)
     return tuple(found[:MOST])

@@ -443,9 +443,21 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
                 hops=(choice.hop, *course.hops),
                 kube_proxy=choice.answer,
             )
-            for course in arrive(scene, place, number, conn)
+            for course in arrive(scene, place, number, _masqueraded(scene, station, address, place, conn))
         ]
     return courses
+
+
+def _masqueraded(scene: Scene, station: Station | None, address: str, place: str, conn: Connection) -> Connection:
+    """The connection as the other end sees it: from the node, where it is to the sender itself or not to a cluster IP.
+
+    Source: kube-proxy's ``KUBE-MARK-MASQ`` in its chains of endpoints and of external addresses; which of its addresses
+    the node takes is not known.
+    """
+    service = scene.services.at(address)
+    own = station is not None and place in (*station.pod.ips, station.pod.ip)
+    inside = service is not None and address in service.addresses
+    return replace(conn, source=None) if own or not inside else conn
 
 
 def arrive(scene: Scene, address: str, port: int, conn: Connection) -> list[Course]:

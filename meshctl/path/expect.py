@@ -12,6 +12,16 @@ _FIELDS = (
 )
 
 
+_ALONE = {
+    "mtls": "mutual",
+    "delivered": "true",
+    "through_client_proxy": "true",
+    "through_server_proxy": "true",
+    "kube_proxy": "true",
+}
+"""Fields that may stand without a value, and the value that they mean then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One demand, and what is predicted; an undecided prediction meets no demand."""
@@ -46,7 +56,12 @@ def judge(expression: str, trace: Trace) -> Expectation:
         field = field.strip().replace("-", "_")
         if field not in _FIELDS:
             raise BadInput(f"--expect knows no '{field}'", hint=f"it knows {', '.join(_FIELDS)}")
-        wanted = wanted.strip() if equals else {"mtls": "mutual"}.get(field, "true")
+        if not equals and field not in _ALONE:
+            raise BadInput(
+                f"--expect {field} says no value",
+                hint=f"for example {field}=VALUE; alone may stand {', '.join(_ALONE)}",
+            )
+        wanted = wanted.strip() if equals else _ALONE[field]
         values = _predicted(field, trace)
         met = any(_fits(field, wanted, value) for value in values)
         items.append(Item(field, wanted, " or ".join(dict.fromkeys(values)) or "none", met))

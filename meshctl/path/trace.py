@@ -313,7 +313,8 @@ def _from_pod(scene: Scene, station: Station, address: str, port: int, request: 
 
 
 def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:
-    own = address in (*station.pod.ips, station.pod.ip) or rules.is_loopback(address)
+    mine = () if station.pod.host_network else (*station.pod.ips, station.pod.ip)  # the node's own are in its rules
+    own = address in mine or rules.is_loopback(address)
     match passage.kind:
         case "proxy":
             return _captured(scene, station, address, port, conn, passage)

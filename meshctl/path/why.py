@@ -239,6 +239,47 @@ FLAGS: dict[str, Meaning] = {
     )
 }
 
+LONG: dict[str, str] = {
+    "FailedLocalHealthCheck": "LH",
+    "NoHealthyUpstream": "UH",
+    "UpstreamRequestTimeout": "UT",
+    "LocalReset": "LR",
+    "UpstreamRemoteReset": "UR",
+    "UpstreamConnectionFailure": "UF",
+    "UpstreamConnectionTermination": "UC",
+    "UpstreamOverflow": "UO",
+    "NoRouteFound": "NR",
+    "DelayInjected": "DI",
+    "FaultInjected": "FI",
+    "RateLimited": "RL",
+    "UnauthorizedExternalService": "UAEX",
+    "RateLimitServiceError": "RLSE",
+    "DownstreamConnectionTermination": "DC",
+    "UpstreamRetryLimitExceeded": "URX",
+    "StreamIdleTimeout": "SI",
+    "InvalidEnvoyRequestHeaders": "IH",
+    "DownstreamProtocolError": "DPE",
+    "UpstreamMaxStreamDurationReached": "UMSDR",
+    "ResponseFromCacheFilter": "RFCF",
+    "NoFilterConfigFound": "NFCF",
+    "DurationTimeout": "DT",
+    "UpstreamProtocolError": "UPE",
+    "NoClusterFound": "NC",
+    "OverloadManagerTerminated": "OM",
+    "DnsResolutionFailed": "DF",
+    "DropOverload": "DO",
+    "DownstreamRemoteReset": "DR",
+    "UnconditionalDropOverload": "UDO",
+}
+"""The flags as ``%RESPONSE_FLAGS_LONG%`` writes them (Envoy 1.29 and later)."""
+_BY_LONG = {name.lower(): flag for name, flag in LONG.items()}
+
+
+def _flag(word: str) -> str:
+    """A flag as Envoy writes it short; a word that is none as it is."""
+    return _BY_LONG.get(word.lower(), word.upper() if word.upper() in FLAGS else word)
+
+
 _DETAILS: tuple[tuple[str, str], ...] = (
     (r"^via_upstream$", "the answer is the endpoint's own: the application's, or its proxy's"),
     (r"^direct_response$", "a route answered by itself (direct response or redirect)"),
@@ -401,11 +442,11 @@ def _words(words: tuple[str, ...]) -> Reading:
     unknown: list[str] = []
     for word in (part for given in words for part in given.split()):
         pieces = flags_in(word)
-        if word.isdecimal() and len(word) <= 3:
+        if word.isdecimal() and (int(word) == 0 or 100 <= int(word) < 600):
             status = int(word)
-        elif any(piece.upper() in FLAGS for piece in pieces):
-            flags_found += [piece.upper() for piece in pieces if piece.upper() in FLAGS]
-            unknown += [piece for piece in pieces if piece.upper() not in FLAGS]
+        elif any(_flag(piece) in FLAGS for piece in pieces):
+            flags_found += [_flag(piece) for piece in pieces if _flag(piece) in FLAGS]
+            unknown += [piece for piece in pieces if _flag(piece) not in FLAGS]
         elif any(re.search(pattern, word) for pattern, _ in _DETAILS):
             details_found.append(word)
         elif word != "-":

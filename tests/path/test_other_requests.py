@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
+from meshctl.errors import BadInput
+from meshctl.path.expect import judge
 from meshctl.path.model import Request, Trace
 from meshctl.path.trace import Question, trace
 from meshctl.refs import parse_target
@@ -49,6 +51,10 @@ CASES = [
     Case("variants", "optout", "https://kubernetes.default", "app", "kube-apiserver"),
     Case("variants", "optout", "192.168.49.2:10251", "refused", "on node minikube"),
     Case("variants", "hostnet", "localhost:8080", "refused", "on node minikube"),
+    # from the node a connection comes as the node's, and a node port is one there, too
+    Case("broken", "flushed", "flushed:8080", "app"),
+    Case("variants", "hostnet", "192.168.49.2:18080", "app"),
+    Case("bookinfo", "curl", "http://192.168.49.2:30440/", "404 NR", "none of its"),
     # an address that could be a Service's, and is none; one that could be anybody's
     Case("variants", "optout", "10.99.99.99:80", "timeout", "neither a Service nor a rule of the node"),
     Case("variants", "tproxy", "10.99.99.99:81", "reset UF,URX", "neither a Service nor a rule of the node"),
@@ -107,3 +113,11 @@ def test_a_pod_without_a_proxy_reaches_itself_by_way_of_its_service() -> None:
     found = ask("policies", "plainclient", "http://plainclient:8080/")
     assert found.outcome.end.delivered is True
     assert found.kube_proxy.used is True
+
+
+@pytest.mark.parametrize("field", ["status", "cluster", "flags", "route", "pod", "timeout"])
+def test_an_expectation_without_a_value(field: str) -> None:
+    found = ask("bookinfo", "curl", "reviews:9080")
+    with pytest.raises(BadInput, match="says no value"):
+        judge(field, found)
+    assert judge("mtls,delivered,through-client-proxy", found).met

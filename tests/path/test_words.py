@@ -301,3 +301,15 @@ class TestTarget:
     def test_the_host_header_is_as_curl_writes_it(self, text: str, port: int, host: str, tls: bool) -> None:
         request = request_for(parse_target(text), port, Request(), "")
         assert (request.host, request.tls) == (host, tls)
+
+
+def test_flags_by_their_long_names() -> None:
+    reading = why.read(("NoHealthyUpstream,UpstreamRetryLimitExceeded", "503"))
+    assert (reading.status, reading.flags, reading.unknown) == (503, ("UH", "URX"), ())
+    assert set(why.LONG.values()) == set(why.FLAGS)
+
+
+@pytest.mark.parametrize("word", ["7", "99", "600", "999", "QQ"])
+def test_what_is_no_status_is_not_known(word: str) -> None:
+    reading = why.read((word,))
+    assert (reading.status, reading.unknown) == (None, (word,))
