@@ -15,7 +15,7 @@ def check(it: Evidence) -> Iterator[Finding]:
         if not ending.bad:
             continue
         severe = ending.code in (126,) or ending.reason in _SEVERE
-        times = f" ({ending.restarts} restarts)" if ending.restarts else ""
+        times = f" ({ending.restarts} restart{'' if ending.restarts == 1 else 's'})" if ending.restarts else ""
         text = f"{ending.container} {ending.text}{times}"
         fix = "raise its memory limit" if ending.reason == "OOMKilled" else ""
         severity: Severity = "error" if severe else "warning"

@@ -25,12 +25,14 @@ def check(it: Evidence) -> Iterator[Finding]:
                 continue
             where = f"service/{service.namespace}/{service.name} port {port.number}, netns/sockets.txt"
             if number not in opened:
-                others = ", ".join(str(o.port) for o in _own(it)) or "none"
+                others = ", ".join(str(o.port) for o in _own(it))
                 text = f"service {service.name}:{port.number} leads to port {number}, on which nothing listens here"
                 fix = f"let targetPort be a port on which the application listens (it has: {others})"
+                if not others:
+                    fix = "the application listens on no port: let it listen there, or remove the service"
                 if it.description.injection.mode == "gateway":
-                    text += ": a gateway opens a port when a Gateway resource has a server for it"
-                    yield it.finding(ID, "info", text, evidence=where, fix="add the server, or remove the port")
+                    text, fix = _of_gateway(it, text)
+                    yield it.finding(ID, "info", text, evidence=where, fix=fix)
                     continue
                 yield it.finding(ID, "error", text, evidence=where, fix=fix)
             elif opened[number].local_only:
@@ -39,6 +41,18 @@ def check(it: Evidence) -> Iterator[Finding]:
                     f"{opened[number].program or 'the application'} listens on {opened[number].address} only"
                 )
                 yield it.finding(ID, _severity(it), text, evidence=where, fix="let it listen on 0.0.0.0 (or ::)")
+
+
+def _of_gateway(it: Evidence, text: str) -> tuple[str, str]:
+    """Who opens a gateway's ports, and what to do about one that is not open."""
+    if it.state is not None and any(one.kind == "listener" for one in it.state.refused or ()):
+        return f"{text}: the proxy refused listeners (MC206)", "see to what the proxy refused first"
+    if it.description.injection.agent_mode == "waypoint":
+        return f"{text}: a waypoint opens it with its first configuration", "see whether the waypoint is ready"
+    return (
+        f"{text}: a gateway opens a port when a Gateway resource has a server for it",
+        "add the server, or remove the port",
+    )
 
 
 def _application_runs(it: Evidence) -> bool:

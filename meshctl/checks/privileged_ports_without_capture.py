@@ -21,9 +21,9 @@ def check(it: Evidence) -> Iterator[Finding]:
     if not low:
         return
     text = (
-        "with interception mode NONE the proxy opens the ports of all services that it knows itself; ports below 1024 "
+        "with interception mode NONE the proxy itself opens the ports of all services that it knows; ports below 1024 "
         "are privileged, and as user "
-        f"{proxy.security.user or 'of the image'} it may not open {', '.join(map(str, low))}: it never gets ready"
+        f"{proxy.security.user or 'of the image'} it may not open {', '.join(map(str, low))}: it never becomes ready"
     )
     fix = "use ports above 1023, limit what the proxy knows with a Sidecar resource, or capture (REDIRECT)"
     yield it.finding(ID, "warning", text, evidence="ISTIO_META_INTERCEPTION_MODE of istio-proxy", fix=fix)

@@ -58,7 +58,8 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
         place = standing.of(
             pod, described.injection, described.services, mesh, around.count, around.gateway_api(), around.reach
         )
-    seen = state(around.world, pod, described.injection.proxy is not None)
+    injection = described.injection
+    seen = state(around.world, pod, injection.proxy is not None and injection.agent_mode != "ztunnel")
     rulesets, drift, gap = _rules(around.world, described)
     if gap:
         seen = replace(seen, gaps=(*seen.gaps, gap))

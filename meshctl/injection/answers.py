@@ -45,7 +45,8 @@ def order(pod: Pod, injection: Injection, timeline: Timeline) -> tuple[Step, ...
     previous: Container | None = None
     for container in pod.app_containers:
         span = timeline.span(container.name)
-        steps.append(Step(container.name, "app", _app_why(previous, injection), span.start if span else None))
+        why = _app_why(previous, injection) if previous is not None else _first_app_why(pod)
+        steps.append(Step(container.name, "app", why, span.start if span else None))
         previous = container
     return tuple(steps)
 
@@ -68,9 +69,16 @@ def _init_why(container: Container, kind: str) -> str:
     return "init containers run one after the other, each to its end, before the application"
 
 
-def _app_why(previous: Container | None, injection: Injection) -> str:
-    if previous is None:
-        return "starts when all init containers are done; containers start in the order of the manifest"
+def _first_app_why(pod: Pod) -> str:
+    order = "containers start in the order of the manifest"
+    if not pod.init_containers:
+        return f"there is no init container to wait for; {order}"
+    if any(c.kind == "sidecar" and not _runs_once(c) for c in pod.init_containers):
+        return f"starts when all init containers are done and those that keep running are up; {order}"
+    return f"starts when all init containers are done; {order}"
+
+
+def _app_why(previous: Container, injection: Injection) -> str:
     if previous is injection.proxy and holds(previous):
         return f"waits for {previous.name}: its postStart hook `pilot-agent wait` returns when the proxy is ready"
     if previous.hook("postStart") is not None:
@@ -80,7 +88,8 @@ def _app_why(previous: Container | None, injection: Injection) -> str:
 
 def pause_first(pod: Pod, timeline: Timeline, clues: Clues) -> Answer:
     """Did the pause container start before the first init container?"""
-    question = "Did the pause container start before the init containers?"
+    others = "init containers" if pod.init_containers else "others"
+    question = f"Did the pause container start before the {others}?"
     evidence = list(_pause_evidence(clues))
     made = next((m for m in timeline.moments if m.container == PAUSE and m.within_s == 0), None)
     first = _first_inside(timeline, clues)

@@ -146,6 +146,14 @@ AGENT = table(
 _AGENT_BOOLEANS = frozenset({"log_as_json", "profiling", "disableInternalTelemetry"})
 AGENT_SHAPES = tuple(FlagShape(name, "", name in _AGENT_BOOLEANS) for name in AGENT)
 
+ZTUNNEL_COMMANDS = table(
+    (
+        Known("proxy", "run the proxy"),
+        Known("ztunnel", "as ztunnel: the node's proxy of an ambient mesh", since="1.18"),
+    )
+)
+"""The words of ztunnel's own program, which takes them for likeness with pilot-agent."""
+
 AGENT_COMMANDS = table(
     (
         Known("proxy", "run the agent, which fetches certificates, starts Envoy and watches it"),

@@ -90,6 +90,19 @@ MOUNTS = table(
     )
 )
 
+ZTUNNEL_PORTS = table(
+    (
+        Known("15000", "ztunnel's administration, on localhost only"),
+        Known("15001", "ztunnel takes outgoing connections here"),
+        Known("15006", "ztunnel takes incoming connections in plain text here"),
+        Known("15008", "HBONE, Istio's tunnel over HTTP/2"),
+        Known("15020", "ztunnel's metrics for Prometheus"),
+        Known("15021", "ztunnel's readiness check"),
+        Known("15053", "ztunnel answers DNS here"),
+        Known("15080", "ztunnel as a SOCKS5 proxy, on localhost only"),
+    )
+)
+
 PORTS = table(
     (
         Known("15000", "Envoy's administration, on localhost only"),

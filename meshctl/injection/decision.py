@@ -252,7 +252,7 @@ def _inside(s: Situation, trail: _Trail) -> Decision:
     """istiod's own rules, once it is asked."""
     question = "Does the pod use the node's network (hostNetwork)?"
     if s.host_network:
-        text = "hostNetwork: true: the rules would redirect the whole node's traffic, so istiod refuses"
+        text = "with hostNetwork: true the rules would redirect the whole node's traffic, so istiod refuses"
         return trail.decided("not injected", "host-network", question, "yes", text, "pod spec.hostNetwork")
     trail.tried("host-network", question, "no", "the pod has a network of its own", "pod spec.hostNetwork")
     question = "Is the namespace one that istiod always leaves alone?"

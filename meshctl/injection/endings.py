@@ -42,7 +42,14 @@ def _of(container: Container, pod: Pod, injection: Injection) -> Iterator[Ending
                 container.name, text, bad, state.exit_code, state.reason, status.restarts, state.message.strip()
             )
     if status.restarts and not isinstance(status.last_state, Terminated):
-        yield Ending(container.name, f"started again {status.restarts} times", False, None, "", status.restarts)
+        yield Ending(
+            container.name,
+            "started again " + ("once" if status.restarts == 1 else f"{status.restarts} times"),
+            False,
+            None,
+            "",
+            status.restarts,
+        )
 
 
 def _is_bad_wait(reason: str) -> bool:

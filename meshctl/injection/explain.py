@@ -6,9 +6,16 @@ from typing import Literal
 from meshctl.frozen import dataclass
 from meshctl.injection import effects, origins, probes
 from meshctl.injection.catalog import Known
-from meshctl.injection.catalog_arguments import AGENT, AGENT_COMMANDS, AGENT_SHAPES, IPTABLES, IPTABLES_SHAPES
+from meshctl.injection.catalog_arguments import (
+    AGENT,
+    AGENT_COMMANDS,
+    AGENT_SHAPES,
+    IPTABLES,
+    IPTABLES_SHAPES,
+    ZTUNNEL_COMMANDS,
+)
 from meshctl.injection.catalog_environment import ENVIRONMENT, META_JSON_PREFIX, META_MEANING, META_PREFIX
-from meshctl.injection.catalog_pod import CONTAINERS, MOUNTS, PORTS, VOLUMES
+from meshctl.injection.catalog_pod import CONTAINERS, MOUNTS, PORTS, VOLUMES, ZTUNNEL_PORTS
 from meshctl.injection.decode import decode
 from meshctl.injection.flags import Argument, parse
 from meshctl.injection.mode import INIT_NAMES, Injection
@@ -125,7 +132,9 @@ def _container(container: Container, sources: Sources, checks: tuple[ProbeStory,
         env=tuple(_env(e, sources, ours) for e in container.env),
         mounts=tuple(_mount(m, sources, ours) for m in container.mounts),
         probes=checks,
-        ports=tuple(_port(p.number, p.name, p.protocol, ours) for p in container.ports),
+        ports=tuple(
+            PortStory(p.number, p.name, p.protocol, _port_meaning(p.number, injection, ours)) for p in container.ports
+        ),
     )
 
 
@@ -201,11 +210,12 @@ def _arguments(container: Container, sources: Sources) -> tuple[ArgumentStory, .
         return tuple(ArgumentStory(word, None, _CORE_DUMP, "injection template") for word in container.args)
     arguments = parsed(container)
     catalog = IPTABLES if _is_iptables(container) else AGENT
+    commands = ZTUNNEL_COMMANDS if sources.injection.agent_mode == "ztunnel" else AGENT_COMMANDS
     ours = container.args[:1] in (("proxy",), ("istio-iptables",)) or not container.args
     around = effects.context(arguments, sources.pod, sources.injection) if catalog is IPTABLES else None
     found = []
     for argument in arguments:
-        known = catalog.get(argument.name) if argument.name else AGENT_COMMANDS.get(argument.flag)
+        known = catalog.get(argument.name) if argument.name else commands.get(argument.flag)
         known = known if ours else None
         effect = effects.of(argument, around) if known and around else ""
         found.append(_argument(argument, known, effect, sources))
@@ -298,6 +308,7 @@ def _user_volume(name: str, pod: Pod) -> bool:
     return any(f'"{name}"' in pod.annotations.get(key, "") for key in keys)
 
 
-def _port(number: int, name: str, protocol: str, ours: bool) -> PortStory:
-    known = PORTS.get(str(number)) if ours else None
-    return PortStory(number, name, protocol, known.meaning if known else "")
+def _port_meaning(number: int, injection: Injection, ours: bool) -> str:
+    ports = ZTUNNEL_PORTS if injection.agent_mode == "ztunnel" else PORTS
+    known = ports.get(str(number)) if ours else None
+    return known.meaning if known else ""

@@ -19,6 +19,8 @@ Mesh: TypeAlias = Literal["istio", "linkerd", "kuma", "consul", ""]
 
 REDIRECTION = "ambient.istio.io/redirection"
 DATAPLANE = "istio.io/dataplane-mode"
+OPTED_OUT = "opted-out"
+"""The rule of a pod that its label keeps out of its namespace's ambient mode."""
 _GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _MANAGED = "gateway.istio.io/managed"
 INIT_NAMES = ("istio-init", "istio-validation")
@@ -156,6 +158,9 @@ def _without_proxy(
         if label is None and namespace_labels.get(DATAPLANE) == "ambient":
             where = f"label {DATAPLANE} of namespace {pod.namespace}"
             return "ambient", (Reason("dataplane-mode", "the namespace asks for ambient mode", where),)
+    if label == "none" and namespace_labels.get(DATAPLANE) == "ambient":
+        text = f"the namespace asks for ambient mode, but the pod's label {DATAPLANE}: none keeps it out"
+        return "none", (*told, Reason(OPTED_OUT, text, f"label {DATAPLANE}"))
     if init is not None:
         where = f"initContainers: {init.name}"
         return "none", (*told, Reason("no-proxy", f"there is {init.name}, but no container istio-proxy", where))

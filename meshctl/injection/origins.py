@@ -57,7 +57,7 @@ _ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
 def of_argument(argument: Argument, sources: Sources) -> str:
     """Where the value of an argument of istio-init, istio-validation or istio-proxy comes from, in a few words."""
     if argument.positional:
-        return "injection template"
+        return _template(sources.injection)
     if not argument.name:
         return "unknown"
     found = _annotation(argument.name, sources)
@@ -72,6 +72,13 @@ def of_argument(argument: Argument, sources: Sources) -> str:
     if argument.name in ("run-validation", "skip-rule-apply"):
         return "helm value pilot.cni.enabled"
     return _helm(argument, sources)
+
+
+def _template(injection: Injection) -> str:
+    """What the parts that nobody can set were copied from."""
+    if injection.receipt is not None:
+        return "injection template"
+    return "istiod's template for waypoints" if injection.agent_mode == "waypoint" else "the pod's own manifest"
 
 
 def _annotation(name: str, sources: Sources) -> str:
@@ -101,7 +108,7 @@ def _proxy_config(name: str, sources: Sources) -> str:
 def _helm(argument: Argument, sources: Sources) -> str:
     path = _HELM.get(argument.name)
     if path is None:
-        return "injection template"
+        return _template(sources.injection)
     known = sources.settings.value(path)
     if known is None:
         return f"helm value {path} or its default"

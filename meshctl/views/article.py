@@ -10,7 +10,6 @@ from meshctl.blocks import (
     Block,
     Column,
     Edge,
-    Facts,
     Graph,
     Heading,
     Line,
@@ -31,6 +30,7 @@ from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.explain import explain
 from meshctl.netfilter.model import Ruleset
 from meshctl.views import pod as pod_view
+from meshctl.views import rules as rules_view
 from meshctl.views import standing as standing_view
 from meshctl.views.pod_capture import capture_blocks, rules_note
 from meshctl.views.pod_changes import changes_blocks
@@ -45,15 +45,16 @@ def page(it: Evidence, findings: Sequence[Finding]) -> Page:
     """The whole story of one pod."""
     blocks: list[Block] = [*_opening(it), *_facts(it)]
     blocks += pod_view.findings_blocks(findings)
-    blocks += _injection(it)
-    blocks += _init(it)
-    blocks += _rules(it)
-    blocks += _processes(it)
-    blocks += _start(it)
-    blocks += _path(it)
-    blocks += _now(it)
+    chapters = [list(told(it)) for told in (_injection, _init, _rules, _processes, _start, _path, _now)]
+    for number, (title, *rest) in enumerate(filter(None, chapters), 1):
+        blocks += [_numbered(number, title), *rest]
     blocks += closing(it)
     return Page(f"How the traffic of {_name(it)} passes through the mesh", tuple(blocks))
+
+
+def _numbered(number: int, title: Block) -> Block:
+    """A chapter's title with its number: chapters that have nothing to tell are left out, and leave no gap."""
+    return Heading(f"{number}. {title.text}", title.level) if isinstance(title, Heading) else title
 
 
 def _name(it: Evidence) -> str:
@@ -110,17 +111,18 @@ def _facts(it: Evidence) -> Iterator[Block]:
 
 def _injection(it: Evidence) -> Iterator[Block]:
     result = it.description
-    yield Heading("1. Injection: what was written and what runs")
+    yield Heading("Injection: what was written and what runs")
     apps, ours = _apps(it), sorted(result.injection.ours)
     if result.injection.receipt is not None:
         theirs = [c.name for c in it.pod.containers if c.name not in ours]
         yield Text(
             f"Whoever wrote the manifest asked for {', '.join(theirs) or 'no container of their own'}. When the pod "
-            "was "
-            "made, the Kubernetes API server asked the mesh's injector (a webhook: a program that may change an object "
-            f"before it is stored), and that added {', '.join(ours)}, their volumes and a few annotations."
+            "was made, the Kubernetes API server asked the mesh's injector (a webhook: a program that may change an "
+            f"object before it is stored), and that added {', '.join(ours)}, their volumes and a few annotations."
         )
         yield _containers_graph(it)
+    elif it.ambient is not None and it.ambient.redirected:
+        yield Text("The injector added nothing to this pod; istio-cni marked it when it took it over.")
     elif apps:
         yield Text("The injector added nothing to this pod.")
     yield from pod_view.added_blocks(result)
@@ -143,20 +145,19 @@ def _init(it: Evidence) -> Iterator[Block]:
     init = it.description.injection.init
     if init is None:
         return
-    yield Heading(f"2. {init.name}: from arguments to rules")
+    yield Heading(f"{init.name}: from arguments to rules")
     story = it.description.story(init.name)
     if it.description.injection.cni:
         yield Text(
-            f"{init.name} writes no rules itself: the CNI plugin of the node (the program that makes a pod's "
-            "network) wrote "
-            "them before any container was started. It only checks that they work. Its arguments say what is asked for:"
+            f"{init.name} writes no rules itself: the CNI plugin of the node (the program that makes a pod's network) "
+            "wrote them before any container was started. It only checks that they work. Its arguments say what is "
+            "asked for:"
         )
     else:
         yield Text(
             f"{init.name} runs before the application, as root and with the right to change the network (NET_ADMIN), "
-            "but "
-            "only inside the pod's network namespace. It writes packet rules (iptables) into the kernel, and ends. Its "
-            "arguments say which:"
+            f"but only inside the pod's network namespace. It writes packet rules ({_writer(it)}) into the kernel, and "
+            "ends. Its arguments say which:"
         )
     if story is not None:
         yield Verbatim(" ".join(a if a else '""' for a in init.args))
@@ -165,34 +166,39 @@ def _init(it: Evidence) -> Iterator[Block]:
     yield from rules_note(it)
 
 
+def _writer(it: Evidence) -> str:
+    capture = it.description.capture
+    return "nftables" if capture is not None and capture.native_nftables else "iptables"
+
+
 def _rules(it: Evidence) -> Iterator[Block]:
     rulesets = [r for r in it.rulesets if any(c.rules for t in r.tables for c in t.chains)]
     if not rulesets:
         if it.description.injection.init is not None:
-            yield Heading("3. The rules")
+            yield Heading("The rules")
             said = "there is no rule in this pod's network namespace: nothing is captured"
             if not it.rulesets:
                 said = "the rules of this pod were not recorded; `meshctl iptables expect` tells what they should be"
             yield Note(said, "warn" if it.rulesets else "info")
         return
-    yield Heading("3. The rules in the kernel")
+    yield Heading("The rules in the kernel")
+    jump = "jump" if all(r.backend == "nftables" for r in rulesets) else "-j"
     yield Text(
         "Rules stand in chains. A packet that arrives begins in PREROUTING, one that a program of the pod sends "
-        "begins in "
-        "OUTPUT; a rule may send it to another chain (-j). In the table nat only the first packet of a connection is "
-        "looked at: the kernel remembers the answer for the rest."
+        f"begins in OUTPUT; a rule may send it to another chain ({jump}). In the table nat only the first packet of a "
+        "connection is looked at: the kernel remembers the answer for the rest."
     )
     for ruleset in rulesets:
         yield from _ruleset(it, ruleset)
 
 
 def _ruleset(it: Evidence, ruleset: Ruleset) -> Iterator[Block]:
-    yield Heading(f"{ruleset.family} ({ruleset.backend})", 3)
+    yield Heading(rules_view.named(ruleset), 3)
     rows: list[tuple[Line, ...]] = [
         (
             f"{e.table.name} {e.chain.name}",
             str(e.number),
-            Span(e.rule.origin.text.strip() or "", "code"),
+            Span(rules_view.words_of(e), "code"),
             e.told.meaning,
         )
         for e in explain(ruleset, it.description.capture)
@@ -205,12 +211,11 @@ def _processes(it: Evidence) -> Iterator[Block]:
     clues = it.description.subject.clues
     if not clues.processes:
         return
-    yield Heading("4. Processes and namespaces")
+    yield Heading("Processes and namespaces")
     yield Text(
         "A container is a process with its own view of the system. The containers of a pod have files of their own "
-        "each, "
-        "but one network namespace together: the same addresses, ports and packet rules. That is why rules which one "
-        "container writes hold for all."
+        "each, but one network namespace together: the same addresses, ports and packet rules. That is why rules "
+        "which one container writes hold for all."
     )
     rows = tuple(_process_row(it, p) for p in sorted(clues.processes, key=lambda p: (p.start_ticks or 0, p.pid)))
     columns = (
@@ -236,7 +241,7 @@ def _process_row(it: Evidence, process: Process) -> tuple[Line, ...]:
 
 
 def _start(it: Evidence) -> Iterator[Block]:
-    yield Heading("5. What starts first")
+    yield Heading("What starts first")
     yield from start_blocks(it.description)
 
 
@@ -244,7 +249,7 @@ def _path(it: Evidence) -> Iterator[Block]:
     capture, proxy = it.description.capture, it.description.injection.proxy
     if capture is None or proxy is None:
         return
-    yield Heading("6. The path of a request")
+    yield Heading("The path of a request")
     ports = app_ports(it.pod, it.description.injection)
     address = it.pod.ip or "the pod's address"
     app = ", ".join(_apps(it)) or "the application"
@@ -260,8 +265,8 @@ def _path(it: Evidence) -> Iterator[Block]:
 
 def _incoming(capture: Capture, proxy: str, app: str, address: str, port: str) -> Iterator[Block]:
     yield Text(
-        f"A request for {address}:{port}, as far as incoming ports are captured "
-        f"({capture.include_inbound_ports or 'none'}):"
+        f"A request for {address}:{port} (incoming ports that are captured: "
+        f"{_listed(capture.include_inbound_ports, capture.exclude_inbound_ports)}):"
     )
     yield Graph(
         (
@@ -279,16 +284,21 @@ def _incoming(capture: Capture, proxy: str, app: str, address: str, port: str) -
     )
 
 
+def _listed(included: str, excluded: str) -> str:
+    said = {"*": "all", "": "none"}.get(included.strip(), included.replace(",", ", "))
+    return f"{said} but {excluded.replace(',', ', ')}" if included.strip() and excluded.strip() else said
+
+
 def _outgoing(capture: Capture, proxy: str, app: str) -> Iterator[Block]:
     yield Heading("The application calls someone", 3)
     if not capture.include_outbound_ranges.strip() and not capture.include_outbound_ports.strip():
         yield Text(f"Nothing that {app} sends is captured: its connections leave the pod without the proxy.")
         return
     yield Text(
-        f"A request of {app} for another service, as far as destinations are captured "
-        f"({capture.include_outbound_ranges or 'none'}). The proxy runs as user {capture.proxy_uids}, and the rules "
-        "let "
-        "that user through: otherwise its own connections would come back to it for ever."
+        f"A request of {app} for another service (destinations that are captured: "
+        f"{_listed(capture.include_outbound_ranges, capture.exclude_outbound_ranges)}). The proxy runs as user "
+        f"{capture.proxy_uids}, and the rules let that user through: otherwise its own connections would come back to "
+        "it for ever."
     )
     yield Graph(
         (
@@ -306,8 +316,8 @@ def _outgoing(capture: Capture, proxy: str, app: str) -> Iterator[Block]:
     )
     yield Note(
         "The proxy chooses the pod itself from the list that istiod (the control plane) sends. kube-proxy's rules, "
-        "which "
-        "choose a pod for a Service's address, are not used on this way: `meshctl trace` shows it for a given request."
+        "which choose a pod for a Service's address, are not used on this way: `meshctl trace` shows it for a given "
+        "request."
     )
 
 
@@ -315,12 +325,11 @@ def _now(it: Evidence) -> Iterator[Block]:
     found = list(standing_view.blocks(it))
     services = list(services_blocks(it.description))
     if found or services:
-        yield Heading("7. The pod now")
+        yield Heading("The pod now")
     for block in (*services, *found):
         yield Heading(block.text, 3) if isinstance(block, Heading) else block
     proxy = it.description.injection.proxy
     story = it.description.story(proxy.name) if proxy is not None else None
     if story is not None and proxy is not None:
         yield Heading(f"Everything about {proxy.name}", 3)
-        yield Facts((("image", Span(proxy.image, "code")),), 2)
         yield from container_blocks(story, wide=True)

@@ -22,7 +22,8 @@ def state_words(story: ContainerStory) -> str:
             word = f"waiting ({reason})" if reason else "waiting"
         case None:
             word = "unknown"
-    return word + (f", restarted {status.restarts} times" if status.restarts else "")
+    times = "once" if status.restarts == 1 else f"{status.restarts} times"
+    return word + (f", restarted {times}" if status.restarts else "")
 
 
 def containers_blocks(result: Description, wide: bool) -> Iterator[Block]:

@@ -6,6 +6,7 @@ from typing import Any
 from meshctl.blocks import Block, Column, Heading, Line, Note, Span, Table, Text
 from meshctl.injection.decision import Try
 from meshctl.injection.description import Description
+from meshctl.injection.mode import OPTED_OUT
 
 
 def agrees(result: Description) -> bool:
@@ -40,6 +41,9 @@ def decision_blocks(result: Description) -> Iterator[Block]:
     yield tries_table(decision.tries)
     mood: Any = {"injected": "good", "rejected": "bad"}.get(decision.outcome, "info")
     yield Note((Span(decision.outcome, "strong"), f": {decision.text}"), mood, tuple(decision.remarks))
+    for reason in result.injection.reasons:
+        if reason.rule == OPTED_OUT:
+            yield Note(f"{reason.text[:1].upper()}{reason.text[1:]}.", "info")
     if result.pod.has_status and not agrees(result) and decision.outcome in ("injected", "not injected"):
         if result.injection.mode in ("ambient", "gateway"):
             return

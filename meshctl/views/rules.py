@@ -189,8 +189,7 @@ def _ruleset(
         chains = [c for c in chains_in_order(table) if c.rules or (c.hook and c.policy not in (None, "ACCEPT"))]
         if not chains:
             continue
-        name = f"{table.name}: {_FAMILIES[ruleset.family]}, {_BACKENDS[ruleset.backend]}"
-        yield Heading(f"Table {name}", 2)
+        yield Heading(f"Table {table.name}: {named(ruleset)}", 2)
         empty = [c.name for c in chains_in_order(table) if not c.rules and c.hook is None]
         for chain in chains:
             entries = by_chain.get((table.name, chain.name), ())
@@ -201,6 +200,11 @@ def _ruleset(
                 yield from _rules(entries, places=places)
         if empty:
             yield Note(f"empty chains: {', '.join(empty)}")
+
+
+def named(ruleset: Ruleset) -> str:
+    """A ruleset's family and backend."""
+    return f"{_FAMILIES[ruleset.family]}, {_BACKENDS[ruleset.backend]}"
 
 
 def _chain_line(chain: Chain, table: RuleTable, entries: Sequence[Explained]) -> Line:

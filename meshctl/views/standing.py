@@ -7,7 +7,7 @@ from typing import Any
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Span, Table, Text
 from meshctl.checks.evidence import Evidence
 from meshctl.injection.ambient import Ambient
-from meshctl.injection.catalog_pod import PORTS
+from meshctl.injection.catalog_pod import PORTS, ZTUNNEL_PORTS
 from meshctl.injection.standing import Exposure, RouteHere, Standing
 from meshctl.injection.state import Certificate, Listener, State
 from meshctl.istio.destination_rule import TrafficPolicy
@@ -148,9 +148,8 @@ def _ambient(ambient: Ambient) -> Iterator[Block]:
 def _proxy(it: Evidence, state: State) -> Iterator[Block]:
     rows: list[tuple[str, Line]] = []
     if state.server_state:
-        live = state.server_state == "LIVE"
-        words = "it has its configuration and works" if live else "it waits for its first configuration or is stopping"
-        rows.append(("Envoy", (Span(state.server_state, "good" if live else "warn"), f": {words}")))
+        good = state.server_state == "LIVE" and not state.refused
+        rows.append(("Envoy", (Span(state.server_state, "good" if good else "warn"), f": {_server_words(state)}")))
     own = [c for c in state.certificates or () if c.name == "default"]
     rows += [("certificate", _certificate(c, it.description.subject.now)) for c in own]
     if state.refused:
@@ -160,6 +159,12 @@ def _proxy(it: Evidence, state: State) -> Iterator[Block]:
     if rows:
         yield Heading("The proxy now")
         yield Facts(tuple(rows))
+
+
+def _server_words(state: State) -> str:
+    if state.server_state != "LIVE":
+        return "it waits for its first configuration or is stopping"
+    return "it runs, but without what it refused" if state.refused else "it has its configuration and works"
 
 
 def _certificate(certificate: Certificate, now: datetime | None) -> Line:
@@ -193,11 +198,10 @@ def _socket_row(it: Evidence, group: Sequence[Listener], declared: dict[int, str
     ours = first.program in ("envoy", "pilot-agent", "ztunnel") or (
         first.user == 1337 and it.description.injection.proxy is not None
     )
-    meaning = PORTS[str(first.port)].meaning if ours and str(first.port) in PORTS else ""
+    ports = ZTUNNEL_PORTS if first.program == "ztunnel" else PORTS
+    meaning = ports[str(first.port)].meaning if ours and str(first.port) in ports else ""
     if first.program == "envoy" and _opens_ports(it) and str(first.port) not in _OWN:
         meaning = "the proxy, for the services with this port"
-    if first.program == "ztunnel" and first.port == 15053:
-        meaning = "ztunnel answers DNS here"
     said = meaning or (f"declared by {declared[first.port]}" if first.port in declared else "not declared")
     return (str(first.port), first.program or f"user {first.user}", where, said)
 

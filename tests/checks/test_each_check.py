@@ -376,3 +376,24 @@ def test_findings_can_be_left_out() -> None:
     it = Evidence(description=build.described(injected({T + "includeInboundPorts": ""}, labels={})))
     assert {f.id for f in registry.run(it)} >= {"MC109", "MC113"}
     assert "MC109" not in {f.id for f in registry.run(it, ["mc109"])}
+
+
+def _told(id: str, found: Any) -> Any:
+    return next(f for f in found if f.id == id)
+
+
+def test_one_restart_is_not_several() -> None:
+    assert _told("MC202", findings(running(injected(), app=ending(1, restarts=1)))).text.endswith("(1 restart)")
+    assert _told("MC202", findings(running(injected(), app=ending(1, restarts=2)))).text.endswith("(2 restarts)")
+
+
+def test_the_reason_for_a_closed_port_fits_the_pod() -> None:
+    silent = _told("MC207", findings(running(injected()), services=(service(),), state=sockets()))
+    assert silent.fix.startswith("the application listens on no port")
+    waypoint = build.recorded("waypoint")
+    waypoint["metadata"]["namespace"] = "shop"
+    port = service(selector={"gateway.networking.k8s.io/gateway-name": "waypoint"}, targetPort=15008)
+    refusing = State(listeners=(), refused=(Refused("listener", "main_internal", "no"),))
+    assert "refused listeners" in _told("MC207", findings(waypoint, services=(port,), state=refusing)).text
+    waiting = State(listeners=(), refused=())
+    assert "with its first configuration" in _told("MC207", findings(waypoint, services=(port,), state=waiting)).text

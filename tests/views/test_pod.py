@@ -9,9 +9,12 @@ from meshctl.blocks import Graph, Heading, Page, Timeline
 from meshctl.checks import registry
 from meshctl.checks.evidence import Evidence
 from meshctl.injection import state as states
+from meshctl.kube import namespaces
 from meshctl.render import terminal
+from meshctl.render.plain import plain
 from meshctl.views import article, pod, pod_document, pods
 from tests.injection import build
+from tests.netfilter.rulings import case
 
 SCHEMAS = Path(__file__).parents[2] / "meshctl" / "schemas"
 RECORDED = [
@@ -239,3 +242,64 @@ def test_settings_beside_an_unknown_argument_are_those_that_are_known() -> None:
 
 def test_no_capture_without_an_init_container() -> None:
     assert shown(build.plain())[0]["capture"] is None
+
+
+def words(name: str, wide: bool = False, **more: Any) -> str:
+    return " ".join(terminal.draw(pod.page(evidence(name, **more), (), wide=wide), width=400, color=False).split())
+
+
+def test_what_ztunnel_runs_is_not_called_envoy() -> None:
+    listening = [states.Listener("127.0.0.1", 15000, "ztunnel", 7), states.Listener("0.0.0.0", 15021, "ztunnel", 7)]
+    text = words("ztunnel", state=states.State(listeners=tuple(listening)))
+    assert "ztunnel's administration" in text
+    assert "ztunnel's readiness check" in text
+    assert "ztunnel's metrics for Prometheus" in text
+    assert "Envoy" not in text
+    assert "proxy run the proxy the pod's own manifest" in text
+
+
+def test_a_container_waits_for_what_is_there_to_wait_for() -> None:
+    assert "there is no init container to wait for" in words("opted-out")
+    assert "starts when all init containers are done; containers" in words("classic-sidecar")
+    assert "those that keep running are up" in words("native-probes")
+    assert "before the others?" in words("opted-out")
+    assert "before the init containers?" in words("classic-sidecar")
+
+
+def test_a_pod_that_its_label_keeps_out_of_ambient_says_so() -> None:
+    raw = {**build.plain(labels={"istio.io/dataplane-mode": "none"}), "status": {"phase": "Running"}}
+    space = namespaces.namespace({"metadata": {"name": "shop", "labels": {"istio.io/dataplane-mode": "ambient"}}})
+    it = Evidence(description=build.described(raw, namespace=space))
+    assert it.description.injection.mode == "none"
+    text = terminal.draw(pod.page(it, ()), width=200, color=False)
+    assert (
+        "The namespace asks for ambient mode, but the pod's label istio.io/dataplane-mode: none keeps it out." in text
+    )
+
+
+def test_a_proxy_that_refused_something_is_not_said_to_have_its_configuration() -> None:
+    fine = states.State(server_state="LIVE", refused=())
+    refusing = states.State(server_state="LIVE", refused=(states.Refused("listener", "x", "no"),))
+    assert "it has its configuration and works" in words("classic-sidecar", state=fine)
+    assert "it runs, but without what it refused" in words("classic-sidecar", state=refusing)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_chapters_of_the_article_are_numbered_without_a_gap(name: str) -> None:
+    titles = [plain(b.text) for b in article.page(evidence(name), ()).blocks if isinstance(b, Heading) and b.level == 2]
+    numbers = [int(title.partition(". ")[0]) for title in titles if title[:1].isdigit()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_article_shows_each_rule_and_the_image_once() -> None:
+    recorded = case("1.30.3/default-nft")
+    it = evidence("nftables", rulesets=recorded.found)
+    text = " ".join(terminal.draw(article.page(it, ()), width=400, color=False).split())
+    assert "counter jump istio-output" in text
+    assert "packet rules (nftables)" in text
+    assert "native nftables" in text
+    old = evidence("classic-sidecar", rulesets=case("1.30.3/default").found)
+    drawn = terminal.draw(article.page(old, ()), width=400, color=False)
+    assert "-p tcp -m tcp --dport 15008 -j RETURN" in drawn
+    about = drawn.partition("Everything about istio-proxy")[2]
+    assert about.count("docker.io/istio/proxyv2") == 1
