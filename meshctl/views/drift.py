@@ -1,6 +1,7 @@
 """``meshctl.drift/v1`` and the pages of one or many comparisons."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
@@ -122,16 +123,17 @@ _SHOWN = 40
 def _items(items: Sequence[Item]) -> list[Block]:
     blocks: list[Block] = []
     last_fix = ""
-    for item in items[:_SHOWN]:
+    for _, group in groupby(items[:_SHOWN], key=_told_together):
+        several = list(group)
+        item = several[0]
         style: Style = "warn" if item.harmless or item.moot else "bad"
         place = " ".join(word for word in (item.family, item.table, item.chain) if word)
-        number = f" rule {item.number}" if item.number else ""
-        head: Line = (Span(item.kind, style), f"  {place}{number}")
-        blocks.append(Heading(head, 3))
-        if item.expected:
-            blocks.append(Text((Span("- ", "bad"), Span(item.expected, "code")), indent=2))
-        if item.found:
-            blocks.append(Text((Span("+ ", "good"), Span(item.found, "code")), indent=2))
+        blocks.append(Heading((Span(item.kind, style), f"  {place}{_numbers(several)}"), 3))
+        for one in several:
+            if one.expected:
+                blocks.append(Text((Span("- ", "bad"), Span(one.expected, "code")), indent=2))
+            if one.found:
+                blocks.append(Text((Span("+ ", "good"), Span(one.found, "code")), indent=2))
         blocks.append(Text(item.effect, indent=2))
         if item.fix != last_fix and not item.harmless:
             blocks.append(Text(Span(f"→ {item.fix}", "dim"), indent=2))
@@ -139,6 +141,18 @@ def _items(items: Sequence[Item]) -> list[Block]:
     if len(items) > _SHOWN:
         blocks.append(Note(f"{len(items) - _SHOWN} more differences: -o json lists all"))
     return blocks
+
+
+def _told_together(item: Item) -> object:
+    """Rules of one chain whose loss adds nothing are told at once; every other difference is told by itself."""
+    return (item.kind, item.family, item.table, item.chain, item.effect) if item.moot else id(item)
+
+
+def _numbers(items: Sequence[Item]) -> str:
+    numbers = [str(item.number) for item in items if item.number]
+    if not numbers:
+        return ""
+    return f" rule {numbers[0]}" if len(numbers) == 1 else f" rules {', '.join(numbers)}"
 
 
 # --- many --------------------------------------------------------------------------------------------------------
