@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from meshctl.checks.finding import Finding, Severity
-from meshctl.netfilter.drift import Item
+from meshctl.netfilter.drift_items import Item
 from meshctl.netfilter.istio_names import istio_chain
 from meshctl.netfilter.model import Ruleset
 

@@ -11,8 +11,8 @@ from meshctl.frozen import dataclass
 from meshctl.injection import release as releases
 from meshctl.injection import settings as mesh_settings
 from meshctl.injection.description import Subject
+from meshctl.injection.exposure import Reach
 from meshctl.injection.settings import MeshSettings
-from meshctl.injection.standing import Reach
 from meshctl.injection.timeline import Clues
 from meshctl.istio import gateway_api, mesh_config
 from meshctl.istio import mesh as istio_mesh

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
-from meshctl.netfilter import iptables_save, nft_json, routing, rulefile
+from meshctl.netfilter import iproute, iptables_save, nft_json, routing, rulefile
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Backend, Family, Ruleset
 from meshctl.netfilter.routing import Address, Network, PolicyRule, Route
@@ -117,12 +117,12 @@ def _network(parts: Mapping[str, Part], addresses: Sequence[str], unread: dict[s
             return None
 
     of_addresses, of_routes, of_rules, of_rules6 = _ROUTING
-    found = read(of_addresses, routing.parse_addresses)
+    found = read(of_addresses, iproute.parse_addresses)
     return routing.assemble(
         found if found is not None else routing.given_addresses(addresses),
-        read(of_routes, routing.parse_routes),
-        read(of_rules, routing.parse_rules),
-        read(of_rules6, routing.parse_rules),
+        read(of_routes, iproute.parse_routes),
+        read(of_rules, iproute.parse_rules),
+        read(of_rules6, iproute.parse_rules),
         complete=found is not None,
     )
 
@@ -166,10 +166,10 @@ def file_text(path: Path) -> str:
 def _network_of(beside: RoutingFiles) -> Network:
     addresses: list[Address] = list(routing.given_addresses(beside.addresses))
     if beside.ip_address is not None:
-        addresses += routing.parse_addresses(file_text(beside.ip_address), str(beside.ip_address))
+        addresses += iproute.parse_addresses(file_text(beside.ip_address), str(beside.ip_address))
     routes: list[Route] | None = None
     for path in beside.ip_route:
-        routes = [*(routes or ()), *routing.parse_routes(file_text(path), str(path))]
+        routes = [*(routes or ()), *iproute.parse_routes(file_text(path), str(path))]
     rules4, rules6 = _policy(beside.ip_rule)
     return routing.assemble(addresses, routes, rules4, rules6, complete=beside.ip_address is not None)
 
@@ -179,7 +179,7 @@ def _policy(paths: Sequence[Path]) -> tuple[tuple[PolicyRule, ...] | None, tuple
     four: tuple[PolicyRule, ...] | None = None
     six: tuple[PolicyRule, ...] | None = None
     for path in paths:
-        rules = routing.parse_rules(file_text(path), str(path))
+        rules = iproute.parse_rules(file_text(path), str(path))
         if "6" in path.name or (four is not None and six is None):
             six = rules
         else:

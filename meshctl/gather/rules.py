@@ -22,7 +22,7 @@ from meshctl.sources.local_raw import PROCESSES_ONLY
 from meshctl.sources.world import Part, World
 
 if TYPE_CHECKING:
-    from meshctl.netfilter.drift import Drift
+    from meshctl.netfilter.drift_items import Drift
 
 _WALKED: Mapping[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
 RESOLV_CONF, SANDBOX = "netns/resolv.conf", "runtime/sandbox.json"

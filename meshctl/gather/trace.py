@@ -19,7 +19,7 @@ from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
 from meshctl.kube.pod_list import Head, PodList
 from meshctl.kube.pods import Pod
-from meshctl.netfilter import expected, iptables_save, nft_json, routing
+from meshctl.netfilter import expected, iproute, iptables_save, nft_json, routing
 from meshctl.netfilter import release as releases
 from meshctl.netfilter.capture import Capture, Network
 from meshctl.netfilter.capture_ambient import of_ambient
@@ -42,6 +42,11 @@ _MESH_KINDS = (
     kinds.SIDECARS,
     kinds.SERVICE_ENTRIES,
     kinds.GATEWAYS,
+    kinds.K8S_GATEWAYS,
+    kinds.HTTP_ROUTES,
+    kinds.GRPC_ROUTES,
+    kinds.TCP_ROUTES,
+    kinds.TLS_ROUTES,
 )
 _CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 _RULE_FILES = (
@@ -82,7 +87,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
     pods = _objects(world, kinds.PODS)
     everyone = PodList(pods.items, pods.source)
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
-    listed = {kind.plural: _objects(world, kind) for kind in _MESH_KINDS}
+    listed = {_called(kind): _objects(world, kind) for kind in _MESH_KINDS}
     raw_mesh = {plural: (found.source, found.items) for plural, found in listed.items()}
     root = _root(world)
     config_map = world.one(kinds.CONFIG_MAPS, root, "istio")
@@ -110,6 +115,11 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
     )
+
+
+def _called(kind: Kind) -> str:
+    """A kind's plural, with its group for the Gateways that are not Istio's."""
+    return f"{kind.plural}.{kind.group}" if kind is kinds.K8S_GATEWAYS else kind.plural
 
 
 def _name(raw: Mapping[str, Any]) -> str:
@@ -346,9 +356,9 @@ def _has_native_tables(text: str) -> bool:
 
 
 def _network(parts: Mapping[str, Part], pod: Pod, gaps: dict[str, str]) -> routing.Network:
-    addresses = _optional(parts, "netns/ip-address.json", routing.parse_addresses, gaps)
-    routes = _optional(parts, "netns/ip-route.json", routing.parse_routes, gaps)
-    rules = _optional(parts, "netns/ip-rule.json", routing.parse_rules, gaps)
+    addresses = _optional(parts, "netns/ip-address.json", iproute.parse_addresses, gaps)
+    routes = _optional(parts, "netns/ip-route.json", iproute.parse_routes, gaps)
+    rules = _optional(parts, "netns/ip-rule.json", iproute.parse_rules, gaps)
     known = addresses if addresses is not None else routing.given_addresses(ip for ip in pod.ips or (pod.ip,) if ip)
     return routing.assemble(known, routes, rules, complete=addresses is not None and routes is not None)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
 from meshctl.frozen import dataclass
-from meshctl.netfilter.drift import Drift, Item
+from meshctl.netfilter.drift_items import Drift, Item
 from meshctl.netfilter.release import nearest_recorded
 from meshctl.netfilter.wanted import Wanted
 

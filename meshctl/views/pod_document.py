@@ -10,7 +10,7 @@ from meshctl.injection.decision import Decision
 from meshctl.injection.description import Description
 from meshctl.injection.explain import ContainerStory, parsed
 from meshctl.kube.services import Service, ServicePort
-from meshctl.views import standing as standing_view
+from meshctl.views import standing_document
 from meshctl.views.pod_containers import state_words
 from meshctl.views.pod_decision import agrees
 from meshctl.views.pod_gaps import all_gaps, problems
@@ -37,7 +37,7 @@ def document(it: Evidence, findings: Sequence[Finding]) -> dict[str, Any]:
         "changes": None
         if result.changes is None
         else [{"path": c.path, "before": c.before, "after": c.after, "by": c.by, "why": c.why} for c in result.changes],
-        "state": standing_view.document(it),
+        "state": standing_document.document(it),
         "unknown": [f"{s.container.name}: {u}" for s in result.containers for u in s.unknown],
         "gaps": list(all_gaps(it)),
         "findings": [finding_document(f) for f in findings],

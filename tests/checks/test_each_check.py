@@ -15,8 +15,9 @@ from meshctl.checks.traced import Failure
 from meshctl.envoy import config_dump
 from meshctl.envoy.model import IstioConfig
 from meshctl.injection import ambient
+from meshctl.injection.routes_here import RouteHere, SubsetHere
 from meshctl.injection.settings import MeshSettings
-from meshctl.injection.standing import RouteHere, Standing, SubsetHere
+from meshctl.injection.standing import Standing
 from meshctl.injection.state import Certificate, Listener, Refused, State
 from meshctl.injection.timeline import Clues
 from meshctl.istio.destination_rule import Subset
@@ -314,7 +315,7 @@ def test_every_id_in_the_code_has_a_title() -> None:
 
 
 def item(kind: str, *, harmless: bool = False) -> Any:
-    from meshctl.netfilter.drift import Item
+    from meshctl.netfilter.drift_items import Item
 
     return Item(kind=kind, family="ipv4", table="nat", chain="OUTPUT", effect="e", fix="", harmless=harmless)  # type: ignore[arg-type]
 

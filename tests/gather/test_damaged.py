@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from meshctl.cli.app import app
 from meshctl.errors import BadInput
-from meshctl.netfilter import routing
+from meshctl.netfilter import iproute
 
 DEMO = Path(__file__).parents[2] / "meshctl" / "demo" / "snapshot"
 POD = "productpage"
@@ -101,12 +101,12 @@ def test_a_broken_part_is_named_and_left_out(recording: Path, part: str, content
 @pytest.mark.parametrize(
     ("read", "text"),
     [
-        (routing.parse_addresses, '[{"addr_info": [{"local": "x"}]}]'),
-        (routing.parse_addresses, '[{"addr_info": [7]}]'),
-        (routing.parse_routes, '[{"dst": "10.0.0.0/8", "metric": "x"}]'),
-        (routing.parse_routes, '[{"dst": "10.0.0.0/8", "nexthops": [7]}]'),
-        (routing.parse_rules, '[{"priority": "x"}]'),
-        (routing.parse_rules, '[{"priority": 1, "src": "nowhere"}]'),
+        (iproute.parse_addresses, '[{"addr_info": [{"local": "x"}]}]'),
+        (iproute.parse_addresses, '[{"addr_info": [7]}]'),
+        (iproute.parse_routes, '[{"dst": "10.0.0.0/8", "metric": "x"}]'),
+        (iproute.parse_routes, '[{"dst": "10.0.0.0/8", "nexthops": [7]}]'),
+        (iproute.parse_rules, '[{"priority": "x"}]'),
+        (iproute.parse_rules, '[{"priority": 1, "src": "nowhere"}]'),
     ],
 )
 def test_an_entry_of_another_shape_is_named(read: Any, text: str) -> None:

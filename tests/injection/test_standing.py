@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from meshctl.injection import standing
+from meshctl.injection.exposure import Reach
 from meshctl.injection.mode import recognise
-from meshctl.injection.standing import Reach, Standing
+from meshctl.injection.standing import Standing
 from meshctl.istio import gateway_api, mesh
 from meshctl.istio.gateway_api import GatewayApi
 from meshctl.istio.mesh_config import MeshConfig

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshctl.netfilter import iptables_save, nft_json, routing
+from meshctl.netfilter import iproute, iptables_save, nft_json, routing
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Backend, Family, Ruleset
 from meshctl.netfilter.routing import Network
@@ -159,13 +159,13 @@ class Lab:
 
     def _network(self) -> Network:
         run = self.pod.run
-        routes = routing.parse_routes(run("ip", "-j", "route", "show", "table", "all"))
-        routes += routing.parse_routes(run("ip", "-6", "-j", "route", "show", "table", "all"))
+        routes = iproute.parse_routes(run("ip", "-j", "route", "show", "table", "all"))
+        routes += iproute.parse_routes(run("ip", "-6", "-j", "route", "show", "table", "all"))
         return routing.assemble(
-            routing.parse_addresses(run("ip", "-j", "address")),
+            iproute.parse_addresses(run("ip", "-j", "address")),
             routes,
-            routing.parse_rules(run("ip", "-j", "rule")),
-            routing.parse_rules(run("ip", "-6", "-j", "rule")),
+            iproute.parse_rules(run("ip", "-j", "rule")),
+            iproute.parse_rules(run("ip", "-6", "-j", "rule")),
             complete=True,
         )
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from meshctl.netfilter import iptables_save
 from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.clauses import key
-from meshctl.netfilter.drift import Drift, compare
+from meshctl.netfilter.drift import compare
+from meshctl.netfilter.drift_items import Drift
 from meshctl.netfilter.expected import predict
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.packet import Packet, read

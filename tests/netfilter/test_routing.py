@@ -5,7 +5,7 @@ import json
 import pytest
 
 from meshctl.errors import BadInput
-from meshctl.netfilter import routing
+from meshctl.netfilter import iproute, routing
 from meshctl.netfilter.addresses import address_number, prefix
 
 RULES = [
@@ -24,8 +24,8 @@ ROUTES = [
 
 
 def network() -> routing.Network:
-    routes = routing.parse_routes(json.dumps(ROUTES))
-    return routing.assemble((), routes, routing.parse_rules(json.dumps(RULES)))
+    routes = iproute.parse_routes(json.dumps(ROUTES))
+    return routing.assemble((), routes, iproute.parse_rules(json.dumps(RULES)))
 
 
 def way(address: str, **more: int) -> tuple[str, str]:
@@ -46,8 +46,8 @@ def test_lookup() -> None:
 
 def test_ipv6_takes_the_marks_of_ipv4_whose_table_it_has() -> None:
     assert [rule.table for rule in network().rules6] == ["local", "main", "default"]
-    routes = routing.parse_routes(json.dumps([*ROUTES, {"type": "local", "dst": "::/0", "dev": "lo", "table": "100"}]))
-    both = routing.assemble((), routes, routing.parse_rules(json.dumps(RULES)))
+    routes = iproute.parse_routes(json.dumps([*ROUTES, {"type": "local", "dst": "::/0", "dev": "lo", "table": "100"}]))
+    both = routing.assemble((), routes, iproute.parse_rules(json.dumps(RULES)))
     assert "100" in [rule.table for rule in both.rules6]
 
 
@@ -60,14 +60,14 @@ def test_what_is_assumed_is_said() -> None:
 
 
 def test_a_selector_that_is_not_judged_makes_the_way_unsure() -> None:
-    rules = routing.parse_rules(json.dumps([{"priority": 5, "src": "all", "uid_start": 1, "table": "7"}, *RULES]))
-    odd = routing.assemble((), routing.parse_routes(json.dumps(ROUTES)), rules)
+    rules = iproute.parse_rules(json.dumps([{"priority": 5, "src": "all", "uid_start": 1, "table": "7"}, *RULES]))
+    odd = routing.assemble((), iproute.parse_routes(json.dumps(ROUTES)), rules)
     assert "uid_start" in routing.lookup(odd, 4, 1).unsure
 
 
 def test_addresses() -> None:
     text = json.dumps([{"ifname": "eth0", "addr_info": [{"local": "10.0.0.7", "prefixlen": 24}, {"local": "fe80::7"}]}])
-    found = routing.parse_addresses(text)
+    found = iproute.parse_addresses(text)
     assert [str(one) for one in found] == ["10.0.0.7", "fe80::7"]
     known = routing.assemble(found, complete=True)
     assert routing.address_kind(known, 4, address_number("10.0.0.7")[1]) == "local"
@@ -77,7 +77,7 @@ def test_addresses() -> None:
 @pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"dst": "nonsense"}]'])
 def test_bad_routes(text: str) -> None:
     with pytest.raises(BadInput, match=r"ip-route\.json"):
-        routing.parse_routes(text)
+        iproute.parse_routes(text)
 
 
 def test_bad_addresses() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meshctl.netfilter import iptables_save, nft_json, routing
+from meshctl.netfilter import iproute, iptables_save, nft_json, routing
 from meshctl.netfilter import packet as packets
 from meshctl.netfilter import walk as engine
 from meshctl.netfilter.addresses import address_text, prefix
@@ -48,8 +48,8 @@ def case(name: str) -> Walker:
     addresses += ["k6t-eth0=10.0.2.1/24"] if "kubevirt" in name else []
     network = routing.assemble(
         routing.given_addresses(addresses),
-        (*routing.parse_routes(json.dumps(said["route"])), DEFAULT_ROUTE),
-        routing.parse_rules(json.dumps(said["rule"])),
+        (*iproute.parse_routes(json.dumps(said["route"])), DEFAULT_ROUTE),
+        iproute.parse_rules(json.dumps(said["rule"])),
     )
     return engine.walker(merge(rulesets), network)
 
