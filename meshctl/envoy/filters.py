@@ -1,6 +1,6 @@
 """What the filters of a chain do with a request, in their order: each one's verdict, with the policy behind it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
@@ -73,6 +73,7 @@ class Place:
     """Where a request is when filters see it: what was chosen for it, each None where nothing was.
 
     `target` is the cluster that chance chose, where that matters. `at` is the moment at which tokens are judged.
+    `again` chooses the route anew, for filters that have found out something that it may depend on.
     """
 
     config: RouteConfig
@@ -80,6 +81,7 @@ class Place:
     route: Route | None
     target: Target | None = None
     at: datetime | None = None
+    again: Callable[[Request], tuple[VirtualHost | None, Route | None]] | None = None
 
     @property
     def forward(self) -> Forward | None:
@@ -115,8 +117,13 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
         match own:
             case Jwt():
                 first = next((c for c in configs if isinstance(c, Jwt)), None)
-                verdict, metadata = _jwt(each, own, first, request, place.at, metadata)
-                yield verdict
+                judgement = jwt.judge(own, request, place.at, first)
+                metadata = _with_claims(metadata, own, judgement)
+                yield _jwt(each, judgement)
+                request = jwt.after(request, judgement)
+                if place.again is not None and any(own.providers[name].reroutes for name, _ in judgement.metadata):
+                    host, route = place.again(replace(request, metadata=metadata))
+                    place = replace(place, host=host, route=route, target=None)
             case Rbac():
                 config = next((c for c in configs if isinstance(c, Rbac)), own)
                 found = tuple(rbac_verdicts(each.name, each.type, config, request, metadata, each.origin))
@@ -223,19 +230,11 @@ def _rbac(name: str, kind: str, rules: Rules, facts: rbac.Facts, origin: Origin,
     )
 
 
-def _jwt(
-    each: HttpFilter,
-    own: Jwt,
-    special: Jwt | None,
-    request: Request,
-    at: datetime | None,
-    metadata: dict[str, object] | None,
-) -> tuple[Verdict, dict[str, object] | None]:
-    judgement = jwt.judge(own, request, at, special)
+def _jwt(each: HttpFilter, judgement: jwt.Judgement) -> Verdict:
     decision: Literal["passes", "answers", "undecided"]
     decision = "undecided" if judgement.passed is None else "passes" if judgement.passed else "answers"
     refused = decision == "answers"
-    verdict = Verdict(
+    return Verdict(
         filter=each.name,
         type=each.type,
         decision=decision,
@@ -244,16 +243,23 @@ def _jwt(
         details=f"jwt_authn_access_denied{{{judgement.because.replace(' ', '_')}}}" if refused else "",
         origin=each.origin,
     )
-    if decision == "undecided":
-        return verdict, None
+
+
+def _with_claims(metadata: dict[str, object] | None, own: Jwt, judgement: jwt.Judgement) -> dict[str, object] | None:
+    """Metadata with what good tokens leave in it."""
+    if judgement.passed is None:
+        return None
     if metadata is None or not judgement.metadata:
-        return verdict, metadata
+        return metadata
     claims: dict[str, object] = {}
     for name, found in judgement.metadata:
         provider = own.providers[name]
         if provider.payload_key:
             claims[provider.payload_key] = jwt.normalised(provider, found)
-    return verdict, {**metadata, _JWT: claims, **jwt.authn_metadata(judgement.metadata)}
+    for name, head in judgement.heads:
+        if own.providers[name].header_key:
+            claims[own.providers[name].header_key] = head
+    return {**metadata, _JWT: claims, **jwt.authn_metadata(judgement.metadata)}
 
 
 def _fault(each: HttpFilter, config: Fault, request: Request, place: Place) -> Iterator[Verdict]:

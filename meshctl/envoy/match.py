@@ -80,6 +80,7 @@ class _Walk:
         self.pins = pins or {}
         self.alone = alone
         self.target: Target | None = None
+        self.again: tuple[VirtualHost | None, Route | None] | None = None
         self.others: tuple[Match, ...] = ()
         self.found: dict[str, Any] = {}
         self.steps: list[Step] = []
@@ -251,7 +252,7 @@ class _Walk:
         query = self.query
         sent: dict[str, tuple[str, ...]] = {}
         for name, value in query.headers:
-            sent[name.lower()] = (*sent.get(name.lower(), ()), value)
+            sent[name.lower()] = (*sent.get(name.lower(), ()), value.strip(" \t"))
         socket = chain.transport_socket.get().tls
         presented = terminated and query.tls == "mtls" and socket is not None and socket.asks_for_certificate
         principal = query.principal if presented else ""
@@ -331,6 +332,8 @@ class _Walk:
             chosen = self.pinned(manager, request, config, host, chosen)
             self.upgraded(manager, chosen, request)
         answered = self.filter(manager, request, config, host, chosen)
+        if self.again is not None:
+            host, chosen = self.again
         if refused:
             self.answer(301, None, "direct_response", answered)
         elif host is None or chosen is None:
@@ -539,8 +542,21 @@ class _Walk:
         chosen: Route | None,
     ) -> bool:
         """The HTTP filters in order, up to the router; whether one answers for sure."""
-        place = filters.Place(config=config, host=host, route=chosen, target=self.target, at=self.query.at)
+
+        def again(seen: Request) -> tuple[VirtualHost | None, Route | None]:
+            self.step("route", "", "a filter has found out what routes may depend on, so they are looked at again")
+            self.forget()
+            self.again = (self.virtual_host(manager, config, seen), None)
+            self.again = (self.again[0], self.route(self.again[0], seen))
+            return self.again
+
+        place = filters.Place(config=config, host=host, route=chosen, target=self.target, at=self.query.at, again=again)
         return any(self.judge(verdict) for verdict in filters.judge(manager, request, place))
+
+    def forget(self) -> None:
+        """Take back what was found of a route."""
+        for name in ("virtual_host", "route", "error", "forwards"):
+            self.found.pop(name, None)
 
     def answer(self, status: int, flags: str | None, details: str, answered: bool = False) -> None:
         """The proxy answers by itself, unless a filter before has, or may have."""

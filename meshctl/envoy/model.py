@@ -120,6 +120,30 @@ class Fraction:
     runtime_key: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ValueMatch:
+    """``ValueMatcher``: what a metadata value must be; ``one_of`` asks for one element of a list.
+
+    `number` is exact, or in ``[first, second)``.
+    """
+
+    kind: Literal["string", "one_of", "or", "present", "bool", "number", "null", "unknown"]
+    parts: tuple["ValueMatch", ...] = ()
+    match: StringMatch | None = None
+    flag: bool = True
+    number: tuple[float, float | None] = (0.0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataMatch:
+    """A value that an earlier filter left in the request's dynamic metadata, e.g. a token's claim."""
+
+    filter: str
+    path: tuple[str, ...]
+    value: ValueMatch
+    invert: bool = False
+
+
 # --- TLS ------------------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +340,7 @@ class RouteMatch:
     grpc: bool = False
     tls_presented: bool | None = None
     tls_validated: bool | None = None
+    metadata: tuple[MetadataMatch, ...] = ()
     unsupported: tuple[str, ...] = ()
 
 
@@ -559,30 +584,6 @@ class TcpProxy:
 
 
 @dataclass(frozen=True, slots=True)
-class ValueMatch:
-    """``ValueMatcher``: what a metadata value must be; ``one_of`` asks for one element of a list.
-
-    `number` is exact, or in ``[first, second)``.
-    """
-
-    kind: Literal["string", "one_of", "or", "present", "bool", "number", "null", "unknown"]
-    parts: tuple["ValueMatch", ...] = ()
-    match: StringMatch | None = None
-    flag: bool = True
-    number: tuple[float, float | None] = (0.0, None)
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataMatch:
-    """A value that an earlier filter left in the request's dynamic metadata, e.g. a token's claim."""
-
-    filter: str
-    path: tuple[str, ...]
-    value: ValueMatch
-    invert: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
     """A boolean expression over a request: `kind` says how `parts` are joined, or what a leaf compares."""
 
@@ -654,6 +655,10 @@ class JwtProvider:
     jwks_uri: str = ""
     forward: bool = False
     payload_key: str = ""
+    header_key: str = ""
+    payload_header: str = ""
+    pad_payload: bool = False
+    reroutes: bool = False
     claim_headers: tuple[tuple[str, str], ...] = ()
     clock_skew_s: int = 60
     space_delimited: tuple[str, ...] = ()

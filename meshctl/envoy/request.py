@@ -8,6 +8,16 @@ from meshctl.envoy import strings
 from meshctl.envoy.model import NamedMatch, PresentMatch
 from meshctl.frozen import dataclass
 
+_JOINED = frozenset(
+    (
+        "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
+        "cache-control", "content-type", "expect", "grpc-timeout", "if-match", "if-modified-since", "if-none-match",
+        "if-range", "if-unmodified-since", "origin", "pragma", "referer", "user-agent", "via", "x-forwarded-for",
+        "x-forwarded-client-cert", "x-forwarded-proto", "x-request-id",
+    )
+)  # fmt: skip
+"""Headers of which Envoy keeps one: it joins those that come twice (Envoy, inline headers of ``header_map_impl``)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -16,7 +26,8 @@ class Request:
     `terminated` is whether this proxy ended the client's TLS: only then does it know the peer. `presented` is whether
     the client showed it a certificate. `principal` is the peer's verified identity: empty for none, None where it is
     not known. `http` False is a raw connection. `unsettled` are headers that Envoy itself sets to what cannot be told
-    beforehand: true where they are there for sure. `internal` is whether Envoy takes the client for internal.
+    beforehand: true where they are there for sure. `metadata` is what filters found out so far, None not known.
+    `internal` is whether Envoy takes the client for internal.
     `each_value` is how this Envoy matches a header that came twice (see `strings.named_holds`).
     """
 
@@ -37,6 +48,7 @@ class Request:
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unsettled: Mapping[str, bool | None] = field(default_factory=dict)
     internal: bool | None = None
+    metadata: Mapping[str, object] | None = field(default_factory=dict)
     each_value: bool | None = None
     each_value_in_policies: bool | None = None
 
@@ -44,7 +56,7 @@ class Request:
     def forwarded_proto(self) -> str:
         """``x-forwarded-proto``: as sent, else what the connection is."""
         forwarded = self.headers.get("x-forwarded-proto", ())
-        return forwarded[0] if forwarded else "https" if self.terminated else "http"
+        return ",".join(forwarded) if forwarded else "https" if self.terminated else "http"
 
     @property
     def bare_path(self) -> str:
@@ -81,6 +93,8 @@ class Request:
                 return (self.scheme,)
             case "x-forwarded-proto":
                 return (self.forwarded_proto,)
+            case _ if name in _JOINED and len(self.headers.get(name, ())) > 1:
+                return (",".join(self.headers[name]),)
             case _:
                 return self.headers.get(name, ())
 

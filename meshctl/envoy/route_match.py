@@ -3,12 +3,12 @@
 Source: Envoy, ``source/common/router/config_impl.cc`` (``RouteEntryImplBase::matchRoute``) and config/route/v3.
 """
 
-from meshctl.envoy import strings
+from meshctl.envoy import metadata_match, strings
 from meshctl.envoy.model import Fraction, NamedMatch, PathMatch, RouteMatch
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 
-_UNJUDGED_MATCHES = ("dynamic_metadata", "filter_state")
+_UNJUDGED_MATCHES = ("filter_state",)
 
 
 def parse(message: Json) -> RouteMatch:
@@ -23,6 +23,7 @@ def parse(message: Json) -> RouteMatch:
         grpc=message.has("grpc"),
         tls_presented=tls.flag("presented") if tls.has("presented") else None,
         tls_validated=tls.flag("validated") if tls.has("validated") else None,
+        metadata=tuple(metadata_match.parse(each) for each in message.each("dynamic_metadata")),
         unsupported=tuple(key for key in _UNJUDGED_MATCHES if message.has(key)),
     )
 
@@ -56,6 +57,7 @@ def holds(match: RouteMatch, request: Request) -> bool | None:
         verdicts.append(request.presented == match.tls_presented)
     if match.tls_validated is not None:
         verdicts.append(request.presented == match.tls_validated)
+    verdicts += [metadata_match.holds(m, request.metadata) for m in match.metadata]
     verdicts += [None for _ in match.unsupported]
     return False if False in verdicts else None if None in verdicts else True
 
@@ -113,6 +115,7 @@ def shown(match: RouteMatch) -> str:
         parts.append(f"{match.fraction.share:.4g} of requests")
     if match.tls_presented is not None or match.tls_validated is not None:
         parts.append("TLS client certificate")
+    parts += [f"metadata {m.filter} {'.'.join(m.path)}" for m in match.metadata]
     parts += [f"({key}: not known to meshctl)" for key in match.unsupported]
     return ", ".join(parts)
 

@@ -77,6 +77,18 @@ NAMED = tuple(
     )
 )  # fmt: skip
 
+TWICE = tuple(
+    web(f"twice-{name}", Ask(headers=((name, "a"), (name, "b"))), Ask(headers=((name, "b"),)),
+        Ask(open=name == "x-request-id"), routes=[when({"name": name, "string_match": {"exact": "b"}}),
+                when({"name": name, "string_match": {"exact": "a,b"}}, name="joined"), ELSE])
+    for name in (
+        "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
+        "cache-control", "content-type", "cookie", "grpc-timeout", "if-match", "origin", "pragma", "range", "referer",
+        "user-agent", "via", "x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-anything", "date", "expect",
+        "forwarded", "baggage", "traceparent", "x-b3-traceid", "x-ot-span-context", "accept-language", "from",
+    )
+)  # fmt: skip
+
 HOSTS = ("a.com", "A.COM", "a.com.", "a.com:80", "a.com:8080", "x.a.com", "x.y.a.com", ".a.com", "shop.org", "shop.",
          "other", "other:1", "a.com:abc", "[::1]", "[::1]:80", "::1", "10.0.0.1", "10.0.0.1:80", "x.a.com:8080",
          "user@a.com", "a.com:", "*", "*.a.com", "a..com")  # fmt: skip
@@ -230,5 +242,5 @@ ODD: tuple[Case, ...] = (
 )  # fmt: skip
 
 CASES: tuple[Case, ...] = (
-    *HEADERS, *NAMED, *VIRTUAL, *PATHED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD,
+    *HEADERS, *NAMED, *TWICE, *VIRTUAL, *PATHED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD,
 )  # fmt: skip

