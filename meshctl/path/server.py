@@ -219,6 +219,10 @@ def _upstream(
         return _by_log(scene, station, host, number, conn)
     found = listens(station.sockets, host, number)
     hop = _socket_hop(station, host, number, found, True)
+    if found is not None and _is_listener(station, found) and (why := _own_refusal(scene, station, host, number, conn)):
+        if decision.tcp:
+            return Course(1.0, End("nobody", None, "", "", False, False, True, conn.mtls, "reset", why), (hop,))
+        return Course(1.0, End("server-proxy", 503, "", "UC", False, False, True, conn.mtls, why=why), (hop,))
     if found is not None:
         end = End(
             "app", None, "", "", True, False, True, conn.mtls, why=f"{found.program or 'the application'} answers"
@@ -231,6 +235,15 @@ def _upstream(
     flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
     end = End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why, cause="nobody-listens")
     return Course(1.0, end, (hop,))
+
+
+def _own_refusal(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> str:
+    """Why the proxy closes a connection of its own to one of its own listeners; empty where it does not."""
+    from meshctl.path import client
+
+    own = replace(conn, source=None, sender=None, layer="plaintext")
+    ends = [course.end for course in client.at_listener(scene, station, host, number, own)]
+    return ends[0].why if ends and all(end.broken == "reset" for end in ends) else ""
 
 
 def _by_log(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> Course:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-_ENDS = {111: "refused", 104: "reset", 110: "timeout", 32: "reset"}
+_ENDS = {111: "refused", 104: "reset", 110: "timeout", 113: "timeout", 32: "reset"}
 
 
 def send(asked: dict[str, Any]) -> dict[str, Any]:

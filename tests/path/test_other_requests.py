@@ -5,9 +5,11 @@ from typing import NamedTuple
 import pytest
 
 from meshctl.errors import BadInput
+from meshctl.path import rules, server
 from meshctl.path.expect import judge
 from meshctl.path.model import Request, Trace
 from meshctl.path.trace import Question, trace
+from meshctl.path.wire import Connection
 from meshctl.refs import parse_target
 from tests.path.recordings import scene
 
@@ -121,3 +123,14 @@ def test_an_expectation_without_a_value(field: str) -> None:
     with pytest.raises(BadInput, match="says no value"):
         judge(field, found)
     assert judge("mtls,delivered,through-client-proxy", found).met
+
+
+def test_a_client_outside_of_the_mesh_gets_503_from_the_proxy_s_own_outbound_port() -> None:
+    """The callee's proxy takes the connection, opens one to itself, and closes that: UC in its log."""
+    details = next(pod for pod in scene("classic").pods if pod.name.startswith("details"))
+    place = scene("classic")
+    station = place.station(details)
+    passage = rules.inbound(place, station, "172.17.0.1", details.ip, 15001)
+    conn = Connection(source="172.17.0.1", sender=None, layer="plaintext", request=Request())
+    (course,) = server.at_pod(place, station, details.ip, 15001, conn, passage)
+    assert (course.end.status, course.end.server_flags, course.end.delivered) == (503, "UC", False)

@@ -54,6 +54,8 @@ def test_curl_says_what_it_must() -> None:
         (GET, "HTTP/1.1 302 Found\r\n\r\n\n302 10.0.0.1 40000 0.001 0\n", 0, "", (302, "", False)),
         (GET, "\n000  0 0.000000 0\n", 6, "curl: (6) Could not resolve host: x", (None, "dns", False)),
         (GET, "\n000  0 0.000000 0\n", 7, "curl: (7) Failed to connect", (None, "refused", False)),
+        (GET, "\n000  0 0.0 0\n", 7, "curl: (7) Failed to connect to x port 1 after 0 ms", (None, "refused", False)),
+        (GET, "\n000  0 0.0 0\n", 7, "curl: (7) Failed to connect to x port 1 after 3079 ms", (None, "timeout", False)),
         (GET, "\n000 10.0.0.1 40000 0.001 0\n", 56, "curl: (56) Recv failure", (None, "reset", False)),
         (GET, "\n000 10.0.0.1 40000 0.001 0\n", 52, "curl: (52) Empty reply", (None, "reset", False)),
         (GET, "\n000 10.0.0.1 40000 0.001 0\n", 28, "curl: (28) Operation timed out", (None, "timeout", False)),
