@@ -42,11 +42,6 @@ _MESH_KINDS = (
     kinds.SIDECARS,
     kinds.SERVICE_ENTRIES,
     kinds.GATEWAYS,
-    kinds.K8S_GATEWAYS,
-    kinds.HTTP_ROUTES,
-    kinds.GRPC_ROUTES,
-    kinds.TCP_ROUTES,
-    kinds.TLS_ROUTES,
 )
 _CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 _RULE_FILES = (
@@ -87,7 +82,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
     pods = _objects(world, kinds.PODS)
     everyone = PodList(pods.items, pods.source)
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
-    listed = {_called(kind): _objects(world, kind) for kind in _MESH_KINDS}
+    listed = {kind.plural: _objects(world, kind) for kind in _MESH_KINDS}
     raw_mesh = {plural: (found.source, found.items) for plural, found in listed.items()}
     root = _root(world)
     config_map = world.one(kinds.CONFIG_MAPS, root, "istio")
@@ -115,11 +110,6 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
     )
-
-
-def _called(kind: Kind) -> str:
-    """A kind's plural, with its group for the Gateways that are not Istio's."""
-    return f"{kind.plural}.{kind.group}" if kind is kinds.K8S_GATEWAYS else kind.plural
 
 
 def _name(raw: Mapping[str, Any]) -> str:
