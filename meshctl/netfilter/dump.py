@@ -119,7 +119,8 @@ def _absent(dump: Dump) -> Iterator[Remark]:
     if any(not ruleset.empty for ruleset in dump.rulesets):
         return
     if not dump.rulesets and dump.gaps:
-        yield Remark("rules-not-recorded", "warning", f"the rules are not recorded: {dump.gaps[0]}", _RECORD)
+        fix = "" if "--via" in dump.gaps[0] else _RECORD  # a live cluster's gap says itself what would open them
+        yield Remark("rules-not-recorded", "warning", f"the rules could not be looked at: {dump.gaps[0]}", fix)
     elif dump.captured:
         text = "there is no rule at all: the pod's traffic does not go through the proxy"
         yield Remark("rules-none", "error", text, "compare with what should be there: `meshctl iptables diff POD`")

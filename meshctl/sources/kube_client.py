@@ -134,8 +134,8 @@ class Api:
     def _note(self, verb: str, what: str) -> None:
         with self._lock:
             self.asked.append(f"{verb} {what}")
-        if self.verbose:
-            print(f"{self.name}: {verb} {what}", file=sys.stderr)
+            if self.verbose:
+                sys.stderr.write(f"{self.name}: {verb} {what}\n")
 
     def _json(self, body: bytes, path: str) -> Any:
         try:

@@ -68,7 +68,7 @@ def _every_way(timeout_s: float) -> tuple[Way, ...]:
     found = [_cri(socket, timeout_s) for socket in sockets]
     if Path(docker.default_socket()).is_socket():
         found += ways("docker", timeout_s)
-    if shutil.which("podman"):
+    if shutil.which("podman") and podman.is_used():
         found += ways("podman", timeout_s)
     return (*found, *ways("proc"))
 

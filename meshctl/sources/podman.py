@@ -1,10 +1,12 @@
 """Pods of podman, over its command line: it needs no service. Its own pods, and containers labelled as Kubernetes'."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from meshctl.errors import Unavailable
@@ -12,6 +14,14 @@ from meshctl.sources.local_pods import LocalContainer, LocalPod, State, Wanted
 
 Raw = Mapping[str, Any]
 _STATES: dict[str, State] = {"running": "running", "exited": "exited", "stopped": "exited", "created": "created"}
+
+
+def is_used() -> bool:
+    """Whether this user's podman was ever used: asking one that was not would create its storage."""
+    if os.geteuid() == 0:
+        return True
+    home = os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
+    return Path(home, "containers").is_dir()
 
 
 def pods(wanted: Wanted, timeout_s: float) -> tuple[LocalPod, ...]:

@@ -128,6 +128,8 @@ class _Counts:
 
     def sentence(self, dump: Dump) -> str:
         """What there is, in one line."""
+        if not dump.rulesets and dump.gaps:
+            return "whether there are rules is not known"
         if not self.rules:
             return "no rules"
         parts = [f"{self.rules} rules", f"{self.istio} of Istio's"]

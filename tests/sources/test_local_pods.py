@@ -1,6 +1,7 @@
 """Reading what runtimes say, without any runtime: names, labels, annotations, and the Pod object made from them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ def test_docker_reads_names_where_labels_are_missing() -> None:
     assert docker._identity({"Names": ["/postgres"]}) is None
     host = entry("k8s_POD_h_s_u_0", 1, HostConfig={"NetworkMode": "host"})
     assert docker.pod_of(("s", "h", "u"), [host], "Docker").host_network
+
+
+def test_a_podman_that_was_never_used_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Asking it would create its storage in the user's home."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert not podman.is_used()
+    (tmp_path / "containers").mkdir()
+    assert podman.is_used()
 
 
 def test_podmans_own_pods_have_no_namespace() -> None:

@@ -82,6 +82,9 @@ def test_no_rules_and_nothing_recorded_are_told_apart() -> None:
     gap = view.document(Dump("x", (), gaps=("netns/iptables-save.txt: not recorded",)))
     assert [finding["id"] for finding in gap["findings"]] == ["rules-not-recorded"]
     assert "snapshot record" in gap["findings"][0]["fix"]
+    assert gap["summary"] != none["summary"]
+    closed = view.document(Dump("x", (), gaps=("netns/iptables-save.txt: add --via ephemeral",)))
+    assert closed["findings"][0]["fix"] == ""
 
 
 def test_the_picture_has_jumps_as_edges_and_redirects_as_exits() -> None:
