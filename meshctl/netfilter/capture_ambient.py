@@ -40,14 +40,10 @@ def of_ambient(
     probes' addresses). `tproxy` is the agent's ``AMBIENT_TPROXY_REDIRECTION``, which 1.24 alone knows. Raises BadInput
     for an address that is none.
     """
-    given, notes = env or {}, []
+    given: Mapping[str, str] = env or {}
+    notes: list[str] = []
     settings: dict[str, Setting] = {}
-    told = {}
-    for key, since in _AMBIENT_ANNOTATIONS.items():
-        if key in annotations and release.since(since):
-            told[key] = annotations[key]
-        elif key in annotations:
-            notes.append(f"annotation {key} has no effect in Istio {release}: istio-cni reads it from 1.{since} on")
+    told = _heard(annotations, release, notes)
     texts: dict[str, Any] = {}
     if told.get(_REROUTE):
         texts["reroute_interfaces"] = ",".join(filter(None, (name.strip() for name in told[_REROUTE].split(","))))
@@ -56,10 +52,7 @@ def of_ambient(
         if given.get(variable):
             texts[name] = _address(variable, given[variable])
             settings[name] = Setting(variable, given[variable], f"environment variable {variable} of istio-cni")
-    takes_tproxy = release.minor <= AMBIENT_TPROXY_UNTIL or (
-        release.minor == AMBIENT_TPROXY_UNTIL + 1
-        and (tproxy or go_bool(given.get("AMBIENT_TPROXY_REDIRECTION", "")) is True)
-    )
+    takes_tproxy = _takes_tproxy(release, tproxy or go_bool(given.get("AMBIENT_TPROXY_REDIRECTION", "")) is True)
     bypass = go_bool(told.get(_BYPASS, "")) is True
     if bypass and takes_tproxy:
         notes.append(f"annotation {_BYPASS} has no effect with AMBIENT_TPROXY_REDIRECTION")
@@ -81,6 +74,21 @@ def of_ambient(
         notes=tuple(notes),
         **texts,
     )
+
+
+def _heard(annotations: Mapping[str, str], release: Release, notes: list[str]) -> dict[str, str]:
+    """The pod's annotations that the release reads; the others are noted."""
+    told = {}
+    for key, since in _AMBIENT_ANNOTATIONS.items():
+        if key in annotations and release.since(since):
+            told[key] = annotations[key]
+        elif key in annotations:
+            notes.append(f"annotation {key} has no effect in Istio {release}: istio-cni reads it from 1.{since} on")
+    return told
+
+
+def _takes_tproxy(release: Release, asked: bool) -> bool:
+    return release.minor <= AMBIENT_TPROXY_UNTIL or (release.minor == AMBIENT_TPROXY_UNTIL + 1 and asked)
 
 
 def _address(variable: str, text: str) -> str:

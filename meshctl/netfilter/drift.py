@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.dead import dead_rules
-from meshctl.netfilter.drift_chain import Comparison, compare_chain, note_added
+from meshctl.netfilter.drift_chain import Comparison, Side, compare_chain, note_added
 from meshctl.netfilter.drift_items import WEIGHTS, Drift, Item
 from meshctl.netfilter.expected import Expected
 from meshctl.netfilter.istio_names import istio_chain, istio_table
@@ -169,7 +169,7 @@ def _compare_table(work: Comparison, family: Family, want: Table, there: Table) 
         return
     dead_there, dead_wanted = dead_rules(there), dead_rules(want)
     for one, other in changed:
-        compare_chain(work, family, (want, there), one, other, dead_there, dead_wanted)
+        compare_chain(work, family, Side(want, one, dead_wanted), Side(there, other, dead_there))
 
 
 def _same_chain(one: Chain | None, other: Chain | None) -> bool:

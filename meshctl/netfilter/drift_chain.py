@@ -1,6 +1,6 @@
 """One chain's expected rules against the found ones: lost, added, moved, changed or shadowed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
@@ -33,63 +33,99 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def compare_chain(
-    work: Comparison,
-    family: Family,
-    tables: tuple[Table, Table],
-    one: Chain | None,
-    other: Chain | None,
-    dead_there: Dying,
-    dead_wanted: Dying,
-) -> None:
-    """Note every difference of one chain of the two tables, expected and found."""
-    want, there = tables
-    mine, theirs = list(one.rules if one else ()), list(other.rules if other else ())
-    chain = other or one
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A chain as it is expected or found (None where the table has none of that name), and its table's dead rules."""
+
+    table: Table
+    chain: Chain | None
+    dead: Dying
+
+    @property
+    def rules(self) -> list[Rule]:
+        """Its rules in order."""
+        return list(self.chain.rules if self.chain else ())
+
+    def dying(self, at: int) -> Dead | None:
+        """Why the rule at a 0-based position does nothing; None for one that does something."""
+        return self.dead.get((self.chain.name, at + 1)) if self.chain is not None else None
+
+
+def compare_chain(work: Comparison, family: Family, want: Side, there: Side) -> None:
+    """Note every difference of one chain of the two tables."""
+    chain = there.chain or want.chain
     if chain is None or (chain.hook is None and not istio_chain(chain.name)):
         return
-    pairs = aligned(mine, theirs)
-    lost = [at for at in range(len(mine)) if at not in {a for a, _ in pairs}]
-    added = [at for at in range(len(theirs)) if at not in {b for _, b in pairs}]
-    shifted = moved(mine, theirs, lost, added)
-    cut_off = chain.name not in reachable(there) and chain.name in reachable(want)
-    for a, b in shifted:
-        lost.remove(a)
-        added.remove(b)
-        past = passed(a, b, [*pairs, *shifted], theirs)
-        told = _told(work, want, one, a, dead_wanted)
-        effect = effects.of_exchange(theirs[b], past, there, told)
-        _report(work, "reordered", family, there, chain, effect, mine[a], theirs[b], b + 1)
-    for a, b in changed(pairs, lost, added, mine, theirs, there.name, chain.name):
-        lost.remove(a)
-        added.remove(b)
-        told = _told(work, want, one, a, dead_wanted)
-        dead = dead_there.get((chain.name, b + 1))
-        after = tuple(mine[a + 1 :])
-        effect = effects.of_change(mine[a], theirs[b], told, (after, want), (there, chain, b + 1), dead)
-        _report(work, "changed", family, there, chain, effect, mine[a], theirs[b], b + 1)
-    for a in lost:
-        told = _told(work, want, one, a, dead_wanted)
-        effect = effects.of_missing(told, mine[a], tuple(mine[a + 1 :]), want)
-        if not effect.harmless and cut_off:
-            effect = Effect(f"nothing leads to {chain.name} any more, so this adds nothing to the loss")
-        _report(work, "missing", family, want, chain, effect, mine[a], None, a + 1, moot=cut_off)
-    for b in added:
-        note_added(work, family, there, chain, b + 1, theirs[b], dead_there.get((chain.name, b + 1)))
-    for a, b in pairs:
-        dead = dead_there.get((chain.name, b + 1))
-        if dead is not None and dead.because and (chain.name, a + 1) not in dead_wanted:
-            effect = effects.of_shadow(theirs[b], [theirs[number - 1] for number in dead.because], there, chain)
-            _report(work, "shadowed", family, there, chain, effect, mine[a], theirs[b], b + 1)
+    _ChainComparison(work, family, want, there, chain).run()
 
 
-def _told(work: Comparison, table: Table, chain: Chain | None, at: int, dead: Dying) -> Explanation:
-    assert chain is not None
-    around = surroundings(chain, table)
-    number = at + 1
-    return explain_rule(
-        chain.rules[at], table.name, chain, number, around, work.capture, dead.get((chain.name, number))
-    )
+@dataclass(slots=True)
+class _ChainComparison:
+    """One chain's two sides; positions `a` are those of expected rules, `b` those of found ones, both 0-based."""
+
+    work: Comparison
+    family: Family
+    want: Side
+    there: Side
+    chain: Chain
+
+    def run(self) -> None:
+        mine, theirs = self.want.rules, self.there.rules
+        pairs = aligned(mine, theirs)
+        lost = [at for at in range(len(mine)) if at not in {a for a, _ in pairs}]
+        added = [at for at in range(len(theirs)) if at not in {b for _, b in pairs}]
+        shifted = moved(mine, theirs, lost, added)
+        for a, b in shifted:
+            lost.remove(a)
+            added.remove(b)
+            past = passed(a, b, [*pairs, *shifted], theirs)
+            self._report("reordered", effects.of_exchange(theirs[b], past, self.there.table, self._told(a)), a, b)
+        for a, b in changed(pairs, lost, added, mine, theirs, self.there.table.name, self.chain.name):
+            lost.remove(a)
+            added.remove(b)
+            self._changed(a, b)
+        self._lost(lost)
+        for b in added:
+            dead = self.there.dying(b)
+            note_added(self.work, self.family, self.there.table, self.chain, b + 1, theirs[b], dead)
+        for a, b in pairs:
+            self._shadowed(a, b)
+
+    def _changed(self, a: int, b: int) -> None:
+        mine, theirs, there = self.want.rules, self.there.rules, self.there.table
+        after, place = tuple(mine[a + 1 :]), (there, self.chain, b + 1)
+        dead = self.there.dying(b)
+        effect = effects.of_change(mine[a], theirs[b], self._told(a), (after, self.want.table), place, dead)
+        self._report("changed", effect, a, b)
+
+    def _lost(self, lost: Iterable[int]) -> None:
+        name, mine = self.chain.name, self.want.rules
+        cut_off = name not in reachable(self.there.table) and name in reachable(self.want.table)
+        for a in lost:
+            effect = effects.of_missing(self._told(a), mine[a], tuple(mine[a + 1 :]), self.want.table)
+            if not effect.harmless and cut_off:
+                effect = Effect(f"nothing leads to {name} any more, so this adds nothing to the loss")
+            self._report("missing", effect, a, moot=cut_off)
+
+    def _shadowed(self, a: int, b: int) -> None:
+        dead, theirs = self.there.dying(b), self.there.rules
+        if dead is not None and dead.because and self.want.dying(a) is None:
+            earlier = [theirs[number - 1] for number in dead.because]
+            self._report("shadowed", effects.of_shadow(theirs[b], earlier, self.there.table, self.chain), a, b)
+
+    def _told(self, a: int) -> Explanation:
+        chain, table = self.want.chain, self.want.table
+        assert chain is not None
+        around = surroundings(chain, table)
+        dead = self.want.dying(a)
+        return explain_rule(chain.rules[a], table.name, chain, a + 1, around, self.work.capture, dead)
+
+    def _report(self, kind: Kind, effect: Effect, a: int, b: int | None = None, *, moot: bool = False) -> None:
+        found = None if b is None else self.there.rules[b]
+        number = (a if b is None else b) + 1
+        table = self.want.table if b is None else self.there.table
+        expected = self.want.rules[a]
+        _report(self.work, kind, self.family, table, self.chain, effect, expected, found, number, moot=moot)
 
 
 def note_added(

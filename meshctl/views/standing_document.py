@@ -3,7 +3,9 @@
 from typing import Any
 
 from meshctl.checks.evidence import Evidence
-from meshctl.injection.standing import Standing
+from meshctl.injection.exposure import Exposure
+from meshctl.injection.routes_here import RouteHere
+from meshctl.injection.standing import RuleHere, Standing
 from meshctl.injection.state import State
 
 
@@ -60,50 +62,54 @@ def _standing(standing: Standing) -> dict[str, Any]:
             for s in standing.security
         ],
         "policies": [{"policy": str(p.meta), "effect": p.words} for p in standing.policies],
-        "routes": [
-            {
-                "virtual_service": str(r.meta),
-                "kind": r.meta.kind,
-                "route": r.name,
-                "host": r.host,
-                "subset": r.subset or None,
-                "weight": r.weight,
-                "share": r.share,
-                "also": list(r.also),
-                "when": r.when,
-                "leads_here": r.leads_here,
-            }
-            for r in standing.routes
-        ],
+        "routes": [_route(r) for r in standing.routes],
         "subsets": [
             {"destination_rule": str(s.meta), "subset": s.subset.name, "labels": dict(s.subset.labels), "here": s.here}
             for s in standing.subsets
         ],
-        "destination_rules": [
-            {
-                "destination_rule": str(r.meta),
-                "host": r.host,
-                "subset": r.subset or None,
-                "tls": r.policy.tls or None,
-                "load_balancer": r.policy.load_balancer or None,
-                "ports": [{"port": number, "tls": mode} for number, mode in r.policy.ports],
-                "also": list(r.policy.also),
-            }
-            for r in standing.rules
-        ],
-        "exposed": [
-            {
-                "gateway": str(e.gateway),
-                "kind": "Gateway API" if e.by.kind == "HTTPRoute" else "Istio",
-                "addresses": list(e.reach.addresses) if e.reach else [],
-                "node_port": e.reach.node_port if e.reach else None,
-                "pods": e.reach.pods if e.reach else None,
-                "certain": e.certain,
-                "port": e.server.port,
-                "protocol": e.server.protocol,
-                "hosts": list(e.hosts),
-                "by": str(e.by),
-            }
-            for e in standing.exposures
-        ],
+        "destination_rules": [_destination_rule(r) for r in standing.rules],
+        "exposed": [_exposure(e) for e in standing.exposures],
+    }
+
+
+def _route(route: RouteHere) -> dict[str, Any]:
+    return {
+        "virtual_service": str(route.meta),
+        "kind": route.meta.kind,
+        "route": route.name,
+        "host": route.host,
+        "subset": route.subset or None,
+        "weight": route.weight,
+        "share": route.share,
+        "also": list(route.also),
+        "when": route.when,
+        "leads_here": route.leads_here,
+    }
+
+
+def _destination_rule(rule: RuleHere) -> dict[str, Any]:
+    return {
+        "destination_rule": str(rule.meta),
+        "host": rule.host,
+        "subset": rule.subset or None,
+        "tls": rule.policy.tls or None,
+        "load_balancer": rule.policy.load_balancer or None,
+        "ports": [{"port": number, "tls": mode} for number, mode in rule.policy.ports],
+        "also": list(rule.policy.also),
+    }
+
+
+def _exposure(exposure: Exposure) -> dict[str, Any]:
+    reach = exposure.reach
+    return {
+        "gateway": str(exposure.gateway),
+        "kind": "Gateway API" if exposure.by.kind == "HTTPRoute" else "Istio",
+        "addresses": list(reach.addresses) if reach else [],
+        "node_port": reach.node_port if reach else None,
+        "pods": reach.pods if reach else None,
+        "certain": exposure.certain,
+        "port": exposure.server.port,
+        "protocol": exposure.server.protocol,
+        "hosts": list(exposure.hosts),
+        "by": str(exposure.by),
     }
