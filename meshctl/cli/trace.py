@@ -63,6 +63,8 @@ def trace(
     """Predict the whole path of a request and how it ends, with the evidence for each step."""
     if target is not None and every is not None:
         raise BadInput("a target and --all exclude each other", hint="--all NS is every caller to every service")
+    if target is None and (probe or expect is not None):
+        raise BadInput(f"{'--probe' if probe else '--expect'} is about one request", hint="name a target: reviews:9080")
     if target is None:
         return _matrix(call, every, strict)
     from meshctl.gather.prediction import predict

@@ -42,21 +42,23 @@ def send(world: World, scene: Scene, trace: Trace) -> Observation:
     if pod is None:
         raise Unavailable("--probe needs a pod to send from", hint="name one with --from POD")
     station = scene.station(pod)
-    owner = next((o for o in station.owners if o.container), None)
-    container = owner.container if owner is not None else pod.app_containers[0].name
+    containers = tuple(dict.fromkeys(o.container for o in station.owners if o.container))
+    containers = containers or (pod.app_containers[0].name,)
     token = _given_token(trace) or str(uuid.uuid4())
     before = _counters(world, station, trace)
     began = time.monotonic()
-    tried = _by_tool(api, station, container, _request(trace, token))
+    tried = _by_any(api, station, containers, _request(trace, token))
     if isinstance(tried, _Not) and tried.lost:
-        return Observation(f"container {container} of {station.key}", "", missing=(f"no answer came: {tried.why}",))
+        return Observation(f"pod {station.key}", "", missing=(f"no answer came: {tried.why}",))
     if isinstance(tried, _Not):
         inside = _from_inside(world, station, trace, token)
         if isinstance(inside, str):
-            help_ = f"try: kubectl debug -it {pod.name} -n {pod.namespace} --image=curlimages/curl --target={container}"
+            help_ = (
+                f"try: kubectl debug -it {pod.name} -n {pod.namespace} --image=curlimages/curl --target={containers[0]}"
+            )
             help_ = "pods/exec is needed (docs/security.md)" if tried.denied else help_
             said = (f"no request was sent: {tried.why}", inside, help_)
-            return Observation(f"container {container} of {station.key}", "", missing=said, denied=tried.denied)
+            return Observation(f"pod {station.key}", "", missing=said, denied=tried.denied)
         tried = inside
     logs, missing = _logs(world, scene, trace, station, _Traces(token, tried.answer.local, began))
     counted: tuple[str, ...] = ()
@@ -144,6 +146,17 @@ def _request(trace: Trace, token: str) -> PlainRequest:
     )
 
 
+def _by_any(api: Any, station: Station, containers: Sequence[str], request: PlainRequest) -> _Sent | _Not:
+    """Send it from the first of the application's containers that can; they share a network, not always a user."""
+    lacking: list[str] = []
+    for container in containers:
+        tried = _by_tool(api, station, container, request)
+        if not isinstance(tried, _Not) or tried.lost or tried.denied:
+            return tried
+        lacking.append(tried.why)
+    return _Not("; ".join(lacking))
+
+
 def _by_tool(api: Any, station: Station, container: str, request: PlainRequest) -> _Sent | _Not:
     """Send it with the first tool that the container has; why not, where it has none."""
     lacking: list[str] = []
@@ -160,6 +173,8 @@ def _by_tool(api: Any, station: Station, container: str, request: PlainRequest) 
                 return _Sent(where, shown, PlainAnswer(broken="timeout", text=str(error)))
             if done.code in _KILLED:
                 return _Not(f"{tool.name} was killed ({done.code}): has the container ended?", lost=True)
+            if done.problem and tool is request_tools.CURL and "executable file not found" not in done.problem:
+                return _Not(f"nothing can be run in {container}: {done.problem}")
             started = not done.problem and done.code not in (126, 127)
             answer = tool.read(request, done.stdout, done.stderr, done.code) if started else None
             if answer is not None:

@@ -15,6 +15,8 @@ from meshctl.cli.app import app
     [
         (("--demo", "iptables", "dump"), "error: no pod is named", "hint: name one of 6: details-v1-"),
         (("--demo", "trace", "reviews:9080", "--all", "classic"), "exclude each other", "--all NS"),
+        (("--demo", "trace", "-A", "--probe"), "--probe is about one request", "name a target"),
+        (("--demo", "trace", "-A", "--expect", "status=200"), "--expect is about one request", "name a target"),
         (("--demo", "trace", "ftp://reviews:9080/"), "ftp is not followed", "http, https"),
         (("--snapshot", __file__, "snapshot", "show"), "it is no tar file (after 0 files)", "a .tar.gz"),
     ],

@@ -220,6 +220,33 @@ def test_python_sends_it_where_there_is_no_curl() -> None:
     assert json.loads(api.asked[-1][3][-1])["headers"][0] == ["Host", "details:9080"]
 
 
+def test_another_container_of_the_application_sends_it_where_the_first_cannot() -> None:
+    @dataclass
+    class Second(Api):
+        """Has curl in its second container only."""
+
+        def run(self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float) -> Exit:
+            self.asked.append((namespace, pod, container, tuple(argv)))
+            return Exit(OK, b"", 0) if container == "second" else NO_CURL
+
+    place = scene("classic")
+    caller = next(pod for pod in place.pods if pod.name.startswith("productpage"))
+    station = place.station(caller)
+    owners = tuple(replace(station.owners[0], container=name) for name in ("first", "second"))
+    two = replace(place, load_station=lambda _pod: replace(station, owners=owners), _stations={})
+    found = predicted("classic", f"classic/{caller.name}", "http://details:9080/", Request())
+    observed = probe.send(Live(Second(NO_CURL)), two, found)  # type: ignore[arg-type]
+    assert observed.status == 200
+    assert observed.sent_from.startswith("container second of ")
+
+
+def test_a_container_that_does_not_run_is_said() -> None:
+    stopped = Exit(b"", b"", -1, 'container not found ("productpage")')
+    observed, api = sent(stopped, world=Live(Api(stopped)))
+    assert len(api.asked) == 1
+    assert "container not found" in observed.missing[0]
+
+
 def test_wget_sends_it_where_there_is_nothing_else() -> None:
     busybox = Exit(b"", b"wget: unrecognized option '--max-redirect=0'\nBusyBox v1.36", 1)
     observed, api = sent(NO_CURL, world=Live(Api(NO_CURL, {"wget": busybox})))
