@@ -9,6 +9,7 @@ from meshctl.gather import pods as gather_pods
 from meshctl.gather import senders
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import recognise
+from meshctl.istio.resource import host_fits, selects
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
@@ -188,6 +189,7 @@ def _through_ingress(scene: Scene, target: Target, request: Request, scope: Scop
     gateways = _gateways(scene)
     if not gateways:
         raise NotFound("there is no ingress gateway here", hint="name a pod with --from POD")
+    gateways.sort(key=lambda pod: not _serves(scene, pod, request.host or target.host))
     gateway = scene.station(gateways[0])
     namespace = scope.namespace or ""
     service = _service(scene, target, namespace) or _any_named(scene, target)
@@ -220,6 +222,22 @@ def _gateways(scene: Scene) -> list[Pod]:
     return sorted(found, key=lambda pod: ("ingress" not in pod.name, not pod.ready, pod.namespace, pod.name))
 
 
+def _serves(scene: Scene, pod: Pod, host: str) -> bool:
+    """Whether a Gateway that names a host (not all hosts) is for this pod."""
+    return any(
+        selects(gateway.selector, pod.labels)
+        and any(host_fits(name.rpartition("/")[2], host) for name in server.hosts if not name.endswith("*"))
+        for gateway in (*scene.told.gateways, *scene.told.api.gateways)
+        for server in gateway.servers
+    ) or any(
+        selects(gateway.selector, pod.labels) and any(host_fits(name, host) for name in service.hosts if name != "*")
+        for gateway in (*scene.told.gateways, *scene.told.api.gateways)
+        for service in (*scene.told.virtual_services, *scene.told.api.routes)
+        if f"{gateway.meta.namespace}/{gateway.meta.name}"
+        in {g if "/" in g else f"{service.meta.namespace}/{g}" for g in service.gateways}
+    )
+
+
 def _any_named(scene: Scene, target: Target) -> Service | None:
     name = target.host.split(".")[0]
     found = [s for s in scene.services.services if s.name == name]
@@ -235,7 +253,7 @@ def _service_of(scene: Scene, gateway: Station) -> Service | None:
 
 def _public_host(scene: Scene, service: Service) -> str:
     """The host of a VirtualService that a gateway uses for this service; empty where there is none but ``*``."""
-    for virtual in scene.mesh.virtual_services:
+    for virtual in (*scene.told.virtual_services, *scene.told.api.routes):
         if virtual.gateways == ("mesh",):
             continue
         to = {d.host for rule in virtual.http for d in rule.destinations}
@@ -255,7 +273,7 @@ def _gateway_port(scene: Scene, target: Target, service: Service | None, own: Se
         if asked is not None and any(entry.target == str(asked) for entry in own.ports):
             return asked
     if asked is None:
-        for one in scene.mesh.gateways:
+        for one in scene.told.gateways:
             for server in one.servers:
                 if server.protocol in ("HTTP", "HTTP2") and target.scheme != "https":
                     return server.port

@@ -12,8 +12,8 @@ from meshctl.frozen import dataclass
 from meshctl.gather import netns as namespaces
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import Injection, recognise
+from meshctl.istio import api_routes, mesh_config
 from meshctl.istio import mesh as istio_mesh
-from meshctl.istio import mesh_config
 from meshctl.kube import services as kube_services
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
@@ -43,6 +43,7 @@ _MESH_KINDS = (
     kinds.SERVICE_ENTRIES,
     kinds.GATEWAYS,
 )
+_API_KINDS = (kinds.K8S_GATEWAYS, kinds.HTTP_ROUTES, kinds.GRPC_ROUTES, kinds.TCP_ROUTES, kinds.TLS_ROUTES)
 _CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 _RULE_FILES = (
     ("netns/iptables-save.txt", "ipv4", "nft"),
@@ -103,6 +104,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         unread=frozenset(
             plural for plural, found in listed.items() if found.broken or (world.live and not found.recorded)
         ),
+        load_api=lambda: _api(world, place),
         load_station=lambda pod: station(world, pod),
         load_node=lambda name: _node(world, name, by_name.get(name), everyone.heads),
         nodes=names,
@@ -110,6 +112,12 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
     )
+
+
+def _api(world: World, place: str | None) -> api_routes.Converted:
+    """The Gateway API's resources, fetched where a proxy's configuration is not there to say what came of them."""
+    found = {kind: world.objects(kind, place) for kind in _API_KINDS}
+    return api_routes.convert({kind.file_stem: (listed.source, listed.items) for kind, listed in found.items()})
 
 
 def _name(raw: Mapping[str, Any]) -> str:

@@ -111,7 +111,13 @@ def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> ApiGateway
 def parse_route(raw: Mapping[str, Any], source: str, index: int) -> HttpRoute:
     """Read one HTTPRoute; matches that are not modelled are named in the match's `other`."""
     meta, spec = read(raw, "HTTPRoute", source, index)
-    status = Fields(raw.get("status"), f"items[{index}].status", [])
+    rules = tuple(_rule(rule, meta.namespace) for rule in spec.each("rules"))
+    return HttpRoute(meta, spec.texts("hostnames"), parse_parents(raw, meta, spec), rules)
+
+
+def parse_parents(raw: Mapping[str, Any], meta: Meta, spec: Fields) -> tuple[Parent, ...]:
+    """What a route of any kind is attached to, with what its status says of each."""
+    status = Fields(raw.get("status"), "status", [])
     verdicts = {
         (ref.text("name"), ref.text("namespace") or meta.namespace, ref.text("sectionName")): _accepted(entry)
         for entry in status.each("parents")
@@ -122,8 +128,7 @@ def parse_route(raw: Mapping[str, Any], source: str, index: int) -> HttpRoute:
         name, namespace, section = ref.text("name"), ref.text("namespace") or meta.namespace, ref.text("sectionName")
         accepted = verdicts.get((name, namespace, section))
         parents.append(Parent(ref.text("kind") or "Gateway", namespace, name, section, ref.number("port"), accepted))
-    rules = tuple(_rule(rule, meta.namespace) for rule in spec.each("rules"))
-    return HttpRoute(meta, spec.texts("hostnames"), tuple(parents), rules)
+    return tuple(parents)
 
 
 def _accepted(parent: Fields) -> bool | None:
@@ -143,13 +148,14 @@ def _rule(rule: Fields, namespace: str) -> ApiRule:
         for ref in rule.each("backendRefs")
     )
     filters = tuple(entry.text("type") for entry in rule.each("filters"))
-    return ApiRule(rule.text("name"), tuple(_match(match) for match in rule.each("matches")), backends, filters)
+    return ApiRule(rule.text("name"), tuple(read_match(match) for match in rule.each("matches")), backends, filters)
 
 
 _HOW = {"Exact": "exact", "PathPrefix": "path", "RegularExpression": "regex", "": "exact"}
 
 
-def _match(match: Fields) -> HttpMatch:
+def read_match(match: Fields) -> HttpMatch:
+    """Read one match of an HTTPRoute."""
     path = match.below("path")
     kind = path.text("type") or "PathPrefix"
     uri = None

@@ -5,7 +5,8 @@ from dataclasses import field
 from typing import Any, TypeVar
 
 from meshctl.frozen import dataclass
-from meshctl.istio import destination_rule, entries, security, virtual_service
+from meshctl.istio import api_routes, destination_rule, entries, security, virtual_service
+from meshctl.istio.api_routes import Converted
 from meshctl.istio.destination_rule import DestinationRule
 from meshctl.istio.entries import Gateway, ServiceEntry, Sidecar
 from meshctl.istio.mesh_config import MeshConfig
@@ -20,7 +21,7 @@ Raw = tuple[str, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """What the users told the mesh."""
+    """What the users told the mesh; `api` is the Gateway API's part in Istio's form, for deciding only."""
 
     config: MeshConfig = field(default_factory=MeshConfig)
     virtual_services: tuple[VirtualService, ...] = ()
@@ -31,6 +32,7 @@ class Mesh:
     sidecars: tuple[Sidecar, ...] = ()
     service_entries: tuple[ServiceEntry, ...] = ()
     gateways: tuple[Gateway, ...] = ()
+    api: Converted = field(default_factory=Converted)
 
 
 def read(kinds: Mapping[str, Raw], config: MeshConfig) -> Mesh:
@@ -50,6 +52,7 @@ def read(kinds: Mapping[str, Raw], config: MeshConfig) -> Mesh:
         every("sidecars", entries.parse_sidecar),
         every("serviceentries", entries.parse_entry),
         every("gateways", entries.parse_gateway),
+        api_routes.convert(kinds),
     )
 
 
@@ -72,7 +75,7 @@ def virtual_services_for(mesh: Mesh, host: str, caller_namespace: str, gateway: 
     Of several with the same host the oldest comes first. `gateway` is ``namespace/name`` for a Gateway.
     """
     found = []
-    for service in sorted(mesh.virtual_services, key=lambda each: by_age(each.meta)):
+    for service in sorted((*mesh.virtual_services, *mesh.api.routes), key=lambda each: by_age(each.meta)):
         if not exported(service.export_to, service.meta.namespace, caller_namespace):
             continue
         named = {g if "/" in g or g == "mesh" else f"{service.meta.namespace}/{g}" for g in service.gateways}

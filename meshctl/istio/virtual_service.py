@@ -65,7 +65,8 @@ class Fault:
 class HttpRule:
     """One entry of ``http``; `rewrite` is the new path, or (`rewrite_regex` not empty) what replaces its matches.
 
-    `delegate` is the namespace and name of the VirtualService that has the rules instead.
+    `delegate` is the namespace and name of the VirtualService that has the rules instead. `rank` orders the rules of
+    the Gateway API's routes, the greatest first; Istio's own have none.
     """
 
     name: str
@@ -83,6 +84,7 @@ class HttpRule:
     rewrite_regex: str = ""
     rewrite_host: str = ""
     delegate: tuple[str, str] | None = None
+    rank: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def decide(scene: Scene, station: Station, port: int, request: Request) -> Decis
     """What a gateway does with a request to one of its ports."""
     named = [
         (gateway, server)
-        for gateway in scene.mesh.gateways
+        for gateway in (*scene.told.gateways, *scene.told.api.gateways)
         if selects(gateway.selector, station.pod.labels)
         for server in gateway.servers
         if _opens(scene, station, server.port, port)
@@ -114,7 +114,7 @@ def _http(scene: Scene, station: Station, port: int, request: Request, named: Se
         why = f"{fitting[0][0].meta} sends plain HTTP on to https"
         return _refused(Refusal(301, "", "direct_response", why), str(fitting[0][0].meta), why)
     keys = tuple(dict.fromkeys(f"{g.meta.namespace}/{g.meta.name}" for g, _ in fitting))
-    found = [s for key in keys for s in virtual_services_for(scene.mesh, host, station.pod.namespace, key) if s.http]
+    found = [s for key in keys for s in virtual_services_for(scene.told, host, station.pod.namespace, key) if s.http]
     shown = ", ".join(keys or (str(named[0][0].meta),))
     said = step("listener", shown, f"{named[0][0].meta} opens port {port}", named[0][0].meta.origin)
     if not found:
@@ -127,7 +127,7 @@ def _http(scene: Scene, station: Station, port: int, request: Request, named: Se
     alike = [s for s in found if _best(s.hosts, host) == best]
     setting = _setting(station, fitting, keys)
     return route_rules.http(
-        tuple(dict.fromkeys(alike)), scene.mesh.virtual_services, setting, request, said, _port_of(scene)
+        tuple(dict.fromkeys(alike)), scene.told.virtual_services, setting, request, said, _port_of(scene)
     )
 
 
@@ -153,7 +153,7 @@ def _tcp(scene: Scene, station: Station, port: int, request: Request, named: Seq
     wanted = set(keys)
     services = [
         s
-        for s in scene.mesh.virtual_services
+        for s in (*scene.told.virtual_services, *scene.told.api.routes)
         if wanted & {g if "/" in g else f"{s.meta.namespace}/{g}" for g in s.gateways}
     ]
     said = step("listener", keys[0], f"{named[0][0].meta} opens port {port}", named[0][0].meta.origin)

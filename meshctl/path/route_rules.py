@@ -44,6 +44,7 @@ def http(
     """What the first rule that fits does, rules without a match last; `others` are looked up for delegates."""
     named = {(s.meta.namespace, s.meta.name): s for s in others}
     rules = [(s, rule) for s in services for one in s.http for rule in _with_delegate(one, named)]
+    rules.sort(key=lambda pair: pair[1].rank, reverse=True)
     for service, rule in sorted(rules, key=lambda pair: not pair[1].matches and len(services) > 1):
         fits = _rule_fits(rule, request, setting)
         if fits is None:

@@ -14,6 +14,7 @@ from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
+from meshctl.istio.api_routes import Converted
 from meshctl.istio.mesh import Mesh
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
@@ -105,6 +106,7 @@ class Scene:
     gaps: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
     now: datetime | None = None
+    load_api: Callable[[], Converted] | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     compares: bool = True
@@ -123,6 +125,14 @@ class Scene:
             for address in (*pod.ips, pod.ip):
                 if address:
                     self._by_ip.setdefault(address, index)
+
+    @property
+    def told(self) -> Mesh:
+        """The mesh's resources with the Gateway API's among them, which are read when this is first asked for."""
+        if self.load_api is not None:
+            self.mesh = replace(self.mesh, api=self.load_api())
+            self.load_api = None
+        return self.mesh
 
     def station(self, pod: Pod) -> Station:
         """A pod's evidence, read once."""

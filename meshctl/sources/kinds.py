@@ -36,6 +36,9 @@ TELEMETRIES = Kind("telemetries", "telemetry.istio.io", ("v1", "v1alpha1"))
 WASM_PLUGINS = Kind("wasmplugins", "extensions.istio.io", ("v1alpha1",))
 K8S_GATEWAYS = Kind("gateways", "gateway.networking.k8s.io", ("v1", "v1beta1"))
 HTTP_ROUTES = Kind("httproutes", "gateway.networking.k8s.io", ("v1", "v1beta1"))
+GRPC_ROUTES = Kind("grpcroutes", "gateway.networking.k8s.io", ("v1",))
+TCP_ROUTES = Kind("tcproutes", "gateway.networking.k8s.io", ("v1alpha2",))
+TLS_ROUTES = Kind("tlsroutes", "gateway.networking.k8s.io", ("v1", "v1alpha3", "v1alpha2"))
 
 KUBERNETES = (
     PODS,
@@ -70,5 +73,8 @@ MESH = (
     WASM_PLUGINS,
     K8S_GATEWAYS,
     HTTP_ROUTES,
+    GRPC_ROUTES,
+    TCP_ROUTES,
+    TLS_ROUTES,
 )
 EVERYTHING = KUBERNETES + MESH

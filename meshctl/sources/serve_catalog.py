@@ -47,6 +47,9 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "wasmplugins.extensions.istio.io": ("WasmPlugin", ()),
     "gateways.gateway.networking.k8s.io": ("Gateway", ("gtw",)),
     "httproutes.gateway.networking.k8s.io": ("HTTPRoute", ()),
+    "grpcroutes.gateway.networking.k8s.io": ("GRPCRoute", ()),
+    "tcproutes.gateway.networking.k8s.io": ("TCPRoute", ()),
+    "tlsroutes.gateway.networking.k8s.io": ("TLSRoute", ()),
 }
 _CLUSTER_WIDE = {kind.file_stem for kind in (*kinds.KUBERNETES, *kinds.MESH) if not kind.namespaced}
 _VERSIONS = {kind.file_stem: kind.versions[0] for kind in (*kinds.KUBERNETES, *kinds.MESH)}

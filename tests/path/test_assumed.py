@@ -22,6 +22,11 @@ PLURALS = {
     "Gateway": "gateways",
     "PeerAuthentication": "peerauthentications",
     "AuthorizationPolicy": "authorizationpolicies",
+    "ApiGateway": "gateways.gateway.networking.k8s.io",
+    "HTTPRoute": "httproutes.gateway.networking.k8s.io",
+    "GRPCRoute": "grpcroutes.gateway.networking.k8s.io",
+    "TCPRoute": "tcproutes.gateway.networking.k8s.io",
+    "TLSRoute": "tlsroutes.gateway.networking.k8s.io",
 }
 
 
@@ -374,6 +379,9 @@ class TestInbound:
         assert self.ask().endpoint == ""
 
 
+HTTP = {"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*.example.com"]}
+
+
 class TestGateways:
     GATEWAY = pod("gw", "10.0.0.9", "istio-system")
 
@@ -388,11 +396,9 @@ class TestGateways:
         spec = {"hosts": [host], "gateways": ["istio-system/gw"], "http": list(http)}
         return a("VirtualService", name, spec, created=created)
 
-    HTTP = {"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*.example.com"]}
-
     def test_all_virtual_services_of_a_host_count_and_what_fits_all_comes_last(self) -> None:
         objects = (
-            self.gateway(self.HTTP),
+            self.gateway(HTTP),
             self.rules("all", route("web", 80), created="2026-01-01"),
             self.rules("part", route("raw", match=[{"uri": {"prefix": "/raw"}}]), created="2026-02-02"),
         )
@@ -400,14 +406,14 @@ class TestGateways:
         assert clusters(self.ask(*objects, host="a.example.com", path="/")) == ["outbound|80||web.shop"]
 
     def test_hosts_of_the_server(self) -> None:
-        found = self.ask(self.gateway(self.HTTP), self.rules("v", route("web"), host="*"), host="a.example.org").refusal
+        found = self.ask(self.gateway(HTTP), self.rules("v", route("web"), host="*"), host="a.example.org").refusal
         assert found is not None
         assert (found.status, found.flags) == (404, "NR")
 
     def test_transport(self) -> None:
         port = {"number": 443, "protocol": "HTTPS"}
         secure = {"port": port, "hosts": ["a.example.com"], "tls": {"mode": "SIMPLE", "credentialName": "c"}}
-        objects = (self.gateway(self.HTTP, secure), self.rules("v", route("web", 80)))
+        objects = (self.gateway(HTTP, secure), self.rules("v", route("web", 80)))
         assert clusters(self.ask(*objects, port=443, host="a.example.com", tls=True)) == ["outbound|80||web.shop"]
         for request in ({"host": "a.example.com"}, {"host": "b.example.com", "tls": True}):
             refused = self.ask(*objects, port=443, **request).refusal
@@ -421,7 +427,7 @@ class TestGateways:
         assert closed.kind == "connection"
 
     def test_a_redirect_to_https(self) -> None:
-        found = self.ask(self.gateway({**self.HTTP, "tls": {"httpsRedirect": True}}), host="a.example.com").refusal
+        found = self.ask(self.gateway({**HTTP, "tls": {"httpsRedirect": True}}), host="a.example.com").refusal
         assert found is not None
         assert found.status == 301
 
@@ -430,6 +436,110 @@ class TestGateways:
         secure = {"port": port, "hosts": ["*"], "tls": {"mode": "MUTUAL", "credentialName": "c"}}
         found = self.ask(self.gateway(secure), port=443, host="a.example.com", tls=True)
         assert "TLS mode MUTUAL" in found.undecided[0]
+
+
+class TestGatewayApi:
+    POD = pod("gw", "10.0.0.9", **{"gateway.networking.k8s.io/gateway-name": "gw"})
+    GATEWAY = a(
+        "ApiGateway",
+        "gw",
+        {
+            "gatewayClassName": "istio",
+            "listeners": [
+                {"name": "web", "port": 80, "protocol": "HTTP", "hostname": "*.example.com"},
+                {"name": "tls", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+                {"name": "raw", "port": 90, "protocol": "TCP"},
+            ],
+        },
+    )
+
+    def ask(self, *objects: dict[str, Any], port: int = 80, **request: Any) -> Decision:
+        place = scene(self.GATEWAY, *objects, pods=(self.POD,))
+        return resources.outbound(place, place.station(place.pods[1]), "gateway", "10.0.0.9", port, Request(**request))
+
+    def route(self, kind: str, *rules: Any, name: str = "r", parent: Any = None, **spec: Any) -> dict[str, Any]:
+        return a(kind, name, {"parentRefs": [parent or {"name": "gw"}], "rules": list(rules), **spec})
+
+    def to(self, name: str, port: int, *matches: Any, **more: Any) -> dict[str, Any]:
+        return {"matches": list(matches), "backendRefs": [{"name": name, "port": port, **more}]}
+
+    def test_the_most_specific_match_of_all_routes_wins(self) -> None:
+        wide = self.route("HTTPRoute", self.to("web", 80), name="wide")
+        prefix = self.to("raw", 90, {"path": {"value": "/a"}}, {"path": {"value": "/longer"}})
+        narrow = self.route("HTTPRoute", prefix, self.to("web", 81, {"path": {"type": "Exact", "value": "/a"}}))
+        found = {
+            path: clusters(self.ask(wide, narrow, host="x.example.com", path=path))
+            for path in ("/", "/a", "/a/b", "/ab", "/longer/")
+        }
+        assert found == {
+            "/": ["outbound|80||web.shop"],
+            "/a": ["outbound|81||web.shop"],
+            "/a/b": ["outbound|90||raw.shop"],
+            "/ab": ["outbound|80||web.shop"],
+            "/longer/": ["outbound|90||raw.shop"],
+        }
+
+    def test_hosts_of_route_and_listener(self) -> None:
+        route = self.route("HTTPRoute", self.to("web", 80), hostnames=["a.example.com", "a.example.org"])
+        assert clusters(self.ask(route, host="a.example.com")) == ["outbound|80||web.shop"]
+        for host in ("a.example.org", "b.example.com"):
+            refused = self.ask(route, host=host).refusal
+            assert refused is not None
+            assert refused.status == 404
+
+    def test_filters_and_backends(self) -> None:
+        redirect = {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]}
+        rewrite = {"urlRewrite": {"hostname": "in", "path": {"replaceFullPath": "/z"}}, "type": "URLRewrite"}
+        odd = {"filters": [{"type": "ExtensionRef"}], **self.to("web", 80)}
+        host = "x.example.com"
+        for rule, status in ((redirect, 302), ({}, 500), (self.to("web", 80, weight=0), 500)):
+            refused = self.ask(self.route("HTTPRoute", rule), host=host).refusal
+            assert refused is not None
+            assert refused.status == status
+        sent = self.ask(self.route("HTTPRoute", {**self.to("web", 80), "filters": [rewrite]}), host=host, path="/a")
+        assert sent.forwarded is not None
+        assert (sent.forwarded.path, sent.forwarded.host) == ("/z", "in")
+        assert self.ask(self.route("HTTPRoute", odd), host=host).undecided
+        assert self.ask(self.route("HTTPRoute", self.to("far", 80, namespace="other")), host=host).undecided
+
+    def test_grpc_tcp_and_tls(self) -> None:
+        method = {"method": {"service": "shop.Cart", "method": "Add"}}
+        grpc = self.route(
+            "GRPCRoute", self.to("raw", 90, method), self.to("web", 80, {"method": {"service": "shop.Cart"}})
+        )
+        assert clusters(self.ask(grpc, host="x.example.com", path="/shop.Cart/Add")) == ["outbound|90||raw.shop"]
+        assert clusters(self.ask(grpc, host="x.example.com", path="/shop.Cart/Get")) == ["outbound|80||web.shop"]
+        assert self.ask(grpc, host="x.example.com", path="/shop.Other/Get").refusal is not None
+        tcp = self.route("TCPRoute", self.to("raw", 90), parent={"name": "gw", "sectionName": "raw"})
+        assert clusters(self.ask(tcp, port=90, protocol="tcp")) == ["outbound|90||raw.shop"]
+        tls = self.route(
+            "TLSRoute", self.to("web", 81), parent={"name": "gw", "sectionName": "tls"}, hostnames=["s.example.com"]
+        )
+        assert clusters(self.ask(tls, port=443, tls=True, host="s.example.com")) == ["outbound|81||web.shop"]
+        assert self.ask(tls, port=443, tls=True, host="t.example.com").refusal is not None
+
+    def test_a_service_for_a_parent(self) -> None:
+        parent = {"kind": "Service", "group": "", "name": "web", "port": 80}
+        route = self.route("HTTPRoute", self.to("raw", 90, {"path": {"value": "/raw"}}), parent=parent)
+        place = scene(route)
+        assert clusters(ask(place, "10.96.0.1", 80, "web", path="/raw/1")) == ["outbound|90||raw.shop"]
+        assert ask(place, "10.96.0.1", 80, "web", path="/").refusal is not None
+        refused = {
+            **route,
+            "status": {"parents": [{"parentRef": parent, "conditions": [{"type": "Accepted", "status": "False"}]}]},
+        }
+        assert clusters(ask(scene(refused), "10.96.0.1", 80, "web", path="/raw/1")) == ["outbound|80||web.shop"]
+
+    def test_a_route_of_another_namespace_needs_to_be_let_in(self) -> None:
+        route = a(
+            "HTTPRoute",
+            "r",
+            {"parentRefs": [{"name": "gw", "namespace": "shop"}], "rules": [self.to("web", 80)]},
+            "other",
+        )
+        refused = self.ask(route, host="x.example.com").refusal
+        assert refused is not None
+        assert refused.status == 404
 
 
 def test_a_host_in_full_names_its_service() -> None:
