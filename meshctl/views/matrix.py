@@ -1,5 +1,7 @@
 """The matrix of callers and services as a document (``meshctl.trace-matrix/v1``) and as a page."""
 
+import re
+
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
 from meshctl.path.matrix import Cell, Matrix
 from meshctl.path.model import succeeds
@@ -87,19 +89,25 @@ def _long(found: Matrix, several: bool) -> Table:
 
 
 def _reasons(found: Matrix) -> list[Block]:
-    reasons: dict[str, list[str]] = {}
-    moods = {}
+    """Why cells fail or cannot be told; what is the same but for the callee's name is said once."""
+    reasons: dict[str, list[Cell]] = {}
     for cell in found.cells:
-        end = cell.outcome.end
-        verdict = succeeds(end)
-        if verdict:
-            continue
-        reasons.setdefault(end.why, []).append(f"{cell.row.name} → {cell.column.name}:{cell.column.port}")
-        moods[end.why] = "warn" if verdict is None else "bad"
+        if not succeeds(cell.outcome.end):
+            reasons.setdefault(_of_any(cell), []).append(cell)
     notes: list[Block] = []
-    for why, pairs in list(reasons.items())[:20]:
+    for why, cells in list(reasons.items())[:20]:
+        pairs = [f"{cell.row.name} → {cell.column.name}:{cell.column.port}" for cell in cells]
         listed = ", ".join(pairs[:4]) + (f" and {len(pairs) - 4} more" if len(pairs) > 4 else "")
-        notes.append(Note(why, "warn" if moods[why] == "warn" else "bad", (listed,)))
+        own = {cell.outcome.end.why for cell in cells}
+        unsure = any(succeeds(cell.outcome.end) is None for cell in cells)
+        notes.append(Note(own.pop() if len(own) == 1 else why, "warn" if unsure else "bad", (listed,)))
     if len(reasons) > 20:
         notes.append(Text(f"and {len(reasons) - 20} more reasons; -o json has all"))
     return notes
+
+
+def _of_any(cell: Cell) -> str:
+    """The reason with SERVICE in place of the callee's name."""
+    name, namespace = re.escape(cell.column.name), re.escape(cell.column.namespace)
+    named = rf"(?<![\w.-])(?:{name}(?=\.{namespace}\b)|(?<={namespace}/){name}(?![\w-])|(?<=Service ){name}(?![\w-]))"
+    return re.sub(named, "SERVICE", cell.outcome.end.why)

@@ -8,9 +8,12 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
+from meshctl.blocks import Note
 from meshctl.cli.app import app
+from meshctl.gather.matrix import matrix
+from meshctl.views import matrix as matrix_view
 from meshctl.views import trace as view
-from tests.path.recordings import FOLDER, Case, of_case, truths
+from tests.path.recordings import FOLDER, Case, of_case, truths, world
 
 SCHEMAS = Path(__file__).parent.parent.parent / "meshctl" / "schemas"
 CASES = truths()
@@ -110,3 +113,11 @@ def test_why_says_which_cause_it_is_here() -> None:
 
 def test_why_refuses_what_it_does_not_know() -> None:
     assert run("why", "purple").exit_code == 2
+
+
+def test_a_matrix_says_once_what_is_the_same_for_every_service() -> None:
+    found = matrix(world("variants"), "variants")
+    notes = [str(block.line) for block in matrix_view.page(found).blocks if isinstance(block, Note)]
+    asked = [text for text in notes if "asked of the node's resolver" in text]
+    assert [text.partition(" ")[0] for text in asked] == ["SERVICE.variants"]
+    assert "kube-proxy refuses it: variants/none has no endpoints" in notes
