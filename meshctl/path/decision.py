@@ -144,6 +144,8 @@ def _refusal(match: Match) -> Refusal | None:
         return Refusal(answered.status, flags, answered.details or match.details, why, kind, cause)
     if match.forwards:
         return None
+    if len(match.upstreams) > 1 and all(end.flags for end in match.upstreams):
+        return None  # each cluster that chance may choose fails for a reason of its own
     if match.error == "no-listener":
         return Refusal(None, match.flags or "", NO_LISTENER, _because(match), "connection")
     if match.error is not None and match.status is None:

@@ -247,3 +247,20 @@ def test_an_ipv6_service_of_a_caller_outside_of_the_mesh_is_chosen_by_kube_proxy
     assert found.kube_proxy.used is True
     assert found.kube_proxy.choice.startswith("fd00:10::7")
     assert found.outcome.end.delivered is True
+
+
+def test_several_clusters_that_fail_are_told_apart_and_one_reason_is_told_once(tmp_path: Path) -> None:
+    one, two = (f"outbound|80|{subset}|web.shop.svc.cluster.local" for subset in ("v1", "v2"))
+    shares = {"clusters": [{"name": one, "weight": 80}, {"name": two, "weight": 20}]}
+    routes = route_config(
+        "80", host("web:80", ["web"], {"match": {"prefix": "/"}, "route": {"weighted_clusters": shares}})
+    )
+    found = Mesh(
+        pods=[pod("client", "10.0.0.5")],
+        services=[service("web", "10.96.0.1", 80, 8080)],
+        dumps={"client": sidecar([routes], [at(one, 80), at(two, 80)])},
+    ).trace(tmp_path, "web:80", "client")
+    ends = [(b.probability, b.cluster, b.end.status, b.end.flags) for b in found.outcome.branches]
+    assert ends == [(0.8, one, 503, "UH"), (0.2, two, 503, "UH")]
+    (finding,) = found.findings
+    assert finding.text.startswith("web.shop:80: Service web has no endpoints")
