@@ -12,6 +12,7 @@ from meshctl.frozen import dataclass
 from meshctl.gather import evidence
 from meshctl.gather.describe import Surroundings
 from meshctl.gather.evidence import Judged
+from meshctl.gather.remembering import Remembering
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import recognise
 from meshctl.kube import services as kube_services
@@ -79,7 +80,7 @@ def _without_share(text: str) -> tuple[str, bool]:
 
 def _traced(world: World, places: frozenset[str], found: Sequence[Finding]) -> tuple[tuple[Finding, ...], str]:
     """Findings of a request from every workload of the namespaces to each port of their services, and what was not."""
-    if world.live:  # each pod's rules and configuration would be fetched once more
+    if isinstance(world, Remembering) and world.full:  # each pod's rules and configuration would be fetched once more
         return (), "requests between the workloads (meshctl trace --all NAMESPACE traces them)"
     from meshctl.gather import trace as gathering
     from meshctl.path.matrix import one_each
@@ -133,6 +134,7 @@ _OF_EVERY_PROXY = ("MC401", "MC402", "MC404")
 
 def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: Sequence[str]) -> Checked:
     """Judge the named pods, or all of the scope. Raises NotFound where there is none."""
+    world = Remembering(world) if world.live else world
     around = Surroundings(world, root)
     judged = evidence.pods(world, names, scope, root, ignore, around)
     if not judged:
