@@ -6,6 +6,7 @@ one asks for (one alone, or two that share them out, as Istio's uid rules on lo 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
@@ -144,7 +145,7 @@ def _taken(matches: tuple[Match, ...], earlier: list[tuple[int, Rule, tuple[Matc
     """Whether earlier rules take every packet that this one asks for."""
     halves: list[tuple[int, Match]] = []
     for number, other, theirs in earlier:
-        rest = [clause for clause in theirs if not implied(clause, matches)]
+        rest = list(islice((clause for clause in theirs if not implied(clause, matches)), 2))
         if len(rest) > 1 or not _takes(other, (*matches, *theirs), table):
             continue
         if not rest:

@@ -36,10 +36,11 @@ _ORDER = (
     m.Protocol, m.NfProto, m.Source, m.Destination, m.AddressRange, m.Ports,
     m.InInterface, m.OutInterface, m.Owner, m.Mark, m.Connmark, m.CtState,
 )  # fmt: skip
+_RANKS: dict[type, int] = {kind: at for at, kind in enumerate(_ORDER)}
 
 
 def _rank(match: m.Match) -> int:
-    return next((at for at, kind in enumerate(_ORDER) if isinstance(match, kind)), len(_ORDER))
+    return _RANKS.get(type(match), len(_ORDER))
 
 
 def prefix_words(network: Prefix) -> str:
