@@ -45,7 +45,7 @@ def listeners(
     from meshctl.envoy import select
     from meshctl.views import proxy as views
 
-    subject = _subject(call, pod, file)
+    subject = _subject(call, pod, file, "Listeners")
     wanted = select.Wanted(address=address, port=port, name=name, direction=direction, type=type)
     rows = tuple(select.chains(subject.dump, wanted))
     show(
@@ -69,7 +69,7 @@ def routes(
     from meshctl.envoy import select
     from meshctl.views import proxy as views
 
-    subject = _subject(call, pod, file)
+    subject = _subject(call, pod, file, "Routes")
     rows = tuple(select.routes(subject.dump, select.Wanted(name=name, fqdn=fqdn, cluster=cluster)))
     show(call, lambda: views.routes_document(subject.name, rows), lambda: views.routes_page(subject.name, rows))
 
@@ -91,7 +91,7 @@ def clusters(
     from meshctl.envoy import select
     from meshctl.views import proxy as views
 
-    subject = _subject(call, pod, file)
+    subject = _subject(call, pod, file, "Clusters")
     wanted = select.Wanted(fqdn=fqdn, port=port, subset=subset, direction=direction, name=name, type=type)
     rows = tuple((c, select.healthy(subject.dump, subject.live, c)) for c in select.clusters(subject.dump, wanted))
     show(call, lambda: views.clusters_document(subject.name, rows), lambda: views.clusters_page(subject.name, rows))
@@ -115,7 +115,7 @@ def endpoints(
     from meshctl.envoy import select
     from meshctl.views import proxy as views
 
-    subject = _subject(call, pod, file)
+    subject = _subject(call, pod, file, "Endpoints")
     wanted = select.Wanted(address=address, port=port, cluster=cluster, fqdn=fqdn, status=status)
     rows, live = tuple(select.endpoints(subject.dump, subject.live, wanted)), subject.live is not None
     show(
@@ -131,7 +131,7 @@ def secrets(call: Invocation, pod: PodArg = None, file: FileOption = None) -> No
     from meshctl.cli.show import show
     from meshctl.views import proxy as views
 
-    subject = _subject(call, pod, file)
+    subject = _subject(call, pod, file, "Secrets")
     found, certificates = subject.dump.secrets(), subject.certificates or ()
     show(
         call,
@@ -146,7 +146,7 @@ def bootstrap(call: Invocation, pod: PodArg = None, file: FileOption = None) -> 
     from meshctl.cli.show import show
     from meshctl.views import proxy as views
 
-    subject = _subject(call, pod, file)
+    subject = _subject(call, pod, file, "Bootstrap")
     show(
         call,
         lambda: views.bootstrap_document(subject.name, subject.dump, subject.info),
@@ -217,16 +217,16 @@ def match(
     show(call, lambda: views.document(result), lambda: views.page(subject.name, result))
 
 
-def _subject(call: Invocation, pod: str | None, file: str | None) -> "Proxy":
+def _subject(call: Invocation, pod: str | None, file: str | None, section: str = "") -> "Proxy":
     from meshctl.cli.show import say
     from meshctl.errors import BadInput
     from meshctl.gather import proxies
 
     if (pod is None) == (file is None):
         raise BadInput("name a POD, or a config dump with -f FILE", hint="for example: meshctl proxy routes POD")
-    if file is not None:
-        return proxies.from_file(file)
-    found = proxies.of_pod(call.world(), pod, call.scope())
+    found = proxies.from_file(file) if file is not None else proxies.of_pod(call.world(), pod, call.scope())
     for gap in found.gaps:
         say(f"note: {gap}")
+    if section and not found.dump.has(section):
+        say(f"note: {found.name} has no {section.lower()}: the dump was made without them, or holds another part only")
     return found

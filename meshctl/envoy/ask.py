@@ -1,5 +1,6 @@
 """From what a user says about a request to a Query, with the defaults filled in."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -43,6 +44,9 @@ def query(
         if text is not None and ip.parsed(text) is None:
             raise BadInput(f"{option}: '{text}' is no IP address")
     pairs = tuple(_header(text) for text in headers)
+    absolute = _ABSOLUTE.fullmatch(path)
+    if absolute is not None:
+        host, path = absolute["host"], absolute["path"] or "/"
     named = next((value for name, value in pairs if name in ("host", ":authority")), None)
     return Query(
         direction=direction,
@@ -61,6 +65,10 @@ def query(
         principal=principal,
         at=at,
     )
+
+
+_ABSOLUTE = re.compile(r"(?i)https?://(?P<host>[^/?#]+)(?P<path>.*)", re.DOTALL)
+"""What clients of a forward proxy send: the host that it names goes before the Host header (RFC 9112, 3.2.2)."""
 
 
 def _header(text: str) -> tuple[str, str]:

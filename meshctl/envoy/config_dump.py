@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from meshctl.envoy import bootstrap, cluster, listener, route, scoped, secret
+from meshctl.envoy import bootstrap, cluster, dump_shapes, listener, route, scoped, secret
 from meshctl.envoy.model import (
     Balance,
     Bootstrap,
@@ -431,14 +431,11 @@ class _Sections(Mapping[str, Sequence[Json]]):
 
 
 def read(document: object, source: str) -> ConfigDump:
-    """Read a config dump that is parsed as JSON already."""
-    if not isinstance(document, dict):
-        raise BadInput(f"{source}: not a config dump: it should be a JSON object", hint=_HINT)
-    root = Json(document, source)
-    if not root.has("configs") and root.has("config_dump"):
-        root = root.below("config_dump")
-    if not root.has("configs"):
-        raise BadInput(f"{source}: not a config dump: it has no 'configs'", hint=_HINT)
+    """Read a config dump that is parsed as JSON already, or a part of one (see `dump_shapes`)."""
+    shaped = dump_shapes.as_dump(document)
+    if isinstance(shaped, str):
+        raise BadInput(f"{source}: not a config dump: it is {shaped}", hint=_HINT)
+    root = Json(shaped, source)
     sections: dict[str, list[Json]] = {}
     for part in root.each("configs"):
         sections.setdefault(_section(part), []).append(part)
@@ -452,6 +449,11 @@ def _loaded(content: bytes | str, source: str) -> object:
     try:
         return json.loads(content)
     except json.JSONDecodeError as error:
+        if not content.strip():
+            raise BadInput(f"{source}: it is empty", hint=_HINT) from error
+        start = (content[:60] if isinstance(content, str) else content[:60].decode("latin-1")).strip()
+        if not start.startswith(("{", "[")) and start.isprintable():
+            raise BadInput(f"{source}: no JSON: it starts with '{start}'", hint=_HINT) from error
         raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}", hint=_HINT) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{source}: not valid JSON: {error}", hint=_HINT) from error

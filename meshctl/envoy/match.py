@@ -149,6 +149,8 @@ class _Walk:
         rejected = next(
             (one for one in self.dump.rejected() if listener.at((one,), query.address, query.port)[0] is not None), None
         )
+        if found is None and not self.dump.has("Listeners"):
+            raise self.give_up("listener", "the dump has no listeners")
         if found is None:
             if rejected is not None and rejected.status.failure is not None:
                 why = f"Envoy rejected {rejected.name}: {rejected.status.failure.details}"

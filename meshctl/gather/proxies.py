@@ -1,5 +1,6 @@
 """One proxy's own configuration, of a pod of the world or from a file, with what else it says of itself."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -15,6 +16,7 @@ from meshctl.frozen import dataclass
 from meshctl.gather import pods
 from meshctl.gather.scope import Scope
 from meshctl.sources.world import Part, World
+from meshctl.yaml_text import documents
 
 T = TypeVar("T")
 _DUMP, _CLUSTERS = "envoy/config_dump.json", "envoy/clusters.json"
@@ -43,7 +45,42 @@ def from_file(path: str) -> Proxy:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
     source = "stdin" if path == "-" else path
+    content = _unpacked(content, source)
+    if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and _may_be_yaml(content):
+        found = documents(content.decode(), source)
+        return Proxy(source, config_dump.read(found[0] if len(found) == 1 else list(found), source))
     return Proxy(source, config_dump.parse(content, source))
+
+
+def _may_be_yaml(content: bytes) -> bool:
+    """Whether a text that is no JSON has a line like ``key:`` or ``- key:``, and nothing that YAML does not have."""
+    return re.search(rb"(?m)^(- )?\"?[\w@-]+\"?:( |$|\r)", content[:4096]) is not None and b"\0" not in content
+
+
+def _unpacked(content: bytes, source: str) -> bytes:
+    """What is in a gzip file, or in a zip file with one file in it."""
+    import gzip
+    import io
+    import zipfile
+    import zlib
+
+    try:
+        if content.startswith(b"\x1f\x8b"):
+            found = gzip.decompress(content)
+            if found[257:262] == b"ustar":
+                hint = "read it as a snapshot: --snapshot FILE, with a POD"
+                raise BadInput(f"{source}: it is an archive, no config dump", hint=hint)
+            return found
+        if content.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(names) == 1:
+                    return archive.read(names[0])
+                hint = "unpack it, and name the config dump"
+                raise BadInput(f"{source}: it is a zip file of {len(names)} files", hint=hint)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        raise BadInput(f"{source}: cannot be unpacked: {error}") from error
+    return content
 
 
 def of_pod(world: World, text: str | None, scope: Scope) -> Proxy:

@@ -34,16 +34,23 @@ class Ask:
     client: str = ""
     address: str = "127.0.0.1"
     source: str = "127.0.0.1"
+    direction: Literal["gateway", "outbound", "inbound"] = "gateway"
+    port: int | str | None = None
+    """Where it goes, if not to the case's own port."""
     times: int = 1
     open: bool = False
     """Whether the model may not know the answer."""
 
     def query(self, port: int) -> Query:
         return Query(
-            direction="gateway", address=self.address, port=port, protocol=self.protocol, tls=self.tls, host=self.host,
+            direction=self.direction, address=self.address, port=self.at(port), protocol=self.protocol,
+            tls=self.tls, host=self.host,
             path=self.path, method=self.method, headers=self.headers, sni=self.sni, alpn=self.alpn, source=self.source,
             principal=self.client or None, at=datetime.now(UTC),
         )  # fmt: skip
+
+    def at(self, port: int) -> int:
+        return port if self.port is None else int(self.port)
 
     def payload(self) -> bytes:
         match self.protocol:
