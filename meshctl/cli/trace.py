@@ -38,6 +38,10 @@ Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header of the request (repeatable).")
 ]
 Host = Annotated[str | None, typer.Option("--host", help="The Host header; else the target as it is written.")]
+Uid = Annotated[
+    int | None, typer.Option("--uid", min=0, help="As which user it is sent; else as the container's processes run.")
+]
+Gid = Annotated[int | None, typer.Option("--gid", min=0, help="As which group it is sent.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Leave with 10 where the outcome cannot be told, too.")]
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="EXPR", help="Leave with 10 unless the prediction is this.")
@@ -55,6 +59,8 @@ def trace(
     method: Method = None,
     header: Headers = None,
     host: Host = None,
+    uid: Uid = None,
+    gid: Gid = None,
     strict: Strict = False,
     expect: Expect = None,
     every: All = None,
@@ -75,7 +81,16 @@ def trace(
     from meshctl.views import trace as view
 
     world = call.world()
-    asked = Asked(target=target, sender=sender, path=path, method=method, headers=tuple(header or ()), host=host)
+    asked = Asked(
+        target=target,
+        sender=sender,
+        path=path,
+        method=method,
+        headers=tuple(header or ()),
+        host=host,
+        uid=uid,
+        gid=gid,
+    )
     scene, found = predict(world, asked, Scope(call.namespace))
     met = expectations.judge(expect, found) if expect is not None else None
     observed = _sent(world, scene, found) if probe else None

@@ -15,7 +15,7 @@ from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path import caller, netns
 from meshctl.path.model import Request
-from meshctl.path.scene import Scene, Station
+from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.trace import Question
 from meshctl.refs import Target, parse_target
 from meshctl.sources.world import World
@@ -33,6 +33,8 @@ class Asked:
     method: str | None = None
     headers: tuple[str, ...] = ()
     host: str | None = None
+    uid: int | None = None
+    gid: int | None = None
 
 
 def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question:
@@ -43,11 +45,21 @@ def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question
         return _through_ingress(scene, target, request, scope)
     if asked.sender is not None:
         pod = gather_pods.one(world, asked.sender, scope)
-        station = senders.with_users(world, scene.station(_of_scene(scene, pod)))
+        station = _as_whom(senders.with_users(world, scene.station(_of_scene(scene, pod))), asked)
         return Question(caller=station, target=target, request=request)
     choice = _chosen(world, scene, target, scope)
-    station = senders.with_users(world, scene.station(choice.pod))
+    station = _as_whom(senders.with_users(world, scene.station(choice.pod)), asked)
     return Question(caller=station, target=target, request=request, chosen=choice.why, others=choice.others)
+
+
+def _as_whom(station: Station, asked: Asked) -> Station:
+    """The caller with the user and group that were asked for; what is not asked for is as it was found."""
+    if asked.uid is None and asked.gid is None:
+        return station
+    first = next(iter(station.owners), Owner(None, None, ""))
+    uid = first.uid if asked.uid is None else asked.uid
+    gid = first.gid if asked.gid is None else asked.gid
+    return replace(station, owners=(Owner(uid, gid, "as asked for", first.container),))
 
 
 def _request(asked: Asked) -> Request:

@@ -316,6 +316,8 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
     mine = () if station.pod.host_network else (*station.pod.ips, station.pod.ip)  # the node's own are in its rules
     own = address in mine or rules.is_loopback(address)
     match passage.kind:
+        case "proxy" if own and _is_inbound(station, passage.port):
+            return _Way((), tuple(server.at_pod(scene, station, address, port, conn, passage)))
         case "proxy":
             return _captured(scene, station, address, port, conn, passage)
         case "ztunnel":
@@ -338,6 +340,8 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
             return _Way((passage.hop,), tuple(client.beyond(scene, station, address, port, conn)))
 
 
+INBOUND_PORT = 15006
+"""Where Istio's proxies take what comes in, where a proxy's configuration does not say it."""
 NOBODY = 65534
 """Stands for an owner that is nobody of the mesh, where the true one is not known (nobody's uid and gid)."""
 
@@ -387,6 +391,12 @@ def _not_running(station: Station, owner: Owner) -> str:
             return f"container {owner.container} does not run ({reason or 'terminated'})"
         case _:
             return ""
+
+
+def _is_inbound(station: Station, port: int | None) -> bool:
+    """Whether a port is where the proxy takes what comes in: its rules send its own calls to the pod there."""
+    entry = station.proxy.entry("inbound") if station.proxy is not None else None
+    return port in {a.port for a in entry.addresses} if entry is not None else port == INBOUND_PORT
 
 
 def _captured(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:

@@ -1,9 +1,12 @@
 """Requests to the recordings that were never sent: what the rules, sockets and configurations there tell of them."""
 
+import json
 from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from meshctl.cli.app import app
 from meshctl.errors import BadInput
 from meshctl.path import rules, server
 from meshctl.path.expect import judge
@@ -11,7 +14,7 @@ from meshctl.path.model import Request, Trace
 from meshctl.path.trace import Question, trace
 from meshctl.path.wire import Connection
 from meshctl.refs import parse_target
-from tests.path.recordings import scene
+from tests.path.recordings import FOLDER, scene
 
 
 def ask(name: str, sender: str, target: str, **request: str) -> Trace:
@@ -134,3 +137,20 @@ def test_a_client_outside_of_the_mesh_gets_503_from_the_proxy_s_own_outbound_por
     conn = Connection(source="172.17.0.1", sender=None, layer="plaintext", request=Request())
     (course,) = server.at_pod(place, station, details.ip, 15001, conn, passage)
     assert (course.end.status, course.end.server_flags, course.end.delivered) == (503, "UC", False)
+
+
+@pytest.mark.parametrize(
+    ("words", "through", "route"),
+    [
+        (["reviews:9080", "--uid", "1337"], (False, True), None),
+        (["reviews:9080", "--gid", "1337"], (False, True), None),
+        (["reviews:9080", "--uid", "0", "--gid", "0"], (True, True), "default"),
+        (["http://172.17.0.90:15020/", "--uid", "1337"], (False, True), None),
+        (["http://172.17.0.90:15020/", "--uid", "1000"], (False, False), None),
+    ],
+)
+def test_as_whom_a_request_is_sent(words: list[str], through: tuple[bool, bool], route: str | None) -> None:
+    snapshot = str(FOLDER / "bookinfo.tar.gz")
+    done = CliRunner().invoke(app, ["--snapshot", snapshot, "trace", *words, "--from", "curl", "-o", "json"])
+    outcome = json.loads(done.stdout)["outcome"]
+    assert (outcome["through_client_proxy"], outcome["through_server_proxy"], outcome["route"]) == (*through, route)
