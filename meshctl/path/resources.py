@@ -11,7 +11,7 @@ from typing import Literal
 from meshctl.envoy.match import Step
 from meshctl.envoy.model import RetryPolicy
 from meshctl.istio.destination_rule import DestinationRule, rule_for
-from meshctl.istio.mesh import virtual_services_for
+from meshctl.istio.mesh import Mesh, virtual_services_for
 from meshctl.istio.resource import host_fits
 from meshctl.istio.security import peer_mode
 from meshctl.istio.virtual_service import VirtualService
@@ -35,7 +35,7 @@ DEFAULT_RETRY = RetryPolicy(
 """Istio's retry policy where a VirtualService says nothing (``retry.DefaultPolicy``)."""
 
 _OWN_LISTENERS = (15021, 15090)
-"""Ports of listeners that every sidecar has for itself, on all addresses (health, statistics): they take calls first."""
+"""Ports of listeners that every sidecar has for itself, on all addresses (health, statistics): they come first."""
 
 _ROUTING = frozenset({"virtualservices", "destinationrules", "serviceentries", "sidecars"})
 
@@ -69,6 +69,11 @@ def with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Deci
 def step(what: str, chosen: str, because: str, origin: object = None) -> Step:
     """A step of a decision that rests on a resource."""
     return Step(what, chosen, because, origin if isinstance(origin, Origin) else None)
+
+
+def _mesh(scene: Scene, station: Station) -> Mesh:
+    """The resources to decide by: those of the Gateway API only where no configuration of the proxy is at hand."""
+    return scene.told if station.proxy is None else scene.mesh
 
 
 def _outbound(scene: Scene, station: Station, address: str, port: int, request: Request) -> Decision:
@@ -105,7 +110,7 @@ def _by_host(
     if found is not None:
         said = step("host", found.host, f"the mesh knows {found.host}", found.origin)
         return _routed(scene, station, found.host, port, request, said)
-    loose = [s for s in virtual_services_for(scene.mesh, host, namespace) if s.http]
+    loose = [s for s in virtual_services_for(_mesh(scene, station), host, namespace) if s.http]
     if loose and not is_address(host):
         said = step("host", host, f"{loose[0].meta} is about {host}", loose[0].meta.origin)
         return _http(loose, station, host, port, request, said)
@@ -120,7 +125,7 @@ def _by_host(
 
 
 def _routed(scene: Scene, station: Station, host: str, port: int, request: Request, said: Step) -> Decision:
-    services = virtual_services_for(scene.mesh, host, station.pod.namespace)
+    services = virtual_services_for(_mesh(scene, station), host, station.pod.namespace)
     return _http(services, station, host, port, request, said, scene)
 
 
@@ -229,7 +234,7 @@ def only_port(scene: Scene) -> route_rules.PortOf:
 
 def _tcp(scene: Scene, station: Station, host: str, port: int, request: Request, said: Step) -> Decision:
     setting = Setting(port, station.pod.namespace, station.pod.labels, ("mesh",))
-    services = virtual_services_for(scene.mesh, host, station.pod.namespace)
+    services = virtual_services_for(_mesh(scene, station), host, station.pod.namespace)
     found = route_rules.tcp(services, setting, request, said, only_port(scene))
     if found is not None:
         return found
