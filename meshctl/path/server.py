@@ -334,7 +334,9 @@ def _to_app(station: Station, address: str, port: int, conn: Connection, found: 
     if station.sockets is None:
         why = f"whether something listens on {address}:{port} in {station.pod.name} was not recorded"
         return Course(1.0, _unknown(conn, why, through=False), (hop,))
-    end = End("app", delivered=True, mtls=conn.mtls, why=f"{found.program if found else 'the application'} answers")
+    end = End(
+        "app", delivered=True, mtls=conn.mtls, why=f"{(found.program if found else '') or 'the application'} answers"
+    )
     return Course(1.0, end, (hop,))
 
 

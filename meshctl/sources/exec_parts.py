@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshctl.errors import MeshctlError, NoAccess
+from meshctl.sources import proc_net
 from meshctl.sources.kube_client import Api
 from meshctl.sources.readonly import EMPTY_RULESETS
 from meshctl.sources.world import Part
@@ -30,6 +31,23 @@ def run_in(api: Api, pod: Raw, container: str, name: str, argvs: Sequence[Sequen
         said = done.problem or done.stderr.decode(errors="replace").strip().split("\n")[-1]
         gap = f"`{' '.join(argv)}` in {container}: {said or f'exit code {done.code}'}"
     return Part(name, None, gap)
+
+
+def sockets_in(api: Api, pod: Raw, container: str, timeout_s: float) -> Part:
+    """The pod's listening TCP sockets, by any of its containers that has ``cat``: all of them share the network."""
+    metadata = pod.get("metadata", {})
+    namespace, pod_name = str(metadata.get("namespace", "default")), str(metadata.get("name", ""))
+    source = f"{' '.join(proc_net.COMMAND)} (in {container} of {pod_name}.{namespace})"
+    try:
+        done = api.run(namespace, pod_name, container, proc_net.COMMAND, timeout_s)
+    except MeshctlError as error:
+        return Part(source, None, str(error), denied=isinstance(error, NoAccess))
+    # Without IPv6 in the kernel there is no tcp6: cat then says so, and ends with 1.
+    listing = proc_net.as_ss(done.stdout.decode("utf-8", "replace"))
+    if listing is None:
+        said = done.problem or done.stderr.decode(errors="replace").strip().split("\n")[-1]
+        return Part(source, None, f"`{' '.join(proc_net.COMMAND)}` in {container}: {said or f'exit code {done.code}'}")
+    return Part(source, listing)
 
 
 def user_of(api: Api, pod: Raw, container: str, timeout_s: float) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound
 from meshctl.sources import envoy_admin, node, node_world
 from meshctl.sources.connection import Connection
-from meshctl.sources.exec_parts import run_in
+from meshctl.sources.exec_parts import run_in, sockets_in
 from meshctl.sources.kube_client import Api
 from meshctl.sources.local_pods import LocalPod, Wanted, uids
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
@@ -23,6 +23,7 @@ Raw = Mapping[str, Any]
 VIA = ("auto", "node", "debug-pod", "ephemeral")
 MORE = "add --via ephemeral (a container in the pod) or --via debug-pod (a privileged pod on its node)"
 _PARALLEL = 4
+_SOCKETS = "netns/sockets.txt"
 _RULES = tuple(part for part in BY_PART if "tables" in part or part.endswith("nft.json"))
 
 
@@ -139,12 +140,11 @@ def _kubelet_name() -> str:
 
 
 def by_exec(api: Api, pod: Raw, names: Sequence[str], timeout_s: float) -> Mapping[str, Part]:
-    """What the proxy's container can see: the rules only if it runs as root with NET_ADMIN."""
+    """What the proxy's container can see (the rules only as root with NET_ADMIN), else the application's."""
     container = envoy_admin.proxy_container(pod)
     if container is None:
-        return {
-            name: Part(name, None, f"not on this pod's node, and it has no proxy to exec in: {MORE}") for name in names
-        }
+        gap = f"not on this pod's node, and it has no proxy to exec in: {MORE}"
+        return {name: _by_application(api, pod, name, timeout_s, gap) for name in names}
     rules = [name for name in names if name in _RULES]
     found: dict[str, Part] = {}
     if rules:
@@ -160,9 +160,29 @@ def by_exec(api: Api, pod: Raw, names: Sequence[str], timeout_s: float) -> Mappi
     pool = ThreadPoolExecutor(_PARALLEL)
     try:
         parts = pool.map(lambda name: _exec_one(api, pod, container, name, timeout_s), todo)
-        return {**found, **dict(zip(todo, parts, strict=True))}
+        found |= dict(zip(todo, parts, strict=True))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+    for name in (_SOCKETS, RESOLV_CONF):
+        if name in todo and found[name].content is None and not found[name].denied:
+            found[name] = _by_application(api, pod, name, timeout_s, found[name].gap)
+    return found
+
+
+def _by_application(api: Api, pod: Raw, name: str, timeout_s: float, gap: str) -> Part:
+    """What any container of a pod can show with ``cat``: who listens, and where names are asked; else the gap."""
+    if name not in (_SOCKETS, RESOLV_CONF):
+        return Part(name, None, gap)
+    for container in (str(c.get("name")) for c in pod.get("spec", {}).get("containers") or ()):
+        if container == envoy_admin.proxy_container(pod):
+            continue
+        if name == _SOCKETS:
+            part = sockets_in(api, pod, container, timeout_s)
+        else:
+            part = run_in(api, pod, container, name, [("cat", "/etc/resolv.conf")], timeout_s)
+        if part.content is not None or part.denied:
+            return part
+    return Part(name, None, gap)
 
 
 def _exec_one(api: Api, pod: Raw, container: str, name: str, timeout_s: float) -> Part:

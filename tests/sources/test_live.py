@@ -113,6 +113,42 @@ def test_a_served_recording_tells_as_whom_a_container_ran(cluster: Cluster) -> N
     assert cluster.user_of(NAMESPACE, POD, "nosuch") is None
 
 
+def test_a_container_of_the_application_shows_who_listens_where_the_proxy_has_no_ss(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    table = b"  sl  local_address rem_address   st\n 0: 00000000:2378 00000000:0000 0A 0:0 00:0 0  1000  0 1\n"
+
+    def run(_api: Any, _namespace: str, _pod: str, container: str, argv: Any, _timeout_s: float) -> Exit:
+        asked.append((container, argv[0]))
+        if container == "istio-proxy":
+            return Exit(b"", b"", -1, f"the image has no {argv[0]} (executable file not found)")
+        # A kernel without IPv6 has no tcp6: cat ends with 1.
+        return Exit(table, b"cat: /proc/net/tcp6: No such file", 1)
+
+    monkeypatch.setattr(kube_client.Api, "run", run)
+    part = cluster.part(NAMESPACE, POD, "netns/sockets.txt")
+    assert part.content == b"LISTEN 0 0 0.0.0.0:9080 0.0.0.0:* uid:1000\n"
+    assert asked == [("istio-proxy", "ss"), ("productpage", "cat")]
+
+
+def test_a_pod_without_a_proxy_shows_who_listens_and_where_it_asks_for_names(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = cluster.one(kinds.PODS, NAMESPACE, POD)
+    assert raw is not None
+    spec = {**raw["spec"], "containers": [c for c in raw["spec"]["containers"] if c["name"] != "istio-proxy"]}
+    cluster.adopt({**raw, "spec": spec})
+    table = b"  sl  local_address rem_address   st\n"
+    monkeypatch.setattr(
+        kube_client.Api, "run", lambda *words: Exit(table if "/proc/net/tcp" in words[4] else b"nameserver x\n", b"", 0)
+    )
+    found = cluster.parts(NAMESPACE, POD, ["netns/sockets.txt", "netns/resolv.conf", "netns/iptables-save.txt"])
+    assert found["netns/sockets.txt"].content == b""
+    assert found["netns/resolv.conf"].content == b"nameserver x\n"
+    assert found["netns/iptables-save.txt"].content is None
+
+
 def test_who_may_not_exec_is_told_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
