@@ -1,6 +1,7 @@
 """What all tests share: the fixtures' folder, snapshots, golden files, and the list of skips that CI tolerates."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ if not os.environ.get("MESHCTL_RANDOM"):
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 _untold: list[str] = []
+_predictions: Counter[str] = Counter()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +50,10 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_runtest_logreport(report: Any) -> None:
+    if report.when == "call":
+        for name, count in report.user_properties:
+            if name in ("decided", "undecided"):
+                _predictions[name] += count
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not any(part in report.nodeid for part in _allowed()):
@@ -68,6 +74,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _predictions:
+        told, open_ = _predictions["decided"], _predictions["undecided"]
+        terminalreporter.line(f"predictions put to a real Envoy: {told} decided, {open_} undecided")
     if _untold:
         terminalreporter.section("skips that are not on the list", red=True)
         for line in _untold:

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
-from urllib.parse import unquote_plus
 
-from meshctl.envoy import jws, route_match
+from meshctl.envoy import jws, rewrite, route_match
 from meshctl.envoy.model import Jwt, JwtProvider, JwtRule, Requirement
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
@@ -302,7 +301,7 @@ def _tokens(providers: Providers, request: Request) -> list[Token]:
     for (name, prefix), issuers in sorted(headers.items(), key=lambda item: "".join(item[0])):
         found += [(name, text, frozenset(issuers)) for value in request.values(name) for text in _behind(prefix, value)]
     for name, issuers in sorted(params.items()):
-        found += [(f"?{name}", unquote_plus(value), frozenset(issuers)) for value in request.query(name)]
+        found += [(f"?{name}", rewrite.percent_decoded(value), frozenset(issuers)) for value in request.query(name)]
     for name, issuers in sorted(cookies.items()):
         found += [("", value, frozenset(issuers)) for value in request.cookie(name)]
     return found

@@ -100,6 +100,11 @@ def _unescaped(text: str) -> str:
     return "".join(out)
 
 
+def percent_decoded(text: str) -> str:
+    """A text with its ``%XX`` read, as Envoy reads the parameters that it looks for tokens in."""
+    return unquote(text)
+
+
 def location(action: Redirect, match: RouteMatch, request: Request) -> str | None:
     """Where a redirect leads (Envoy, ``RouteEntryImplBase::newUri``); None where a rewrite cannot be computed."""
     scheme = "https" if action.https else action.scheme or request.scheme

@@ -1,6 +1,6 @@
 """Each class of configuration that users have, put to a real Envoy: one Envoy for all cases of a module."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,12 +149,20 @@ def mistakes(found: Iterable[Seen]) -> list[str]:
     return bad
 
 
+def counted(found: Iterable[Seen]) -> int:
+    """How many predictions are decided."""
+    return sum(not each.predicted.undecided_because for each in found)
+
+
 CASES = [(module, case) for module in MODULES for case in module.CASES]
 
 
 @pytest.mark.parametrize("case", [case for _, case in CASES], ids=[case.name for _, case in CASES])
-def test_case(case: Case, seen: Mapping[str, tuple[Seen, ...]]) -> None:
+def test_case(case: Case, seen: Mapping[str, tuple[Seen, ...]], record_property: Callable[[str, int], None]) -> None:
     bad = mistakes(seen[case.name])
+    told = counted(seen[case.name])
+    record_property("decided", told)
+    record_property("undecided", len(seen[case.name]) - told)
     assert not bad, "\n".join(bad)
 
 

@@ -36,6 +36,7 @@ rounds = settings(
     suppress_health_check=list(HealthCheck),
 )
 seeds = given(seed=st.integers(0, 2**40))
+Record = Callable[[str, int], None]
 Compare = Callable[[Probe, Match, real.Answer], list[str]]
 
 
@@ -104,13 +105,15 @@ def http_compared(_probe: Probe, predicted: Match, answer: real.Answer) -> list[
 
 @rounds
 @seeds
-def test_routes(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_routes(seed: int, tmp_path_factory: pytest.TempPathFactory, record_property: Record) -> None:
     random, folder = Random(seed), tmp_path_factory.mktemp("routes")
     log = folder / "access.log"
     ports = [next(real.free_ports()) for _ in range(20)]
     listeners = [generated.route_listener(random, port, log) for port in ports]
     probes = [generated.request(random, port) for port in ports for _ in range(12)]
     wrong, undecided = disagreements(folder, listeners, probes, log, http_compared)
+    record_property("decided", len(probes) - undecided)
+    record_property("undecided", undecided)
     assert not wrong, f"{len(wrong)} of {len(probes)} differ (seed {seed}):\n" + "\n".join(wrong[:5])
     assert undecided == 0
 
@@ -143,7 +146,7 @@ def connection_compared(_probe: Probe, predicted: Match, answer: real.Answer) ->
 
 @rounds
 @seeds
-def test_filter_chains(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_filter_chains(seed: int, tmp_path_factory: pytest.TempPathFactory, record_property: Record) -> None:
     random, folder = Random(seed), tmp_path_factory.mktemp("chains")
     log, authority = folder / "access.log", certificates.Authority(folder)
     server = authority.issue("server")
@@ -152,13 +155,15 @@ def test_filter_chains(seed: int, tmp_path_factory: pytest.TempPathFactory) -> N
     listeners = [generated.chain_listener(random, port, log, server, authority.root) for port in ports]
     probes = [generated.connection(random, port, [client]) for port in ports for _ in range(10)]
     wrong, undecided = disagreements(folder, listeners, probes, log, connection_compared)
+    record_property("decided", len(probes) - undecided)
+    record_property("undecided", undecided)
     assert not wrong, f"{len(wrong)} of {len(probes)} differ (seed {seed}):\n" + "\n".join(wrong[:5])
     assert undecided < len(probes) / 8
 
 
 @rounds
 @seeds
-def test_policies(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_policies(seed: int, tmp_path_factory: pytest.TempPathFactory, record_property: Record) -> None:
     """RBAC over plaintext and over mutual TLS, and faults, each before a route to a cluster."""
     random, folder = Random(seed), tmp_path_factory.mktemp("policies")
     log, authority = folder / "access.log", certificates.Authority(folder)
@@ -175,6 +180,8 @@ def test_policies(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
         listeners.append(generated.policy_listener(random, port, log, filters, mutual if secure else None))
         probes += [_secured(random, generated.request(random, port), clients if secure else []) for _ in range(12)]
     wrong, undecided = disagreements(folder, listeners, probes, log, http_compared)
+    record_property("decided", len(probes) - undecided)
+    record_property("undecided", undecided)
     assert not wrong, f"{len(wrong)} of {len(probes)} differ (seed {seed}):\n" + "\n".join(wrong[:5])
     assert undecided == 0
 
@@ -190,7 +197,7 @@ def _secured(random: Random, probe: Probe, clients: Sequence[tuple[certificates.
 
 @rounds
 @seeds
-def test_tokens(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_tokens(seed: int, tmp_path_factory: pytest.TempPathFactory, record_property: Record) -> None:
     """Tokens of all sorts against requirements of all sorts, and policies on the claims."""
     random, folder, now = Random(seed), tmp_path_factory.mktemp("tokens"), datetime.now(UTC)
     log = folder / "access.log"
@@ -206,5 +213,7 @@ def test_tokens(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
             payload = real.http(plain.method, plain.path, plain.host, plain.headers)
             probes.append(Probe(plain, payload))
     wrong, undecided = disagreements(folder, listeners, probes, log, http_compared)
+    record_property("decided", len(probes) - undecided)
+    record_property("undecided", undecided)
     assert not wrong, f"{len(wrong)} of {len(probes)} differ (seed {seed}):\n" + "\n".join(wrong[:5])
     assert undecided == 0
