@@ -93,7 +93,7 @@ def trace(
     )
     scene, found = predict(world, asked, Scope(call.namespace))
     met = expectations.judge(expect, found) if expect is not None else None
-    observed = _sent(world, scene, found) if probe else None
+    observed = _sent(world, scene, found, uid, gid) if probe else None
     show(
         call,
         lambda: view.document(found, met, observed),
@@ -103,11 +103,11 @@ def trace(
     return None
 
 
-def _sent(world: "World", scene: "Scene", found: "Trace") -> "Observation":
+def _sent(world: "World", scene: "Scene", found: "Trace", uid: int | None, gid: int | None) -> "Observation":
     """Send the request from the caller's container, and read what the proxies logged of it."""
     from meshctl.gather import probe
 
-    return probe.send(world, scene, found)
+    return probe.send(world, scene, found, uid, gid)
 
 
 def _code(succeeds: bool | None, strict: bool, met: bool | None, observed: "Observation | None" = None) -> int:

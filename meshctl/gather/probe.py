@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from meshctl.envoy import clusters_json
@@ -19,7 +20,7 @@ from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
 from meshctl.path.model import Trace
 from meshctl.path.observed import Answer, Logged, Observation, judge
-from meshctl.path.scene import Scene, Station
+from meshctl.path.scene import Owner, Scene, Station
 from meshctl.sources import request_tools
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.world import World
@@ -33,8 +34,11 @@ LOG_DELAY_S = 1.1
 LOG_TRIES = 3
 
 
-def send(world: World, scene: Scene, trace: Trace) -> Observation:
-    """Send the request. Raises Unavailable where there is no cluster to send it in, or no pod to send it from."""
+def send(world: World, scene: Scene, trace: Trace, uid: int | None = None, gid: int | None = None) -> Observation:
+    """Send the request. Raises Unavailable where there is no cluster to send it in, or no pod to send it from.
+
+    With a `uid` or `gid` it is sent as that user, which only meshctl itself can: from inside the pod's namespace.
+    """
     api: Any = getattr(world, "api", None)
     if not world.live or api is None:
         raise Unavailable("--probe sends a real request, and a recording has no cluster", hint="leave out --probe")
@@ -47,7 +51,14 @@ def send(world: World, scene: Scene, trace: Trace) -> Observation:
     token = _given_token(trace) or str(uuid.uuid4())
     before = _counters(world, station, trace)
     began = time.monotonic()
-    tried = _by_any(api, station, containers, _request(trace, token))
+    tried: _Sent | _Not
+    if uid is None and gid is None:
+        tried = _by_any(api, station, containers, _request(trace, token))
+    else:
+        first = next(iter(station.owners), Owner(None, None, ""))
+        owner = Owner(first.uid if uid is None else uid, first.gid if gid is None else gid, "as asked for")
+        station = replace(station, owners=(owner,))
+        tried = _Not("the containers send as their own users, not as --uid and --gid say")
     if isinstance(tried, _Not) and tried.lost:
         return Observation(f"pod {station.key}", "", missing=(f"no answer came: {tried.why}",))
     if isinstance(tried, _Not):
@@ -57,7 +68,7 @@ def send(world: World, scene: Scene, trace: Trace) -> Observation:
                 f"try: kubectl debug -it {pod.name} -n {pod.namespace} --image=curlimages/curl --target={containers[0]}"
             )
             help_ = "pods/exec is needed (docs/security.md)" if tried.denied else help_
-            said = (f"no request was sent: {tried.why}", inside, help_)
+            said = (f"no request was sent: {tried.why}", inside, *([help_] if uid is None and gid is None else ()))
             return Observation(f"pod {station.key}", "", missing=said, denied=tried.denied)
         tried = inside
     logs, missing = _logs(world, scene, trace, station, _Traces(token, tried.answer.local, began))
@@ -195,8 +206,6 @@ def _from_inside(world: World, station: Station, trace: Trace, token: str) -> _S
         return "meshctl itself sends only HTTP/1.1 and TCP, and this is HTTP/2"
     if not address:
         return f"{trace.aim.host} has no known address, and its name is only looked up in the container"
-    from dataclasses import replace
-
     owner = next((o for o in station.owners if o.uid is not None), None)
     user = (owner.uid, owner.gid) if owner is not None else (None, None)
     plain = replace(_request(trace, token), address=address, uid=user[0], gid=user[1])
@@ -207,6 +216,7 @@ def _from_inside(world: World, station: Station, trace: Trace, token: str) -> _S
     if isinstance(answer, str):
         return answer
     who = f"as uid {owner.uid}" if owner is not None else "as root: the application's user is not known"
+    who += f", gid {owner.gid}" if owner is not None and owner.gid is not None else ""
     host = f" (Host: {plain.headers[0][1]})" if plain.method else ""
     where = f"[{address}]:{plain.port}" if ":" in address else f"{address}:{plain.port}"
     what = f"{plain.method} {'https' if plain.tls else 'http'}://{where}{plain.path}" if plain.method else where
@@ -277,7 +287,7 @@ def _logs(
     wanted = set()
     if caller.has_proxy and any(end.through_client is not False for end in ends):
         wanted.add("caller")
-    if any(end.through_server is not False and (end.through_client or not caller.has_proxy) for end in ends):
+    if any(end.through_server is not False for end in ends):
         wanted.add("callee")
     if not wanted:
         return (), ()

@@ -220,6 +220,17 @@ def test_python_sends_it_where_there_is_no_curl() -> None:
     assert json.loads(api.asked[-1][3][-1])["headers"][0] == ["Host", "details:9080"]
 
 
+def test_as_another_user_only_meshctl_itself_can_send_it() -> None:
+    place = scene("classic")
+    caller = next(pod for pod in place.pods if pod.name.startswith("productpage"))
+    found = predicted("classic", f"classic/{caller.name}", "http://details:9080/", Request())
+    live: Any = Live(Api(Exit(OK, b"", 0)), logging=False, inside=PlainAnswer(200))
+    observed = probe.send(live, place, found, uid=1337)
+    assert live.api.asked == []
+    assert (live.entered[0].uid, live.entered[0].gid) == (1337, place.station(caller).owners[0].gid)
+    assert observed.status == 200
+
+
 def test_another_container_of_the_application_sends_it_where_the_first_cannot() -> None:
     @dataclass
     class Second(Api):
