@@ -538,6 +538,9 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
         why = f"{address} is node {node.name}: whether something listens there on port {port} is not recorded"
     elif (service := scene.services.at(address)) is not None:
         why = f"{address} is Service {service.namespace}/{service.name}'s, but the node's rules have nothing about it"
+        if service.port(port) is None:
+            why = f"Service {service.namespace}/{service.name} has no port {port} at {address}: who else answers there "
+            why += "is not recorded"
     elif named := scene.endpoint_pod(address):
         why = f"{address} is pod {named}, which was not recorded: what it does with the connection cannot be told"
     elif scene.in_pod_range(address):

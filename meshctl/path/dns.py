@@ -87,7 +87,11 @@ def resolve(host: str, zone: Zone) -> Name:
     return Name(host, "address", (str(address),), host, service=zone.services.at(str(address)))
 
 
-def _search(host: str, zone: Zone, absolute: bool) -> Name:
+_MOST_ALIASES = 8
+"""CoreDNS follows no more aliases than this one after another: the lookup fails then."""
+
+
+def _search(host: str, zone: Zone, absolute: bool, aliases: int = 0) -> Name:
     if host == "localhost" or host.endswith(".localhost"):
         return Name(host, "loopback", ("127.0.0.1",), host)
     tried: list[str] = []
@@ -97,7 +101,7 @@ def _search(host: str, zone: Zone, absolute: bool) -> Name:
         reason = f"{host} is asked of the node's resolver, not of the cluster's: what it answers is not recorded"
         return Name(host, "outside", (), host, undecided=reason)
     for candidate in _candidates(host, zone.resolver, absolute):
-        found = _answer(host, candidate, zone, tuple(tried))
+        found = _answer(host, candidate, zone, tuple(tried), aliases)
         if found is not None:
             return found
         tried.append(candidate)
@@ -112,10 +116,10 @@ def _candidates(host: str, resolver: Resolver, absolute: bool) -> Iterator[str]:
     yield from [host, *expanded] if host.count(".") >= resolver.ndots else [*expanded, host]
 
 
-def _answer(asked: str, candidate: str, zone: Zone, tried: tuple[str, ...]) -> Name | None:
+def _answer(asked: str, candidate: str, zone: Zone, tried: tuple[str, ...], aliases: int) -> Name | None:
     suffix = f".{zone.domain}"
     if candidate.endswith(suffix):
-        found = _in_cluster(asked, candidate, candidate.removesuffix(suffix).split("."), zone, tried)
+        found = _in_cluster(asked, candidate, candidate.removesuffix(suffix).split("."), zone, tried, aliases)
         if found is not None:
             return found
     if candidate != asked and not zone.captured:
@@ -124,11 +128,13 @@ def _answer(asked: str, candidate: str, zone: Zone, tried: tuple[str, ...]) -> N
     return _from_entry(asked, candidate, entry, zone, tried) if entry else None
 
 
-def _in_cluster(asked: str, full: str, labels: list[str], zone: Zone, tried: tuple[str, ...]) -> Name | None:
+def _in_cluster(
+    asked: str, full: str, labels: list[str], zone: Zone, tried: tuple[str, ...], aliases: int
+) -> Name | None:
     match labels:
         case [name, namespace, "svc"]:
             service = zone.services.named(name, namespace)
-            return _service(asked, full, service, zone, tried) if service else None
+            return _service(asked, full, service, zone, tried, aliases) if service else None
         case [hostname, name, namespace, "svc"]:
             service = zone.services.named(name, namespace)
             if service is None:
@@ -157,9 +163,12 @@ def _endpoint_name(endpoint: Endpoint) -> str:
     return endpoint.hostname or endpoint.address.replace(".", "-").replace(":", "-")
 
 
-def _service(asked: str, full: str, service: Service, zone: Zone, tried: tuple[str, ...]) -> Name:
+def _service(asked: str, full: str, service: Service, zone: Zone, tried: tuple[str, ...], aliases: int) -> Name:
     if service.kind == "ExternalName":
-        inner = _search(service.external_name.rstrip("."), zone, absolute=True)
+        target = service.external_name.rstrip(".")
+        if not target or aliases >= _MOST_ALIASES:
+            return Name(asked, "external-name", (), full, service, None, target, tried, zone.captured, True)
+        inner = _search(target, zone, absolute=True, aliases=aliases + 1)
         return Name(
             asked,
             "external-name",

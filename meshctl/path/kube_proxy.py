@@ -38,7 +38,7 @@ def _service_at(scene: Scene, address: str, port: int) -> tuple[Service, Service
     service = scene.services.at(address)
     if service is not None:
         entry = service.port(port)
-        return (service, entry) if entry is not None else None
+        return (service, entry) if entry is not None and entry.protocol == "TCP" else None
     if scene.node_at(address) is not None:
         return scene.services.at_node_port(port)
     return None
@@ -81,8 +81,9 @@ def _no_port(scene: Scene, address: str, port: int, node: NodeView | None) -> No
     service = scene.services.at(address)
     if service is None or address not in service.addresses:
         return None
-    ports = ", ".join(str(entry.number) for entry in service.ports) or "none"
-    why = f"Service {service.namespace}/{service.name} has no port {port} (it has {ports}), so nothing answers there"
+    ports = ", ".join(f"{p.number}{'' if p.protocol == 'TCP' else f'/{p.protocol}'}" for p in service.ports) or "none"
+    lack = f"has no port {port}" if service.port(port) is None else f"has port {port}, but not for TCP"
+    why = f"Service {service.namespace}/{service.name} {lack} (it has {ports}), so nothing answers there"
     proof = (Evidence(service.origin.source, service.origin.path, f"Service {service.namespace}/{service.name}"),)
     hop = Hop("kube-proxy", "node", node.name if node else "", "kube-proxy", why, (), proof, "bad")
     end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why, cause="no-port")
@@ -204,8 +205,11 @@ def _by_objects(
         told = KubeProxy(True, why)
         return NodeChoice((), told, Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "warn"), end)
     if not ready:
-        why = f"{name} has no ready endpoints, so kube-proxy refuses the connection ({gap})"
-        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="kube-proxy")
+        elsewhere = any(e.ready for e in scene.services.endpoints(service))  # internalTrafficPolicy Local
+        why = f"{name} has no ready endpoints{' on this node' if elsewhere else ''}"
+        why += f", so kube-proxy {'drops' if elsewhere else 'refuses'} the connection ({gap})"
+        lost: Literal["refused", "timeout"] = "timeout" if elsewhere else "refused"
+        end = End("nobody", delivered=False, broken=lost, mtls=None, why=why, cause="kube-proxy")
         return NodeChoice(
             (), KubeProxy(True, why), Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "bad"), end
         )

@@ -20,6 +20,7 @@ from meshctl.path.target import protocol_of
 Speaks: TypeAlias = Literal["http", "tcp", "any"]
 """What a port is declared to speak: ``any`` where nothing (known) is declared, so that the proxy looks at the bytes."""
 
+_MOST_ALIASES = 8
 _HTTP = ("http", "http2", "grpc", "grpc-web")
 _TCP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
 
@@ -166,6 +167,25 @@ def by_host(found: Iterable[Known], host: str, namespace: str) -> Known | None:
         elif known.entry is not None and known.host.startswith("*") and host_fits(known.host, wanted):
             fitting.append(((False, len(known.host)), known))
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def alias(scene: Scene, host: str, namespace: str) -> Service | None:
+    """The Service that an ExternalName Service stands for, by one of its names; None where it is none, or leads out.
+
+    Since Istio 1.20 the target's virtual host has the alias among its domains (``ENABLE_EXTERNAL_NAME_ALIAS``).
+    """
+    name, _, rest = host.lower().partition(".")
+    space, _, tail = rest.partition(".")
+    for _ in range(_MOST_ALIASES):
+        found = scene.services.named(name, space or namespace)
+        if found is None or tail not in ("", "svc", "svc.cluster.local") or found.kind != "ExternalName":
+            return None
+        name, _, rest = found.external_name.rstrip(".").partition(".")
+        space, _, tail = rest.partition(".")
+        target = service_of(scene, found.external_name.rstrip("."))
+        if target is not None and target.kind != "ExternalName":
+            return target
+    return None
 
 
 def _domains(known: Known, namespace: str) -> tuple[str, ...]:

@@ -107,6 +107,11 @@ def _by_host(
     """The port's HTTP listener: the Host header says which host it is, wherever the connection was to."""
     host, namespace = bare(request.host), station.pod.namespace
     found = registry.by_host(known, host, namespace)
+    if found is None and (target := registry.alias(scene, host, namespace)) is not None:
+        found = next((k for k in known if k.host == target.full_name and k.speaks != "tcp"), None)
+        if found is not None and station.version and _older(station.version, 20):
+            why = f"{host} is an ExternalName Service, which proxies before Istio 1.20 reach by a cluster of its own"
+            return Decision(undecided=(why,), assumed=True)
     if found is not None:
         said = step("host", found.host, f"the mesh knows {found.host}", found.origin)
         return _routed(scene, station, found.host, port, request, said)
@@ -122,6 +127,12 @@ def _by_host(
     ):
         because = f"{sidecar.meta} does not tell this proxy of {host}"
     return _unknown(scene, station, address, port, request, http=True, because=because)
+
+
+def _older(version: str, minor: int) -> bool:
+    """Whether a release is older than 1.`minor`."""
+    parts = version.split(".")
+    return len(parts) > 1 and parts[0] == "1" and parts[1].isdecimal() and int(parts[1]) < minor
 
 
 def _routed(scene: Scene, station: Station, host: str, port: int, request: Request, said: Step) -> Decision:
@@ -265,7 +276,7 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
         )
     if service.headless:
         return _as_asked(scene, address, port)
-    return _service_hosts(scene, service, int(number), subset, labels)
+    return _service_hosts(scene, station, service, int(number), subset, labels)
 
 
 def _as_asked(scene: Scene, address: str, port: int) -> Picked:
@@ -277,26 +288,36 @@ def _as_asked(scene: Scene, address: str, port: int) -> Picked:
 
 
 def _service_hosts(
-    scene: Scene, service: Service, number: int, subset: str, labels: tuple[tuple[str, str], ...]
+    scene: Scene, station: Station, service: Service, number: int, subset: str, labels: tuple[tuple[str, str], ...]
 ) -> Picked:
     entry, host = service.port(number), service.full_name
     assert entry is not None
-    unknown = [e.pod for e in scene.services.endpoints(service) if labels and e.pod and scene.pod_named(e.pod) is None]
+    here = station.pod.node if service.internal_policy == "Local" else ""
+    ends = [e for e in scene.services.endpoints(service) if not here or e.node == here]
+    pods = {e.address: e.pod or _by_address(scene, service, e.address) for e in ends}
+    unknown = [e.pod for e in ends if labels and e.pod and scene.pod_named(e.pod) is None]
     if unknown:
         return Picked(
             undecided=f"whether {unknown[0]} has the labels of subset {subset} is not known: it is not recorded"
         )
     found = [
-        Host(address=e.address, port=target, pod=e.pod, health="healthy" if e.ready else "not ready")
-        for e in scene.services.endpoints(service)
-        if (target := e.port(entry.name)) is not None and _has_labels(scene, e.pod, labels)
+        Host(address=e.address, port=target, pod=pods[e.address], health="healthy" if e.ready else "not ready")
+        for e in ends
+        if (target := e.port(entry.name)) is not None and _has_labels(scene, pods[e.address], labels)
     ]
     if not found and scene.endpoints_gap:
         return Picked(undecided=f"the endpoints of {host} are not known: {scene.endpoints_gap}")
     good = [h for h in found if h.health == "healthy"]
     chosen = tuple(replace(h, probability=1 / len(good)) for h in good)
     why = "" if chosen else f"{host} has no ready endpoints{f' with the labels of subset {subset}' if subset else ''}"
+    why += f" on node {here} (internalTrafficPolicy Local)" if why and here else ""
     return Picked(all=tuple(found), chosen=chosen, why=why, policy="the EndpointSlices")
+
+
+def _by_address(scene: Scene, service: Service, address: str) -> str:
+    """The pod of an endpoint that names none: that of its address, in the Service's namespace (istiod, ``getPod``)."""
+    pod = scene.pod_at(address)
+    return _key(pod) if pod is not None and pod.namespace == service.namespace else ""
 
 
 def _key(pod: Pod | None) -> str:

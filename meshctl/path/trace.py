@@ -259,11 +259,11 @@ def _dns_hop(station: Station, name: Name) -> Hop:
     at, what = station.key, _KIND_WORDS[name.kind]
     title = f"look up {name.asked}" if name.kind not in ("address", "loopback") else f"address {name.asked}"
     if name.fails:
-        said = (
-            f"{name.full}: no such name"
-            if name.service is None
-            else f"{name.full} has no address: {what} without ready pods"
-        )
+        said = f"{name.full}: no such name"
+        if name.kind == "external-name":
+            said = f"{name.full} is an alias of {name.alias or 'nothing'}, which does not resolve"
+        elif name.service is not None:
+            said = f"{name.full} has no address: {what} without ready pods"
         return Hop("dns", "caller", at, title, said, tuple(facts), tuple(proof), "bad")
     if name.undecided:
         return Hop("dns", "caller", at, title, f"cannot be told: {name.undecided}", tuple(facts), tuple(proof), "warn")
@@ -273,7 +273,9 @@ def _dns_hop(station: Station, name: Name) -> Hop:
 
 
 def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], name: Name) -> Trace:
-    if name.service is not None:
+    if name.kind == "external-name":
+        why = f"{name.full} is an alias of {name.alias or 'nothing'}, which does not resolve"
+    elif name.service is not None:
         why = f"{name.full} resolves to nothing: the headless Service has no ready pods"
     else:
         why = f"{name.asked} is no Service or ServiceEntry: the lookup fails"

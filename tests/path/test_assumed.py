@@ -1,5 +1,6 @@
 """Decisions from the mesh's resources alone: each case is what istiod makes of them, found by reading its source."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,6 +138,22 @@ class TestListeners:
         hidden = service("far", "10.96.0.4", (80, "http"), namespace="other")
         hidden["metadata"]["annotations"] = {"networking.istio.io/exportTo": "."}
         assert clusters(ask(scene(services=(WEB, hidden)), "10.96.0.4", 80, "far.other")) == ["PassthroughCluster"]
+
+    def test_an_external_name_is_another_name_of_its_service(self) -> None:
+        def named(name: str, to: str) -> dict[str, Any]:
+            spec = {"type": "ExternalName", "externalName": to}
+            return {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+
+        more = [named("ext", "web.shop.svc.cluster.local"), named("twice", "ext.shop.svc.cluster.local")]
+        more += [named("out", "example.com"), named("loop", "loop.shop.svc.cluster.local")]
+        place = scene(services=(WEB, *more))
+        for host in ("ext", "ext.shop", "twice.shop.svc.cluster.local:80"):
+            assert clusters(ask(place, "10.96.0.1", 80, host)) == ["outbound|80||web.shop"]
+        for host in ("out", "loop", "ext.other"):
+            assert clusters(ask(place, "10.96.0.1", 80, host)) == ["PassthroughCluster"]
+        old = replace(place.station(place.pods[0]), version="1.19.3")
+        found = resources.outbound(place, old, "outbound", "10.96.0.1", 80, Request(host="ext"))
+        assert "before Istio 1.20" in found.undecided[0]
 
     @pytest.mark.parametrize("port", [15021, 15090])
     def test_a_port_of_the_proxy_itself_is_undecided(self, port: int) -> None:
@@ -295,6 +312,24 @@ class TestHosts:
         place = scene(services=(bare,), slices=(self.SLICE,), pods=self.PODS)
         found = self.hosts(place, "outbound|80||web.shop.svc.cluster.local", "10.0.0.12")
         assert [h.address for h in found.chosen] == ["10.0.0.12"]
+
+    def test_endpoints_of_the_caller_s_node_only(self) -> None:
+        local = service("web", "10.96.0.1", (80, "http"), internalTrafficPolicy="Local")
+        ends = endpoints("web", ("web-1", "10.0.0.11"), ("web-2", "10.0.0.12"))
+        ends["endpoints"][0]["nodeName"], ends["endpoints"][1]["nodeName"] = "here", "there"
+        place = scene(services=(local,), slices=(ends,), pods=self.PODS)
+        station = place.station(place.pods[0])
+        for node, addresses in (("here", ["10.0.0.11"]), ("nowhere", [])):
+            on = replace(station, pod=replace(station.pod, node=node))
+            found = resources.hosts(place, on, "outbound|80||web.shop.svc.cluster.local", "10.96.0.1", 80)
+            assert [h.address for h in found.chosen] == addresses
+        assert "on node nowhere" in found.why
+
+    def test_an_endpoint_without_a_name_is_the_pod_of_its_address(self) -> None:
+        ends = endpoints("web", ("web-1", "10.0.0.11"), ("web-2", "10.0.0.12"))
+        del ends["endpoints"][0]["targetRef"]
+        found = self.hosts(scene(slices=(ends,), pods=self.PODS), "outbound|80||web.shop.svc.cluster.local")
+        assert [h.pod for h in found.chosen] == ["shop/web-1", "shop/web-2"]
 
     def test_a_service_entry_s_endpoints(self) -> None:
         spec = {

@@ -264,3 +264,21 @@ def test_several_clusters_that_fail_are_told_apart_and_one_reason_is_told_once(t
     assert ends == [(0.8, one, 503, "UH"), (0.2, two, 503, "UH")]
     (finding,) = found.findings
     assert finding.text.startswith("web.shop:80: Service web has no endpoints")
+
+
+def test_without_the_node_s_rules_the_service_s_own_policy_counts(tmp_path: Path) -> None:
+    plain = pod("client", "10.0.0.5")
+    plain["spec"] = {"nodeName": "one", "containers": plain["spec"]["containers"][:1]}
+    plain["metadata"]["annotations"] = {}
+    local, udp = service("web", "10.96.0.1", 80, 8080), service("dns", "10.96.0.2", 53, 53)
+    local["spec"]["internalTrafficPolicy"] = "Local"
+    udp["spec"]["ports"][0]["protocol"] = "UDP"
+    ends = endpoints("web", 8080, "10.0.0.9")
+    ends["endpoints"][0]["nodeName"] = "two"
+    mesh = Mesh(pods=[plain], services=[local, udp], slices=[ends])
+    away = mesh.trace(tmp_path / "a", "web:80", "client").outcome.end
+    assert (away.broken, away.cause) == ("timeout", "kube-proxy")
+    assert "on this node, so kube-proxy drops" in away.why
+    lost = mesh.trace(tmp_path / "b", "dns:53", "client").outcome.end
+    assert lost.broken == "timeout"
+    assert "not for TCP (it has 53/UDP)" in lost.why

@@ -313,3 +313,14 @@ def test_flags_by_their_long_names() -> None:
 def test_what_is_no_status_is_not_known(word: str) -> None:
     reading = why.read((word,))
     assert (reading.status, reading.unknown) == (None, (word,))
+
+
+def test_aliases_that_lead_nowhere() -> None:
+    def alias(name: str, to: str) -> dict[str, object]:
+        return a_service(name, type="ExternalName", externalName=to)
+
+    listed = [alias("a", "b.shop.svc.cluster.local"), alias("b", "a.shop.svc.cluster.local"), alias("none", "")]
+    zone = dns.Zone(services.read(listed, []), Mesh(), ("shop",), "shop", dns.default_resolver("shop"))
+    for name in ("a", "b", "none"):
+        found = dns.resolve(name, zone)
+        assert (found.kind, found.fails) == ("external-name", True)
