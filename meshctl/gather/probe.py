@@ -42,40 +42,33 @@ def send(world: World, scene: Scene, trace: Trace, uid: int | None = None, gid: 
     api: Any = getattr(world, "api", None)
     if not world.live or api is None:
         raise Unavailable("--probe sends a real request, and a recording has no cluster", hint="leave out --probe")
-    pod = scene.pod_named(f"{trace.sender.namespace}/{trace.sender.pod}") if trace.sender.pod else None
-    if pod is None:
-        raise Unavailable("--probe needs a pod to send from", hint="name one with --from POD")
-    station = scene.station(pod)
-    containers = tuple(dict.fromkeys(o.container for o in station.owners if o.container))
-    containers = containers or (pod.app_containers[0].name,)
-    token = _given_token(trace) or str(uuid.uuid4())
-    before = _counters(world, station, trace)
-    began = time.monotonic()
-    tried: _Sent | _Not
-    if uid is None and gid is None:
-        tried = _by_any(api, station, containers, _request(trace, token))
-    else:
+    station = _sender(scene, trace)
+    if uid is not None or gid is not None:
         first = next(iter(station.owners), Owner(None, None, ""))
         owner = Owner(first.uid if uid is None else uid, first.gid if gid is None else gid, "as asked for")
         station = replace(station, owners=(owner,))
-        tried = _Not("the containers send as their own users, not as --uid and --gid say")
-    if isinstance(tried, _Not) and tried.lost:
-        return Observation(f"pod {station.key}", "", missing=(f"no answer came: {tried.why}",))
+    token = _given_token(trace) or str(uuid.uuid4())
+    before = _counters(world, station, trace)
+    began = time.monotonic()
+    tried = _sent(world, api, station, trace, token)
     if isinstance(tried, _Not):
-        inside = _from_inside(world, station, trace, token)
-        if isinstance(inside, str):
-            help_ = (
-                f"try: kubectl debug -it {pod.name} -n {pod.namespace} --image=curlimages/curl --target={containers[0]}"
-            )
-            help_ = "pods/exec is needed (docs/security.md)" if tried.denied else help_
-            said = (f"no request was sent: {tried.why}", inside, *([help_] if uid is None and gid is None else ()))
-            return Observation(f"pod {station.key}", "", missing=said, denied=tried.denied)
-        tried = inside
+        return Observation(f"pod {station.key}", "", missing=(tried.why, *tried.more), denied=tried.denied)
     logs, missing = _logs(world, scene, trace, station, _Traces(token, tried.answer.local, began))
     counted: tuple[str, ...] = ()
     if not logs and station.has_proxy:
         counted = _difference(before, _counters(world, station, trace))
     return _observation(trace, tried, logs, missing, counted)
+
+
+def _sender(scene: Scene, trace: Trace) -> Station:
+    """The pod to send from; of a client outside, the gateway itself: it takes its own connection as it takes others."""
+    if trace.sender.pod:
+        pod = scene.pod_named(f"{trace.sender.namespace}/{trace.sender.pod}")
+    else:
+        pod = scene.pod_at(trace.aim.address) if trace.aim.kind == "gateway" else None
+    if pod is None:
+        raise Unavailable("--probe needs a pod to send from", hint="name one with --from POD")
+    return scene.station(pod)
 
 
 def _observation(
@@ -128,6 +121,7 @@ class _Not:
     why: str
     denied: bool = False
     lost: bool = False
+    more: tuple[str, ...] = ()
 
 
 _KILLED = (137, 143)
@@ -139,13 +133,13 @@ def _given_token(trace: Trace) -> str:
 
 
 def _request(trace: Trace, token: str) -> PlainRequest:
-    """The request as the application would send it, by name."""
+    """The request as the application would send it, by name; to a gateway, by its address."""
     request, aim = trace.request, trace.aim
     tcp = request.protocol == "tcp" and not request.tls
     host = request.host or (f"[{aim.host}]:{aim.port}" if ":" in aim.host else f"{aim.host}:{aim.port}")
     rest = tuple((name, value) for name, value in request.headers if name.lower() != "x-request-id")
     return PlainRequest(
-        address=aim.host,
+        address=aim.address if aim.kind == "gateway" else aim.host,
         port=aim.port,
         method="" if tcp else request.method,
         path=request.path,
@@ -155,6 +149,31 @@ def _request(trace: Trace, token: str) -> PlainRequest:
         sni="" if ":" in aim.host else host.partition(":")[0],
         http2=request.protocol == "http2",
     )
+
+
+def _sent(world: World, api: Any, station: Station, trace: Trace, token: str) -> _Sent | _Not:
+    """Send it from a container, else from inside the pod's network namespace; why not, where neither can."""
+    pod = station.pod
+    containers = tuple(dict.fromkeys(o.container for o in station.owners if o.container))
+    if station.owners and not containers:
+        tried: _Sent | _Not = _Not("the containers send as their own users, not as --uid and --gid say")
+    else:
+        containers = containers or tuple(c.name for c in pod.app_containers[:1])
+        tried = _by_any(api, station, containers, _request(trace, token))
+    if isinstance(tried, _Sent):
+        return tried
+    if tried.lost:
+        return replace(tried, why=f"no answer came: {tried.why}")
+    inside = _from_inside(world, station, trace, token)
+    if isinstance(inside, _Sent):
+        return inside
+    help_ = [
+        f"try: kubectl debug -it {pod.name} -n {pod.namespace} --image=curlimages/curl --target={name}"
+        for name in containers[:1]
+    ]
+    if tried.denied:
+        help_ = ["pods/exec is needed (docs/security.md)"]
+    return replace(tried, why=f"no request was sent: {tried.why}", more=(inside, *help_))
 
 
 def _by_any(api: Any, station: Station, containers: Sequence[str], request: PlainRequest) -> _Sent | _Not:
@@ -270,13 +289,19 @@ class _Traces:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """The id as a proxy logs it: Envoy writes its choice about tracing into a UUID's 15th character.
+        """The id as any proxy may log it."""
+        return re.compile(".".join(map(re.escape, _plain_id(self.token).split("?"))))
 
-        Source: source/extensions/request_id/uuid/config.cc, ``setTraceReason`` (4 becomes 9, a or b).
-        """
-        if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", self.token):
-            return re.compile(f"{self.token[:14]}[49ab]{self.token[15:]}")
-        return re.compile(re.escape(self.token))
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _plain_id(request_id: str) -> str:
+    """A request id with ``?`` where Envoy writes into it: its choice about tracing is the 15th character of a UUID.
+
+    Source: source/extensions/request_id/uuid/config.cc, ``setTraceReason`` (4 becomes 9, a or b).
+    """
+    return f"{request_id[:14]}?{request_id[15:]}" if _UUID.fullmatch(request_id) else request_id
 
 
 def _logs(
@@ -311,11 +336,14 @@ def _read_logs(
     mine: list[LogLine] = []
     if caller.has_proxy:
         mine = [line for line in read(caller.pod) if not line.inbound and _is_it(line, left, {left.local})]
+    # A gateway gives what comes from outside an id of its own, and hands that on.
+    ids = {_plain_id(line.request_id) for line in mine if line.request_id}
     found = [Logged(caller.key, "caller", line.text) for line in mine]
     tcp = not any(left.pattern.search(line.text) for line in mine)
     senders = {line.upstream_local for line in mine if tcp} | ({left.local} if not mine else set())
     for pod in _callees(scene, trace, mine):
-        lines = [line for line in read(pod) if (line.inbound or not line.cluster) and _is_it(line, left, senders)]
+        lines = [line for line in read(pod) if line.inbound or not line.cluster]
+        lines = [line for line in lines if _plain_id(line.request_id) in ids or _is_it(line, left, senders)]
         found += [Logged(f"{pod.namespace}/{pod.name}", "callee", line.text) for line in lines]
     return tuple(found), tuple(problems)
 

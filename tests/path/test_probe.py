@@ -10,7 +10,10 @@ import pytest
 from meshctl.cli import trace as cli
 from meshctl.errors import ExitCode, MeshctlError, NoAccess, Unavailable
 from meshctl.gather import probe
+from meshctl.gather.question import Asked, question
+from meshctl.gather.scope import Scope
 from meshctl.path.model import Request
+from meshctl.path.trace import trace
 from meshctl.sources.kube_streams import Exit
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.world import Part
@@ -228,6 +231,30 @@ def test_as_another_user_only_meshctl_itself_can_send_it() -> None:
     observed = probe.send(live, place, found, uid=1337)
     assert live.api.asked == []
     assert (live.entered[0].uid, live.entered[0].gid) == (1337, place.station(caller).owners[0].gid)
+    assert observed.status == 200
+
+
+def test_an_id_of_the_user_s_own_is_looked_for_as_it_is() -> None:
+    left = probe._Traces("what?.id", "", 0.0)
+    assert left.pattern.search("x what?.id y") or left.pattern.search("x whatX.id y")
+    assert not left.pattern.search("x what?-id y")
+    uuid = probe._Traces("53cde656-2333-45b7-ada7-bdb5b191fc79", "", 0.0)
+    assert uuid.pattern.search("53cde656-2333-95b7-ada7-bdb5b191fc79")
+    assert not uuid.pattern.search("53cde656-2333-45b7-ada7-bdb5b191fc78")
+
+
+def test_for_a_client_outside_the_gateway_itself_is_asked_at_its_own_port() -> None:
+    place = scene("bookinfo")
+    asked = Asked(target="productpage:9080", sender="ingress", path="/productpage")
+    found = trace(place, question(world("bookinfo"), place, asked, Scope(None)))
+    gateway = place.pod_at(found.aim.address)
+    assert gateway is not None
+    live: Any = Live(Api(Exit(OK, b"", 0)), logging=False)
+    observed = probe.send(live, place, found)
+    namespace, pod, container, argv = live.api.asked[0]
+    assert (namespace, pod, container) == (gateway.namespace, gateway.name, "istio-proxy")
+    assert argv[-1] == f"http://{gateway.ip}:{found.aim.port}/productpage"
+    assert any(word.startswith("Host: productpage") for word in argv)
     assert observed.status == 200
 
 
