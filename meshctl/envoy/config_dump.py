@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from meshctl.envoy import bootstrap, cluster, dump_shapes, listener, route, scoped, secret
+from meshctl.envoy import bootstrap, cluster, dump_shapes, http_filters, listener, route, scoped, secret
 from meshctl.envoy.model import (
     Balance,
     Bootstrap,
@@ -14,7 +14,9 @@ from meshctl.envoy.model import (
     Endpoint,
     Extension,
     Failure,
+    HttpConfig,
     Listener,
+    Missing,
     RouteConfig,
     Scope,
     Secret,
@@ -229,6 +231,15 @@ class ConfigDump:
             for each in part.each("ecds_filters")
             for config in (each.below("ecds_filter"),)
         )
+
+    def extension(self, name: str) -> HttpConfig | Missing | None:
+        """A filter's configuration that came by itself; None where the dump does not say what came."""
+        for part in self._sections.get("Ecds", ()):
+            for each in part.each("ecds_filters"):
+                found = each.below("ecds_filter")
+                if found.text("name") == name:
+                    return self._once("extension", name, lambda found=found: http_filters.extension(found))  # type: ignore[misc]
+        return Missing(name) if self.has("Ecds") else None
 
     def scopes(self, name: str) -> tuple[Scope, ...] | None:
         """The scopes of a name that came by SRDS; None where the dump does not hold them."""

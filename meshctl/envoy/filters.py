@@ -12,9 +12,11 @@ from meshctl.envoy.model import (
     Elsewhere,
     Fault,
     Forward,
+    HttpConfig,
     HttpFilter,
     HttpManager,
     Jwt,
+    Missing,
     Mutates,
     NetworkFilter,
     Opaque,
@@ -73,7 +75,8 @@ class Place:
     """Where a request is when filters see it: what was chosen for it, each None where nothing was.
 
     `target` is the cluster that chance chose, where that matters. `at` is the moment at which tokens are judged.
-    `again` chooses the route anew, for filters that have found out something that it may depend on.
+    `extension` finds the configuration of a filter that came by itself. `again` chooses the route anew, for filters
+    that have found out something that it may depend on.
     """
 
     config: RouteConfig
@@ -81,6 +84,7 @@ class Place:
     route: Route | None
     target: Target | None = None
     at: datetime | None = None
+    extension: Callable[[str], HttpConfig | Missing | None] | None = None
     again: Callable[[Request], tuple[VirtualHost | None, Route | None]] | None = None
 
     @property
@@ -113,6 +117,12 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
             yield _passes(each, "it is turned off here", origin)
             continue
         own = each.config.get()
+        if each.discovered and place.extension is not None:
+            came = place.extension(each.name)
+            if isinstance(came, Missing) and not each.has_default:
+                yield _not_there(each)
+                return
+            own = came if came is not None and not isinstance(came, Missing) else own
         configs = [one.config.get() for one in special]
         match own:
             case Jwt():
@@ -148,6 +158,18 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
                 yield _passes(each, "sets what is offered in the TLS handshake upstream")
             case Opaque():
                 yield not_modelled(each.name, each.type, each.origin)
+
+
+def _not_there(each: HttpFilter) -> Verdict:
+    return Verdict(
+        filter=each.name,
+        type=each.type,
+        decision="answers",
+        because=f"the proxy has not got the configuration of its filter {each.name}, or rejected it: it answers 500",
+        status=500,
+        flags="NFCF",
+        origin=each.origin,
+    )
 
 
 def _passes(each: HttpFilter | NetworkFilter, because: str, origin: Origin | None = None) -> Verdict:

@@ -56,11 +56,26 @@ def http_filter(message: Json) -> HttpFilter:
         discovery = message.below("config_discovery")
         urls = discovery.texts("type_urls")
         kind = urls[0].rpartition("/")[2] if urls else ""
+        default = discovery.below("default_config")
         unread = Opaque(f"{name} (its configuration comes by ECDS)", discovery.origin)
-        return HttpFilter(name, kind, message.flag("disabled"), Deferred.of(unread), message.origin)
+        return HttpFilter(
+            name,
+            kind,
+            message.flag("disabled"),
+            Deferred(lambda: _config(type_name(default), name, default) if default else unread),
+            message.origin,
+            discovered=True,
+            has_default=bool(default),
+        )
     return HttpFilter(
         name, kind, message.flag("disabled"), Deferred(lambda: _config(kind, name, config)), message.origin
     )
+
+
+def extension(message: Json) -> HttpConfig:
+    """Read a filter's configuration that came by itself (``TypedExtensionConfig``)."""
+    config = message.below("typed_config")
+    return _config(type_name(config), message.text("name"), config)
 
 
 def per_filter(name: str, message: Json) -> PerFilter:

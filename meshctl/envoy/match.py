@@ -518,7 +518,7 @@ class _Walk:
         if not isinstance(action, Forward) or not any(target.filter_config for target in action.targets):
             return chosen
         targets = [t for t in action.targets if t.weight or len(action.targets) == 1]
-        place = filters.Place(config=config, host=host, route=chosen, at=self.query.at)
+        place = filters.Place(config=config, host=host, route=chosen, at=self.query.at, extension=self.dump.extension)
         judged = [tuple(filters.judge(manager, request, replace(place, target=target))) for target in targets]
         number = self.pins.get(chosen.origin.path)
         if number is None and len({tuple(map(_effect, verdicts)) for verdicts in judged}) > 1:
@@ -552,7 +552,15 @@ class _Walk:
             self.again = (self.again[0], self.route(self.again[0], seen))
             return self.again
 
-        place = filters.Place(config=config, host=host, route=chosen, target=self.target, at=self.query.at, again=again)
+        place = filters.Place(
+            config=config,
+            host=host,
+            route=chosen,
+            target=self.target,
+            at=self.query.at,
+            extension=self.dump.extension,
+            again=again,
+        )
         return any(self.judge(verdict) for verdict in filters.judge(manager, request, place))
 
     def forget(self) -> None:

@@ -527,13 +527,18 @@ class ScopedRoutes:
 
 @dataclass(frozen=True, slots=True)
 class HttpFilter:
-    """A filter of a connection manager; `config` is parsed when asked for."""
+    """A filter of a connection manager; `config` is parsed when asked for. `discovered`: it comes by itself (ECDS).
+
+    `has_default`: until then `config` is used.
+    """
 
     name: str
     type: str
     disabled: bool
     config: "Deferred[HttpConfig]"
     origin: Origin
+    discovered: bool = False
+    has_default: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -754,6 +759,13 @@ class Elsewhere:
     only: MetadataMatch | None = None
     needs_limits: bool = False
     replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A filter's configuration that should have come by itself (ECDS), and is not there."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ def _path(message: Json, key: str) -> Rule:
     return Rule("path", match=strings.string_match(message.below(key).below("path")))
 
 
+def _template(message: Json, key: str) -> Rule:
+    return Rule("template", text=message.below(key).below("typed_config").text("path_template"))
+
+
 def _authenticated(message: Json, key: str) -> Rule:
     name = message.below(key).below("principal_name")
     return Rule("principal", match=strings.string_match(name) if name else None)
@@ -140,6 +144,7 @@ _LEAVES: Mapping[str, Callable[[Json, str], Rule]] = {
     "any": _any,
     "header": lambda message, key: Rule("header", match=strings.header_match(message.below(key))),
     "url_path": _path,
+    "uri_template": _template,
     "destination_ip": _cidr,
     "source_ip": _cidr,
     "direct_remote_ip": _cidr,
@@ -235,6 +240,8 @@ def rule_holds(rule: Rule, facts: Facts) -> bool | None:
             return None if request.source is None else ip.within(request.source, rule.text)
         case "remote_ip":
             return None if request.remote is None else ip.within(request.remote, rule.text)
+        case "template":
+            return strings.template_matches(rule.text, request.bare_path) if request.http else False
         case "principal":
             return _principal_holds(rule.match, request)
         case _:

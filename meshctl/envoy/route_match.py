@@ -39,7 +39,8 @@ def _path_match(message: Json) -> PathMatch:
         return PathMatch(kind="connect")
     if message.has("path_match_policy"):
         config = message.at("path_match_policy", "typed_config")
-        return PathMatch(kind="template", value=config.text("path_template"))
+        if config.has("path_template"):
+            return PathMatch(kind="template", value=config.text("path_template"))
     return PathMatch(kind="unknown", value=", ".join(sorted(message.raw)) or "an empty match")
 
 
@@ -90,7 +91,9 @@ def path_holds(match: PathMatch, request: Request) -> bool | None:
             return path == value
         case "path_separated_prefix":
             return path == value or path.startswith(value + "/")
-        case "template" | "unknown":
+        case "template":
+            return strings.template_matches(match.value, request.bare_path)
+        case "unknown":
             return None
 
 

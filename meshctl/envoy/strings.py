@@ -110,6 +110,29 @@ def regex_matches(pattern: str, text: str) -> bool | None:
     return None if compiled is None else compiled.fullmatch(text) is not None
 
 
+# A path's characters but for slashes (Envoy, ``uri_template_internal.cc``).
+_SEGMENT = "[a-zA-Z0-9-._~%!$&'()+,;:@*=]"
+_OPERATORS = re.compile(r"\*\*|\*|\{[^{}=]+(?:=(?P<inner>[^{}]*))?\}")
+
+
+def template_matches(template: str, path: str) -> bool | None:
+    """Whether a whole path fits a URI template: ``*`` is one segment, ``**`` any number, ``{name=...}`` one named."""
+    return regex_matches(_of_template(template), path)
+
+
+@cache
+def _of_template(template: str) -> str:
+    parts, done = [], 0
+    for found in _OPERATORS.finditer(template):
+        parts.append(re.escape(template[done : found.start()]))
+        done = found.end()
+        if found[0] in ("*", "**"):
+            parts.append(_SEGMENT + "+" if found[0] == "*" else f"{_SEGMENT[:-1]}/]*")
+        else:
+            parts.append(_of_template(found["inner"] or "*"))
+    return "".join([*parts, re.escape(template[done:])])
+
+
 def regex_replace(pattern: str, substitution: str, text: str) -> str | None:
     r"""Replace every match as RE2's GlobalReplace does (``\1`` is a group); None where RE2 refuses the expression."""
     compiled = _compiled(pattern)

@@ -70,6 +70,8 @@ class Case:
     listener: Mapping[str, Any]
     asks: tuple[Ask, ...]
     clusters: tuple[Mapping[str, Any], ...] = ()
+    extensions: tuple[Mapping[str, Any], ...] = ()
+    """Filter configurations that come by themselves (ECDS)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def filled(value: Any, words: Mapping[str, Any]) -> Any:
     """A configuration with its ``$WORDS`` replaced."""
     match value:
         case str():
-            return words.get(value, value)
+            head, slash, rest = value.partition("/")
+            return f"{words[head]}/{rest}" if slash and head in words else words.get(value, value)
         case dict():
             return {key: filled(each, words) for key, each in value.items()}
         case list() | tuple():
@@ -234,4 +237,13 @@ def case(name: str, listener: Mapping[str, Any], *asks: Ask, clusters: Sequence[
 
 def web(name: str, *asks: Ask, routes: Sequence[Any] = (), clusters: Sequence[Any] = (), **more: Any) -> Case:
     """A plain HTTP listener with one chain."""
-    return case(name, listen(chain(f"chain-of-{name}", http(*(routes or [to()]), **more))), *asks, clusters=clusters)
+    extensions = tuple(more.pop("extensions", ()))
+    listener = listen(chain(f"chain-of-{name}", http(*(routes or [to()]), **more)))
+    return Case(name=name, listener=listener, asks=asks, clusters=tuple(clusters), extensions=extensions)
+
+
+def discovered(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    """A filter whose configuration comes by itself."""
+    source = {"path_config_source": {"path": f"$FOLDER/{name}.json"}}
+    url = f"type.googleapis.com/{HTTP}.{kind}"
+    return {"name": name, "config_discovery": {"config_source": source, "type_urls": [url], **more}}

@@ -8,6 +8,7 @@ from tests.envoy.asking import (
     Case,
     case,
     chain,
+    discovered,
     host,
     http,
     http_filter,
@@ -203,6 +204,9 @@ PERMISSIONS: tuple[dict[str, Any], ...] = (
     {"header": {"name": ":authority", "string_match": {"exact": "a.com"}}},
     {"header": {"name": "host", "string_match": {"exact": "a.com"}}},
     {"header": {"name": ":scheme", "string_match": {"exact": "http"}}},
+    {"uri_template": {"name": "t", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+        "path_template": "/p/{x}"}}},
 )  # fmt: skip
 PRINCIPALS: tuple[dict[str, Any], ...] = (
     {"any": True}, {"authenticated": {}}, {"authenticated": {"principal_name": {"exact": ME}}},
@@ -345,6 +349,18 @@ OTHERS: tuple[Case, ...] = (
     web("header-mutation", Ask(), Ask(headers=(("x-a", "1"),)), filters=[
         http_filter("header_mutation.v3.HeaderMutation", mutations={"request_mutations": [{"remove": "x-a"}]})],
         routes=[to("two", "a", {"prefix": "/", "headers": [{"name": "x-a"}]}), to()]),
+    web("discovered-deny", Ask(), Ask(path="/open"), filters=[discovered("deny", "rbac.v3.RBAC")], extensions=[
+        http_filter("rbac.v3.RBAC", "deny", rules=policies({"not_rule": {"url_path": {"path": {"exact": "/open"}}}},
+                                                           action="DENY"))]),
+    web("discovered-never", Ask(), filters=[discovered("never", "rbac.v3.RBAC")], extensions=[
+        http_filter("buffer.v3.Buffer", "never", max_request_bytes=100)]),
+    web("discovered-default", Ask(), filters=[discovered("later", "rbac.v3.RBAC", default_config=typed(
+        "rbac.v3.RBAC", rules=policies(action="DENY")))], extensions=[
+            http_filter("buffer.v3.Buffer", "later", max_request_bytes=100)]),
+    web("discovered-lua", Ask(open=True), filters=[discovered("script", "lua.v3.Lua")], extensions=[
+        {**lua(), "name": "script"}]),
+    web("discovered-buffer", Ask(), filters=[discovered("waits", "buffer.v3.Buffer")], extensions=[
+        http_filter("buffer.v3.Buffer", "waits", max_request_bytes=100)]),
     web("buffer", Ask(), filters=[http_filter("buffer.v3.Buffer", max_request_bytes=100)]),
     web("csrf", *(Ask(method=m, headers=h, open=True) for m in ("GET", "POST") for h in ((), (("origin", "http://b"),))),
         filters=[http_filter("csrf.v3.CsrfPolicy", filter_enabled=chance(100))]),

@@ -137,6 +137,17 @@ PATHED = tuple(
     ))
 )  # fmt: skip
 
+TEMPLATES = ("/a/*", "/a/**", "/**", "/a/{x}/b", "/a/{x=*}/{y=**}", "/{x=a/*}/b", "/a.b/*", "/*/b", "/a/*.txt", "/a")
+TEMPLATED = tuple(
+    web(f"template-{n}", *(Ask(path=p) for p in (
+        "/a", "/a/", "/a/b", "/a/b/c", "/a/x/b", "/a/x/y/b", "/", "/b/b", "/a.b/c", "/aXb/c", "/a/f.txt", "/a/b?x=/c",
+        "/a/%20", "/a/=", "/a/*", "/a/(b)", "/a/b:c@d", "/a//b", "/a/[b]", "/a/b;c=d,e", "/a/b|c")),
+        routes=[to("one", "fits", {"path_match_policy": {"name": "envoy.path.match.uri_template.uri_template_matcher",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3."
+                                      "UriTemplateMatchConfig", "path_template": t}}}), ELSE])
+    for n, t in enumerate(TEMPLATES)
+)  # fmt: skip
+
 QUERIES: tuple[dict[str, Any], ...] = (
     {"string_match": {"exact": "1"}}, {"string_match": {"safe_regex": {"regex": "[0-9]+"}}}, {"present_match": True},
     {"present_match": False}, {"string_match": {"prefix": "%2"}}, {"string_match": {"contains": " "}}, {},
@@ -242,5 +253,6 @@ ODD: tuple[Case, ...] = (
 )  # fmt: skip
 
 CASES: tuple[Case, ...] = (
-    *HEADERS, *NAMED, *TWICE, *VIRTUAL, *PATHED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD,
+    *HEADERS, *NAMED, *TWICE,
+    *VIRTUAL, *PATHED, *TEMPLATED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD,
 )  # fmt: skip

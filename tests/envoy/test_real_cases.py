@@ -1,5 +1,6 @@
 """Each class of configuration that users have, put to a real Envoy: one Envoy for all cases of a module."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -51,7 +52,10 @@ def played(folder: Path, cases: tuple[Case, ...]) -> dict[str, tuple[Seen, ...]]
     pairs = {name: authority.issue(f"client-{i}", name) for i, name in enumerate(sorted(names))}
     up = next(real.free_ports())
     words = {"$UP": up, "$DEAD": next(real.free_ports()), "$CERT": str(server.certificate), "$KEY": str(server.key)}
-    words |= {"$ROOT": str(authority.root)}
+    words |= {"$ROOT": str(authority.root), "$FOLDER": str(folder)}
+    for each in (extension for case in cases for extension in case.extensions):
+        found = {"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", **each}
+        (folder / f"{each['name']}.json").write_text(json.dumps({"version_info": "1", "resources": [found]}))
     ports = {case.name: next(real.free_ports()) for case in cases}
     assert len(ports) == len(cases), "two cases have one name"
     listeners = [asking.built(case, ports[case.name], log, words) for case in cases]
