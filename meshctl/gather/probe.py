@@ -342,9 +342,10 @@ def _read_logs(
     tcp = not any(left.pattern.search(line.text) for line in mine)
     senders = {line.upstream_local for line in mine if tcp} | ({left.local} if not mine else set())
     for pod in _callees(scene, trace, mine):
-        lines = [line for line in read(pod) if line.inbound or not line.cluster]
+        key = f"{pod.namespace}/{pod.name}"
+        lines = [line for line in read(pod) if line.inbound or (not line.cluster and key != caller.key)]
         lines = [line for line in lines if _plain_id(line.request_id) in ids or _is_it(line, left, senders)]
-        found += [Logged(f"{pod.namespace}/{pod.name}", "callee", line.text) for line in lines]
+        found += [Logged(key, "callee", line.text) for line in lines]
     return tuple(found), tuple(problems)
 
 

@@ -258,6 +258,25 @@ def test_for_a_client_outside_the_gateway_itself_is_asked_at_its_own_port() -> N
     assert observed.status == 200
 
 
+def test_a_gateway_that_refuses_is_no_callee_of_its_own() -> None:
+    class Refusing(Live):
+        """Its only proxy logs one line that names no cluster."""
+
+        def recent_log(self, namespace: str, pod: str, container: str, seconds: int) -> Part:
+            line = (
+                '[2026-01-01T00:00:00.000Z] "GET /nope HTTP/1.1" 404 NR route_not_found - "-" 0 0 0 - "-" "curl" "-" '
+            )
+            return Part(container, f'{line}"a" "-" - - 10.0.0.2:8080 10.0.0.3:40000 - -\n'.encode())
+
+    place = scene("bookinfo")
+    asked = Asked(target="productpage:9080", sender="ingress", path="/nope")
+    found = trace(place, question(world("bookinfo"), place, asked, Scope(None)))
+    live: Any = Refusing(Api(Exit(OK.replace(b"200", b"404"), b"", 0)))
+    observed = probe.send(live, place, found)
+    assert [seen.side for seen in observed.logs] == ["caller"]
+    assert observed.agrees is True
+
+
 def test_another_container_of_the_application_sends_it_where_the_first_cannot() -> None:
     @dataclass
     class Second(Api):
