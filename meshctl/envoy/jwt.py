@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from meshctl.envoy import jws, rewrite, route_match
+from meshctl.envoy import rewrite, route_match
 from meshctl.envoy.model import Jwt, JwtProvider, JwtRule, Requirement
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
@@ -323,6 +323,8 @@ def _behind(prefix: str, value: str) -> tuple[str, ...]:
 
 def _parsed(token: str) -> tuple[Claims, Claims, list[str]] | str:
     """A token's header, payload and parts, or what is wrong with it in Envoy's words (``getStatusString``)."""
+    from meshctl.envoy import jws
+
     parts = token.split(".")
     if len(parts) != 3 or not all(parts):
         return "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"
@@ -444,6 +446,8 @@ def _audiences(claims: Claims) -> tuple[str, ...]:
 
 def _signed(parts: list[str], head: Claims, provider: JwtProvider) -> Judgement | None:
     """What is wrong with a token's signature, None for nothing."""
+    from meshctl.envoy import jws
+
     if not provider.jwks:
         where = provider.jwks_uri or "elsewhere"
         return Judgement(None, f"the token looks valid; its signature is checked by keys from {where}")
@@ -465,6 +469,8 @@ def _signed(parts: list[str], head: Claims, provider: JwtProvider) -> Judgement 
 
 def _object(what: str, part: str) -> Claims | str:
     """A token's header or payload, or what is wrong with it in Envoy's words (jwt_verify_lib, ``getStatusString``)."""
+    from meshctl.envoy import jws
+
     decoded = jws.decoded(part)
     if decoded is None:
         return f"Jwt {what} is an invalid Base64url encoded"

@@ -151,6 +151,16 @@ def inspectors(found: Listener, port: int) -> Inspectors:
     return Inspectors(runs.get(TLS_INSPECTOR, False), runs.get(HTTP_INSPECTOR, False), tuple(unknown))
 
 
+def both(first: Inspectors, then: Inspectors) -> Inspectors:
+    """What two listeners find out, one that hands a connection over and the one that gets it."""
+
+    def either(one: bool | None, other: bool | None) -> bool | None:
+        return True if True in (one, other) else None if None in (one, other) else False
+
+    unknown = dict.fromkeys((*first.unknown, *then.unknown))
+    return Inspectors(either(first.tls, then.tls), either(first.http, then.http), tuple(unknown))
+
+
 def restores_destination(found: Listener) -> bool:
     """Whether a redirected connection gets its original destination back here."""
     return found.hands_over or any(f.type == ORIGINAL_DST for f in found.filters)

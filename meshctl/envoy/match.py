@@ -168,6 +168,9 @@ class _Walk:
         """What the listener filters find out before a chain is chosen."""
         query = self.query
         looks = listener.inspectors(where, query.port)
+        entry = self.found.get("entry")
+        if entry is not None and entry is not where:
+            looks = listener.both(listener.inspectors(entry, query.port), looks)
         for unknown in looks.unknown:
             self.undecided(f"the listener filter {unknown} is not modelled")
         transport, name, protocols, because = client.inspected(query, looks)

@@ -205,4 +205,35 @@ KINDS: tuple[Case, ...] = (
          clusters=[original("original-tcp")]),
 )  # fmt: skip
 
-CASES: tuple[Case, ...] = (*HEALTH, *LOCAL, *SUBSETS, *LIMITS, *KINDS)
+ORIGINATED = {
+    "name": "envoy.transport_sockets.tls",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": "a.com",
+    },
+}
+PLAIN = {"name": "envoy.transport_sockets.raw_buffer", "typed_config": {
+    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}  # fmt: skip
+
+
+def socket(name: str, config: Any, **metadata: str) -> dict[str, Any]:
+    return {"name": name, "match": metadata, "transport_socket": config}
+
+
+MIXED = hosts(".1#v1", ".2#v2", ".3")
+TRANSPORTS: tuple[Case, ...] = (
+    picks("originates", hosts(".1"), transport_socket=ORIGINATED),
+    picks("by-metadata", MIXED, transport_socket_matches=[
+        socket("tls", ORIGINATED, version="v1"), socket("raw", PLAIN)]),
+    picks("by-metadata-two", MIXED, transport_socket_matches=[
+        socket("raw", PLAIN, version="v1"), socket("tls", ORIGINATED, version="v2")]),
+    picks("by-metadata-none", MIXED, transport_socket_matches=[socket("raw", PLAIN, version="v9")]),
+    picks("by-metadata-else-tls", MIXED, transport_socket=ORIGINATED, transport_socket_matches=[
+        socket("raw", PLAIN, version="v2")]),
+    picks("by-metadata-first", MIXED, transport_socket_matches=[
+        socket("any", PLAIN), socket("tls", ORIGINATED, version="v2")]),
+    picks("by-metadata-both", hosts(".1#version=v1,kind=a", ".2#version=v1,kind=b"), transport_socket_matches=[
+        socket("tls", ORIGINATED, version="v1", kind="b"), socket("raw", PLAIN)]),
+)  # fmt: skip
+
+CASES: tuple[Case, ...] = (*HEALTH, *LOCAL, *SUBSETS, *LIMITS, *KINDS, *TRANSPORTS)

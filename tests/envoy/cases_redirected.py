@@ -31,6 +31,7 @@ OUTBOUND = (
     case("virtualOutbound", listen(
         chain("passthrough", tcp("PassthroughCluster")), address={"socket_address": {
             "address": "0.0.0.0", "port_value": 15001}}, use_original_dst=True, traffic_direction="OUTBOUND",
+        listener_filters=[real.inspector("tls")],
         additional_addresses=[{"address": {"socket_address": {"address": "::", "port_value": 15001}}}]),
         out("10.1.0.3", 7777), out("10.1.0.3", 7777, protocol="tcp"), out("10.1.0.1", 9001),
         clusters=[PASSTHROUGH]),
@@ -45,6 +46,11 @@ OUTBOUND = (
         ]), match=WEB), default_filter_chain=chain("rest", tcp("three")), listener_filters=INSPECTORS),
         out("10.1.0.4", 8080), out("10.1.0.4", 8080, host="x"), out("10.1.0.4", 8080, protocol="tcp"),
         out("10.1.0.4", 8080, tls="tls", sni="a.com", protocol="tcp"), out("10.1.0.4", 8080, protocol="http2")),
+    case("looked-at-before", at(
+        "10.1.0.5", 9100, chain("tls-found", tcp("two"), match={"transport_protocol": "tls"}), chain("raw",
+            tcp("one"))),
+        out("10.1.0.5", 9100, protocol="tcp"), out("10.1.0.5", 9100, tls="tls", sni="a.com", protocol="tcp"),
+        out("10.1.0.5", 9100)),
     case("[::]_8080", at("::", 8080, chain("six", http())), out("fd00::5", 8080, source="::1")),
     case("by-header-listener", at("10.1.0.7", 8081, chain("headed", http(to("by-header")))),
          out("10.1.0.7", 8081), out("10.1.0.7", 8081, headers=(("x-envoy-original-dst-host", "10.1.0.8:1"),)),

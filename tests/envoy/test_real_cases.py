@@ -128,6 +128,9 @@ def differences(told: Match, answer: real.Answer) -> list[str]:
         if told.action == "http":
             refused = str(log["details"]).startswith("upstream_reset_before_response_started{remote_connection_failure")
             pairs.append(("sent on", refused or log["details"] == "via_upstream", True))
+            sockets = {str(h.endpoint.address): h.socket for end in told.upstreams for h in end.hosts}
+            if log["host"] in sockets and "refused" not in log["details"]:  # every upstream here speaks plain text
+                pairs.append(("plain text", not refused, sockets[log["host"]].tls is None))
         else:
             pairs.append(("sent on", log["flags"] in (None, "-", "UF,URX"), True))
     if told.location is not None and answer.status:
