@@ -195,19 +195,24 @@ def _parsed(world: World, raw: Raw) -> Pod:
     return kube_pods.pod(raw, source=f"{world.name}/resources/pods.json")
 
 
+def _below(raw: Raw, key: str) -> Mapping[str, Any]:
+    found = raw.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _name(raw: Raw) -> str:
-    return str(raw.get("metadata", {}).get("name", ""))
+    return str(_below(raw, "metadata").get("name", ""))
 
 
 def _namespace(raw: Raw) -> str:
-    return str(raw.get("metadata", {}).get("namespace", "default"))
+    return str(_below(raw, "metadata").get("namespace", "default"))
 
 
 def _labels(raw: Raw) -> Mapping[str, str]:
-    labels = raw.get("metadata", {}).get("labels")
-    return labels if isinstance(labels, dict) else {}
+    return _below(_below(raw, "metadata"), "labels")
 
 
 def _ready(raw: Raw) -> bool:
-    conditions = raw.get("status", {}).get("conditions") or ()
+    conditions = _below(raw, "status").get("conditions")
+    conditions = conditions if isinstance(conditions, list) else ()
     return any(isinstance(c, dict) and c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)

@@ -609,7 +609,7 @@ _TOLD = ("netns/iptables-save.txt", "envoy/config_dump.json", "envoy/clusters.js
 
 
 def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
-    yield from scene.gaps
+    yield from dict.fromkeys((*scene.gaps, *filter(None, (scene.services_gap, scene.endpoints_gap))))
     seen: set[str] = set()
     callee = scene.pod_named(course.pod) if course.pod else None
     for place in (station, scene.station(callee) if callee is not None else None):

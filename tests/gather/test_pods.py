@@ -118,3 +118,13 @@ def test_a_snapshot_without_pods_says_so(tmp_path: Path) -> None:
     empty = open_snapshot(str(recording.write(tmp_path / "none", namespaces=["x"])))
     with pytest.raises(NotFound, match=r"pods\.json"):
         pods.one(empty, "a", Scope())
+
+
+@pytest.mark.parametrize("broken", [{"metadata": "x"}, {"metadata": {"name": "a", "labels": 7}, "status": [1]}, {}])
+def test_pods_of_another_shape_are_passed_over(broken: dict[str, object]) -> None:
+    from meshctl.gather import pods as gathering
+
+    assert gathering._ready(broken) is False
+    assert gathering._labels(broken) == {}
+    assert gathering._name(broken) in ("", "a")
+    assert gathering._namespace(broken) == "default"

@@ -93,3 +93,8 @@ def test_a_dump_in_part_is_left_out(sections: tuple[str, ...]) -> None:
     found = ask(place, "client", "slow:8080")
     assert found.outcome.end.delivered
     assert any("part.json has no " in gap for gap in found.gaps)
+
+
+def test_missing_services_are_named_among_what_was_not_looked_at() -> None:
+    place = replace(scene("policies"), services_gap="no services.json", endpoints_gap="no slices.json", cache={})
+    assert {"no services.json", "no slices.json"} <= set(ask(place, "client", "slow:8080").gaps)
