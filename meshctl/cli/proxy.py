@@ -228,5 +228,5 @@ def _subject(call: Invocation, pod: str | None, file: str | None, section: str =
     for gap in found.gaps:
         say(f"note: {gap}")
     if section and not found.dump.has(section):
-        say(f"note: {found.name} has no {section.lower()}: the dump was made without them, or holds another part only")
+        say(f"note: {found.name} holds no {section.lower()}")
     return found

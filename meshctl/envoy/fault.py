@@ -51,6 +51,7 @@ class Injected:
     share: float
     status: int | None = None
     delay_s: float = 0.0
+    grpc_status: int | None = None
 
 
 def injected(fault: Fault, request: Request) -> Iterator[Injected]:
@@ -62,17 +63,14 @@ def injected(fault: Fault, request: Request) -> Iterator[Injected]:
         share = _steered(request, "x-envoy-fault-delay-request-percentage", share)
     if delay and share:
         yield Injected(share, delay_s=delay)
-    status, share = fault.abort_status, fault.abort_share
-    if status is None and fault.abort_grpc is not None:
-        status = 200
+    status, share, grpc = fault.abort_status, fault.abort_share, fault.abort_grpc
     if fault.header_abort:
         asked = _number(request, "x-envoy-fault-abort-request")
         status = asked if asked is not None and 200 <= asked < 600 else None
-        if status is None and _number(request, "x-envoy-fault-abort-grpc-request") is not None:
-            status = 200
+        grpc = _number(request, "x-envoy-fault-abort-grpc-request")
         share = _steered(request, "x-envoy-fault-abort-request-percentage", share)
-    if status is not None and share:
-        yield Injected(share, status)
+    if share and (status is not None or grpc is not None):
+        yield Injected(share, 200 if status is None else status, grpc_status=grpc if status is None else None)
 
 
 def _number(request: Request, name: str) -> int | None:

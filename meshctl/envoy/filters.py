@@ -54,6 +54,7 @@ class Verdict:
     decision: Literal["passes", "answers", "delays", "undecided", "not-modelled"]
     because: str
     status: int | None = None
+    grpc_status: int | None = None
     flags: str | None = None
     details: str = ""
     share: float = 1.0
@@ -311,7 +312,8 @@ def _fault(each: HttpFilter, config: Fault, request: Request, place: Place) -> I
         else:
             because = f"{one.share:.4g} of the requests are answered {one.status}"
             details = "fault_filter_abort"
-            yield verdict("answers", because, share=one.share, status=one.status, flags="FI", details=details)
+            told = {"status": one.status, "grpc_status": one.grpc_status, "flags": "FI", "details": details}
+            yield verdict("answers", because, share=one.share, **told)
 
 
 def _cors(each: HttpFilter, special: tuple[Cors, ...], request: Request, place: Place) -> Verdict:

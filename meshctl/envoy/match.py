@@ -300,7 +300,7 @@ class _Walk:
             self.step("filter", verdict.filter, verdict.because, verdict.origin)
         if sure and not self.answered():
             if verdict.status is not None:
-                self.replies(verdict.status, verdict.flags, verdict.details)
+                self.replies(verdict.status, verdict.flags, verdict.details, verdict.grpc_status)
             else:
                 self.note(flags=verdict.flags, details=verdict.details)
         self.note(forwards=False)
@@ -577,10 +577,11 @@ class _Walk:
             self.replies(status, flags, details)
         self.note(forwards=False)
 
-    def replies(self, status: int, flags: str | None, details: str) -> None:
+    def replies(self, status: int, flags: str | None, details: str, grpc_status: int | None = None) -> None:
         """Record an answer; a gRPC client gets 200 and the status in a header (Envoy, ``sendLocalReply``)."""
         if self.is_grpc:
-            self.note(status=200, grpc_status=_GRPC.get(status, 2), flags=flags, details=details)
+            told = _GRPC.get(status, 2) if grpc_status is None else grpc_status
+            self.note(status=200, grpc_status=told, flags=flags, details=details)
         else:
             self.note(status=status, flags=flags, details=details)
 

@@ -1,8 +1,10 @@
 """HTTP filters: CORS, faults, policies, limits, what a route says to a filter, and filters that are only named."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from tests.envoy import real_envoy as real
 from tests.envoy.asking import (
     Ask,
     Case,
@@ -255,7 +257,10 @@ def guarded(name: str, rules: Any, **more: Any) -> tuple[Case, Case]:
 def network_guarded(name: str, rules: Any) -> Case:
     guard = network_filter("rbac.v3.RBAC", rules=rules, stat_prefix="x")
     asks = (Ask(protocol="tcp"), Ask(protocol="tcp", source="127.0.0.5"), Ask(protocol="tcp", address="127.0.0.2"))
-    return case(name, listen(chain(f"guarded-{name}", guard, tcp("one"))), *asks)
+    secure = tuple(replace(ask, protocol="tcp", host="a.com") for ask in TLS_ASKS)
+    plain = chain(f"guarded-{name}", guard, tcp("one"), match={"transport_protocol": "raw_buffer"})
+    secured = chain(f"secured-{name}", guard, tcp("one"), match={"transport_protocol": "tls"}, tls=tls(ask=True))
+    return case(name, listen(plain, secured, listener_filters=[real.inspector("tls")]), *asks, *secure)
 
 
 POLICIES: tuple[Case, ...] = (
@@ -343,6 +348,20 @@ OTHERS: tuple[Case, ...] = (
             to(rate_limits=[{"actions": [{"request_headers": {"header_name": ":path", "descriptor_key": "p"}}]}])]),
     web("rate-limit-of-host", Ask(open=True), filters=[SERVED], hosts=[host("all", ["*"], to(), rate_limits=[
             {"actions": [{"remote_address": {}}]}])]),
+    *(web(f"grpc-{status}", Ask(headers=(("content-type", "application/grpc"),)), routes=[says(status)])
+      for status in (200, 400, 401, 403, 404, 408, 429, 500, 502, 503, 504, 418)),
+    case("network-custom", listen(chain(
+        "network-custom-chain",
+        network_filter("rbac.v3.RBAC", stat_prefix="x", shadow_rules={"action": "DENY", "policies": {
+            "istio-ext-authz-x": {"permissions": [{"any": True}], "principals": [
+                {"direct_remote_ip": {"address_prefix": "127.0.0.5", "prefix_len": 32}}]}}},
+            shadow_rules_stat_prefix="istio_ext_authz_"),
+        network_filter("ext_authz.v3.ExtAuthz", stat_prefix="x", grpc_service=GRPC, transport_api_version="V3",
+                       filter_enabled_metadata={
+            "filter": "envoy.filters.network.rbac",
+            "path": [{"key": "istio_ext_authz_shadow_effective_policy_id"}],
+            "value": {"string_match": {"prefix": "istio-ext-authz"}}}),
+        tcp("one"))), Ask(protocol="tcp"), Ask(protocol="tcp", source="127.0.0.5", open=True)),
     web("lua-after-deny", Ask(), filters=[http_filter("rbac.v3.RBAC", rules=policies(action="DENY")), lua()]),
     web("deny-after-lua", Ask(open=True), filters=[lua(), http_filter("rbac.v3.RBAC", rules=policies(action="DENY"))]),
     web("disabled", Ask(), filters=[{**lua("x"), "disabled": True}]),

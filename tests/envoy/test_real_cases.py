@@ -133,6 +133,8 @@ def differences(told: Match, answer: real.Answer) -> list[str]:
                 pairs.append(("plain text", not refused, sockets[log["host"]].tls is None))
         else:
             pairs.append(("sent on", log["flags"] in (None, "-", "UF,URX"), True))
+    if told.grpc_status is not None and answer.status:
+        pairs.append(("grpc-status", answer.headers.get("grpc-status"), str(told.grpc_status)))
     if told.location is not None and answer.status:
         pairs.append(("location", answer.headers.get("location"), told.location))
     found += [f"{what} {was!r}, predicted {said!r}" for what, was, said in pairs if was != said]
