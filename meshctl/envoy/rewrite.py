@@ -62,6 +62,20 @@ def path_seen(manager: HttpManager, path: str) -> str | None:
     return bare + mark + query
 
 
+def path_by_setting(setting: str, path: str) -> str | None:
+    """The path as proxies with Istio's ``pathNormalization`` see it (MeshConfig, 1.30); None where they refuse it."""
+    if setting == "NONE":
+        return path
+    bare, mark, query = path.partition("?")
+    if setting == "DECODE_AND_MERGE_SLASHES":
+        for escape, char in (("%2F", "/"), ("%2f", "/"), ("%5C", "\\"), ("%5c", "\\")):
+            bare = bare.replace(escape, char)
+    normal = _normal(bare)
+    if normal is None:
+        return None
+    return (_merged(normal) if "MERGE_SLASHES" in setting else normal) + mark + query
+
+
 def _merged(path: str) -> str:
     """Runs of slashes as one; a path of nothing but slashes keeps two (Envoy, ``PathTransformer::mergeSlashes``)."""
     if "//" not in path:

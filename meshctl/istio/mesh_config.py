@@ -18,6 +18,7 @@ class MeshConfig:
     auto_mtls: bool = True
     access_log_file: str = ""
     dns_capture: bool = False
+    path_normalization: str = "BASE"
     source: str = ""
 
 
@@ -40,5 +41,6 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
         auto is not False,
         mesh.text("accessLogFile"),
         str(metadata.raw.get("ISTIO_META_DNS_CAPTURE", "")).lower() in ("true", "all"),
+        mesh.below("pathNormalization").text("normalization").replace("DEFAULT", "") or "BASE",
         source,
     )

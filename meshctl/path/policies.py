@@ -15,7 +15,7 @@ from meshctl.path import registry
 from meshctl.path.decision import Decision, Option, Refusal
 from meshctl.path.hosts import is_address
 from meshctl.path.registry import Speaks
-from meshctl.path.resources import DEFAULT_RETRY, step, with_unread
+from meshctl.path.resources import DEFAULT_RETRY, REFUSED_PATH, normalised, step, with_unread
 from meshctl.path.scene import Scene, Station
 from meshctl.path.target import protocol_of
 from meshctl.path.wire import Connection
@@ -25,7 +25,10 @@ _POLICIES = frozenset({"peerauthentications", "authorizationpolicies", "requesta
 
 def inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
     """What the callee's proxy is likely to do with a connection to a port of its pod."""
-    return with_unread(scene, _POLICIES, _inbound(scene, station, port, conn))
+    seen = normalised(scene, conn.request)
+    if seen is None:
+        return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
+    return with_unread(scene, _POLICIES, _inbound(scene, station, port, replace(conn, request=seen)))
 
 
 def _declared(scene: Scene, station: Station, port: int, ingress: Ingress | None) -> Speaks:

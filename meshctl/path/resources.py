@@ -10,6 +10,7 @@ from typing import Literal
 
 from meshctl.envoy.match import Step
 from meshctl.envoy.model import RetryPolicy
+from meshctl.envoy.rewrite import path_by_setting
 from meshctl.istio.destination_rule import DestinationRule, rule_for
 from meshctl.istio.mesh import Mesh, virtual_services_for
 from meshctl.istio.resource import host_fits
@@ -49,6 +50,9 @@ def outbound(
     request: Request,
 ) -> Decision:
     """What the sending proxy is likely to have been told."""
+    if (seen := normalised(scene, request)) is None:
+        return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
+    request = seen
     if direction == "gateway":
         from meshctl.path import gateway_resources
 
@@ -56,6 +60,17 @@ def outbound(
     else:
         decision = _outbound(scene, station, address, port, request)
     return with_unread(scene, _ROUTING, decision)
+
+
+REFUSED_PATH = "proxies refuse a path with a NUL in it"
+
+
+def normalised(scene: Scene, request: Request) -> Request | None:
+    """The request with its path as proxies see it; None where they answer 400."""
+    if request.protocol == "tcp" or request.tls:
+        return request
+    path = path_by_setting(scene.mesh.config.path_normalization, request.path)
+    return None if path is None else replace(request, path=path)
 
 
 def with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Decision:

@@ -106,6 +106,17 @@ class TestListeners:
         assert clusters(ask(scene(), "10.96.0.1", 80, "far")) == ["PassthroughCluster"]  # of another namespace
         assert clusters(ask(scene(), "10.96.0.1", 80, "web.shop.example.com")) == ["PassthroughCluster"]
 
+    def test_paths_are_normalised_first(self) -> None:
+        match = [{"uri": {"prefix": "/api"}}]
+        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw", match=match), route("web", 80)]})
+        place = scene(rules)
+        for path, name in (("/api/x", "raw"), ("/api/../x", "web"), ("/x/%2e%2e/api", "raw"), ("//api", "web")):
+            assert clusters(ask(place, "10.96.0.1", 80, "web", path=path))[0].endswith(f"||{name}.shop")
+        place.mesh = replace(place.mesh, config=MeshConfig(path_normalization="NONE"))
+        assert clusters(ask(place, "10.96.0.1", 80, "web", path="/api/../x")) == ["outbound|90||raw.shop"]
+        place.mesh = replace(place.mesh, config=MeshConfig(path_normalization="DECODE_AND_MERGE_SLASHES"))
+        assert clusters(ask(place, "10.96.0.1", 80, "web", path="/%2Fapi")) == ["outbound|90||raw.shop"]
+
     def test_what_is_no_http_goes_through_a_port_for_http_as_it_is(self) -> None:
         found = ask(scene(), "10.96.0.1", 80, "web", tls=True)
         assert (clusters(found), found.tcp, found.route) == (["PassthroughCluster"], True, None)
