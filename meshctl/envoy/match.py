@@ -356,7 +356,8 @@ class _Walk:
         because = _no_http(query)
         if because or unspoken:
             because = because or f"the connection manager only speaks {manager.codec}"
-            told = {"status": 400, "details": "http1.codec_error"} if manager.codec != "HTTP2" else {}
+            by_http2 = manager.codec == "HTTP2" or (query.protocol == "http2" and not unspoken)
+            told = {} if by_http2 else {"status": 400, "details": "http1.codec_error"}
             raise self.fail("protocol-error", "http", because, manager.origin, flags="DPE", **told)
         for odd in manager.unsupported:
             self.undecided(f"{odd} of the connection manager is not modelled")
@@ -743,13 +744,15 @@ _METHODS = frozenset(
 
 
 def _no_http(query: Query) -> str:
-    """Why an HTTP/1 parser refuses the bytes; empty where it takes them."""
+    """Why a parser of HTTP refuses the bytes; empty where it takes them."""
     if query.protocol == "tcp":
         return "bytes that are no HTTP reach an HTTP connection manager"
     if query.protocol == "http" and query.method not in _METHODS:
         return f"HTTP/1 has no method {query.method} that Envoy knows"
     if query.protocol == "http" and not all("!" <= char <= "~" for char in query.path):
         return "the path has a character that HTTP/1 does not allow"
+    if query.protocol == "http2" and any(char <= " " or char == "\x7f" for char in query.path):
+        return "the path has a character that HTTP/2 does not allow: the stream is reset"
     return ""
 
 

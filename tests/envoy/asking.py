@@ -27,6 +27,8 @@ class Ask:
     host: str | None = "a.com"
     method: str = "GET"
     headers: Headers = ()
+    target: str = ""
+    """What stands in the request line, if not the path: clients of forward proxies name the host there."""
     protocol: Literal["http", "http2", "tcp"] = "http"
     tls: Literal["plaintext", "tls", "mtls"] = "plaintext"
     sni: str | None = None
@@ -55,7 +57,8 @@ class Ask:
     def payload(self) -> bytes:
         match self.protocol:
             case "http":
-                return real.http(self.method, self.path, self.host, self.headers)
+                host = "elsewhere" if self.target else self.host
+                return real.http(self.method, self.target or self.path, host, self.headers)
             case "http2":
                 return real.http2(self.method, self.path, self.host or "", self.headers)
             case "tcp":

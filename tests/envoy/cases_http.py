@@ -230,6 +230,12 @@ ODD: tuple[Case, ...] = (
         to("one", "plain", {"prefix": "/"}),
         to("two", "tunnel", {"connect_matcher": {}}, upgrade_configs=[{"upgrade_type": "CONNECT"}])]),
     web("connect-none", *connects, upgrade_configs=[{"upgrade_type": "CONNECT"}]),
+    web("absolute", Ask(target="http://b.com/x?y", host="b.com", path="/x?y"), Ask(target="http://b.com", host="b.com"),
+        Ask(target="HTTP://b.com:80/x", host="b.com:80", path="/x"), hosts=[
+            host("b", ["b.com", "b.com:80"], to("two", "b-x", {"prefix": "/x"}), to("two", "b")), host("any", ["*"],
+                to())]),
+    web("odd-paths-of-http2", *(Ask(path=p, protocol="http2") for p in ("/é", "/a b", "/a\tb", "/a#b", "/~")),
+        routes=[to()]),
     web("methods", Ask(method="OPTIONS"), Ask(method="PATCH"), Ask(method="FOO"), Ask(method="HEAD"), Ask(method="get"),
         routes=[when({"name": ":method", "string_match": {"exact": "GET"}}), ELSE]),
     web("no-route", Ask(), Ask(path="/a"), routes=[to("one", "a", {"path": "/a"})]),

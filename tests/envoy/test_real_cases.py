@@ -107,7 +107,7 @@ def differences(told: Match, answer: real.Answer) -> list[str]:
     if told.error == "tls-mismatch":
         return [] if answer.status is None and (log is None or not log["code"]) else ["the handshake did not fail"]
     if told.error == "protocol-error" and told.status is None:
-        return [] if log is None or log["code"] == 400 else ["it was taken for HTTP"]
+        return [] if log is None or (log["code"] in (0, 400) and log["flags"] == "DPE") else ["it was taken for HTTP"]
     if log is None:
         no_filters = told.filter_chain is not None and not told.filter_chain.filters.get()
         return [] if no_filters and answer.status is None else ["Envoy logged nothing"]
