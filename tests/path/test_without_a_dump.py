@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from meshctl.istio.entries import Sidecar, imports, parse_sidecar
-from meshctl.path.model import End, Request
-from meshctl.path.scene import Station
+from meshctl.path.model import End, Request, Trace
+from meshctl.path.scene import Scene, Station
 from meshctl.path.trace import Question, trace
 from meshctl.refs import parse_target
 from tests.path.recordings import scene
@@ -91,3 +91,58 @@ def test_resources_that_could_not_be_read_decide_nothing(unread: str, reason: st
     said = " ".join(found.outcome.end.undecided)
     assert (reason in said) if reason else (found.outcome.end.delivered is True)
     assert (found.outcome.end.delivered is None) is bool(reason)
+
+
+def blind(name: str) -> Scene:
+    """A recording without any proxy's configuration."""
+    whole = scene(name)
+    load = whole.load_station
+    return replace(whole, load_station=lambda p: replace(load(p), proxy=None, live=None), cache={}, _stations={})
+
+
+def comes_to(found: Trace) -> tuple[object, ...]:
+    end = found.outcome.end
+    shares = tuple((b.probability, b.cluster, b.end.status, b.end.delivered) for b in found.outcome.branches)
+    flags = (end.answered_by, end.status, end.flags, end.server_flags, end.broken)
+    return (*flags, end.through_client, end.through_server, end.mtls, found.outcome.route, shares)
+
+
+PATHS = ("/", "/api/x", "/api/admin", "/api/../x", "/old/a?b", "/gone", "/fault/1", "/healthz", "/API/x")
+HEADERS: tuple[tuple[tuple[str, str], ...], ...] = ((), (("end-user", "jason"),), (("host", "x.example.com"),))
+
+
+def requests(name: str) -> list[tuple[str, Request]]:
+    """To each port of each Service, by name and address, as HTTP, TLS, TCP; more paths where rules look at them."""
+    found = []
+    place = scene(name)
+    for service in place.services.services:
+        for port in service.ports:
+            named = f"{service.name}.{service.namespace}:{port.number}"
+            found += [(f"{scheme}{named}", Request()) for scheme in ("", "https://", "tcp://")]
+            found += [(f"http://{address}:{port.number}", Request()) for address in service.addresses]
+            if any(service.full_name in rules.hosts for rules in place.mesh.virtual_services):
+                found += [
+                    (named, Request(path=path, headers=headers, host=dict(headers).get("host", "")))
+                    for path in PATHS
+                    for headers in HEADERS
+                ]
+    return found
+
+
+@pytest.mark.parametrize("name", ["bookinfo", "classic", "policies", "broken", "cnimode"])
+def test_without_any_configuration_nothing_is_told_otherwise(name: str) -> None:
+    with_all, without = scene(name), blind(name)
+    decided = total = 0
+    for pod in with_all.pods:
+        if pod.namespace not in with_all.recorded or pod.namespace == "istio-system":
+            continue
+        for target, request in requests(name):
+            told = [
+                trace(place, Question(caller=place.station(pod), target=parse_target(target), request=request))
+                for place in (without, with_all)
+            ]
+            total += not told[1].outcome.end.undecided
+            if not told[0].outcome.end.undecided:
+                decided += 1
+                assert comes_to(told[0]) == comes_to(told[1]), (pod.name, target, request)
+    assert decided > 0.8 * total, (decided, total)
