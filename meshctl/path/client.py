@@ -544,7 +544,7 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
     elif named := scene.endpoint_pod(address):
         why = f"{address} is pod {named}, which was not recorded: what it does with the connection cannot be told"
     elif scene.in_pod_range(address):
-        why = f"{address} is in the pods' range, but no pod of this recording has it"
+        why = f"{address} is in the pods' range, but no pod that can be seen has it"
     else:
         why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
     inside = bool(scene.endpoint_pod(address) or scene.services.at(address)) or scene.in_pod_range(address)
