@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Literal
 
 from meshctl.envoy.config_dump import ConfigDump
@@ -91,13 +92,34 @@ def _trace(scene: Scene, question: Question) -> Trace:
     sender = _sender(scene, station, question)
     if name.fails:
         return _unknown_name(sender, aim, request, hops, name)
-    addresses = name.addresses or (ANYWHERE,)
+    addresses = _of_own_family(station, name.addresses) or name.addresses or (ANYWHERE,)
     ways = [_from_pod(scene, station, address, aim.port, request) for address in addresses]
     shared = [replace(c, probability=c.probability / len(ways)) for way in ways for c in way.courses]
     if name.undecided:
         shared = [replace(c, end=_unsure(c.end, name.undecided)) for c in shared]
     answer = _kube_proxy(scene, station, name, aim, ways[0], shared)
     return _joined(scene, sender, aim, request, (*hops, *ways[0].hops), ways, shared, answer, station)
+
+
+def _of_own_family(station: Station, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The addresses that the pod has a family for: getaddrinfo(3) puts those that it cannot reach last (RFC 6724)."""
+    own = {":" in ip for ip in (*station.pod.ips, station.pod.ip) if ip}
+    return tuple(a for a in addresses if (":" in a) in own or rules.is_loopback(a))
+
+
+def _unreachable(station: Station, address: str) -> str:
+    """Why the kernel finds no way to an address: the pod, all of whose addresses are known, has none of its family."""
+    if rules.is_loopback(address) or not station.network.complete or _of_own_family(station, (address,)):
+        return ""
+    version = 6 if ":" in address else 4
+    if any(a.version == version and not _local(str(a).partition("/")[0]) for a in station.network.addresses):
+        return ""
+    return f"the pod has no IPv{version} address, so there is no route to {address}: the connection is not even tried"
+
+
+def _local(address: str) -> bool:
+    known = ip_address(address)
+    return known.is_loopback or known.is_link_local
 
 
 def zone_of(scene: Scene, station: Station) -> Zone:
@@ -307,6 +329,9 @@ def _from_pod(scene: Scene, station: Station, address: str, port: int, request: 
         request=request,
         sni=host if request.tls else "",
     )
+    if why := _unreachable(station, address):
+        hop = Hop("rules", "caller", station.key, "routing", why, (), (), "bad")
+        return _Way((hop,), (Course(1.0, End("nobody", delivered=False, mtls=None, broken="refused", why=why)),))
     passage, doubt = _leaving(scene, station, address, port)
     way = _onwards(scene, station, address, port, conn, passage)
     if doubt:

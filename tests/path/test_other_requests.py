@@ -60,6 +60,9 @@ CASES = [
     Case("broken", "flushed", "flushed:8080", "app"),
     Case("variants", "hostnet", "192.168.49.2:18080", "app"),
     Case("bookinfo", "curl", "http://192.168.49.2:30440/", "404 NR", "none of its"),
+    # a pod with IPv4 alone has no way to the other family
+    Case("bookinfo", "curl", "http://[fd00::1]:80/", "refused", "no IPv6 address"),
+    Case("bookinfo", "curl", "http://[::1]:15000/", "refused", "open on 127.0.0.1 only"),
     # an address that could be a Service's, and is none; one that could be anybody's
     Case("variants", "optout", "10.99.99.99:80", "timeout", "neither a Service nor a rule of the node"),
     Case("variants", "tproxy", "10.99.99.99:81", "reset UF,URX", "neither a Service nor a rule of the node"),
