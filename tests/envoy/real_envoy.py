@@ -4,7 +4,6 @@ Each request uses a connection of its own, so that the client's address and port
 """
 
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -47,16 +46,26 @@ def free_ports() -> Iterator[int]:
     return _free_ports()
 
 
+_held: list[socket.socket] = []
+
+
 def _free_ports() -> Iterator[int]:
-    """Envoy shares its ports with any other Envoy, so each process of tests starts in a range of its own."""
-    first = 21000 + os.getpid() % 40 * 250
-    for port in range(first, 32000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-        yield port
+    """Envoy shares its ports with any other Envoy, so each process of tests holds a range of its own."""
+    for first in range(21000, 32000, 1100):
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0meshctl-tests-ports-{first}")
+        except OSError:
+            holder.close()
+            continue
+        _held.append(holder)
+        for port in range(first, first + 1100):
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("0.0.0.0", port))
+                except OSError:
+                    continue
+            yield port
 
 
 LOG = {
