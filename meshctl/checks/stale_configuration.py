@@ -15,7 +15,7 @@ def check(it: Evidence) -> Iterator[Finding]:
         kind = "".join(word.capitalize() for word in config.kind.split("-"))
         text = (
             f"the proxy's configuration comes from {kind} {config.name}.{config.namespace}, and there is no such "
-            "resource: the proxy was not told that it is gone (or the recording is not whole)"
+            "resource: the proxy was not told that it is gone"
         )
         fix = "see whether the proxy is connected to istiod (istioctl proxy-status), and restart the pod if it is not"
         yield it.finding(ID, "warning", text, evidence=f"envoy/config_dump.json, metadata {config.path}", fix=fix)

@@ -267,7 +267,8 @@ def command(
 
         del wrapper.__wrapped__
         _resigned(wrapper, function, "call", _parameters(skip=without))
-        epilog = f"Formats (-o): {', '.join(outputs)}. More options, for every command: meshctl --help." + (
+        formats = "" if "output" in without else f"Formats (-o): {', '.join(outputs)}. "
+        epilog = f"{formats}More options, for every command: meshctl --help." + (
             f"\n\n\b\nExamples:\n{examples.strip(chr(10))}" if examples else ""
         )
         app.command(name, epilog=epilog, **settings)(wrapper)
