@@ -16,3 +16,7 @@ class Origin:
         if self.line is not None:
             return f"{self.source}:{self.line}"
         return f"{self.source} {self.path}".rstrip()
+
+
+NOWHERE = Origin("")
+"""The place of what was made up, or came from no input."""

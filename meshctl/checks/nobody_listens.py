@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding, Severity
 from meshctl.injection.state import Listener, of_application, open_ports
-from meshctl.kube.pods import Running
+from meshctl.kube.containers import Running
 
 ID = "MC207"
 TITLE = "A service leads to a port on which nothing listens"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.timeline import waits_for
-from meshctl.kube.pods import Container, Terminated
+from meshctl.kube.containers import Container, Terminated
 
 ID = "MC203"
 TITLE = "The pod is not ready"

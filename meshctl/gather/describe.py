@@ -42,17 +42,6 @@ _OWNERS = {
     "CronJob": kinds.CRON_JOBS,
 }
 
-_MESH_KINDS = (
-    kinds.VIRTUAL_SERVICES,
-    kinds.DESTINATION_RULES,
-    kinds.PEER_AUTHENTICATIONS,
-    kinds.AUTHORIZATION_POLICIES,
-    kinds.REQUEST_AUTHENTICATIONS,
-    kinds.SIDECARS,
-    kinds.SERVICE_ENTRIES,
-    kinds.GATEWAYS,
-)
-
 
 @dataclass(slots=True)
 class Surroundings:
@@ -206,7 +195,7 @@ class Surroundings:
     def mesh(self) -> Mesh | None:
         """The mesh's resources; None where none of their kinds could be looked at."""
         if self._mesh is None:
-            kinds_read = {k.plural: self.world.objects(k) for k in _MESH_KINDS}
+            kinds_read = {k.plural: self.world.objects(k) for k in kinds.OF_THE_MESH}
             raw = {plural: (found.source, found.items) for plural, found in kinds_read.items() if found.recorded}
             try:
                 config = mesh_config.parse(self._config("istio", ""), "ConfigMap istio")

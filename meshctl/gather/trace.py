@@ -33,16 +33,6 @@ from meshctl.sources import kinds
 from meshctl.sources.world import Kind, Objects, Part, World
 from meshctl.uncollected import uncollected
 
-_MESH_KINDS = (
-    kinds.VIRTUAL_SERVICES,
-    kinds.DESTINATION_RULES,
-    kinds.PEER_AUTHENTICATIONS,
-    kinds.AUTHORIZATION_POLICIES,
-    kinds.REQUEST_AUTHENTICATIONS,
-    kinds.SIDECARS,
-    kinds.SERVICE_ENTRIES,
-    kinds.GATEWAYS,
-)
 _API_KINDS = (kinds.K8S_GATEWAYS, kinds.HTTP_ROUTES, kinds.GRPC_ROUTES, kinds.TCP_ROUTES, kinds.TLS_ROUTES)
 _CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 _RULE_FILES = (
@@ -79,11 +69,11 @@ def _scene(world: World, scope: Scope | None) -> Scene:
 
     prefetch = getattr(world, "prefetch", None)
     if callable(prefetch):
-        prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *_MESH_KINDS)])
+        prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *kinds.OF_THE_MESH)])
     pods = _objects(world, kinds.PODS)
     everyone = PodList(pods.items, pods.source)
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
-    listed = {kind.plural: _objects(world, kind) for kind in _MESH_KINDS}
+    listed = {kind.plural: _objects(world, kind) for kind in kinds.OF_THE_MESH}
     raw_mesh = {plural: (found.source, found.items) for plural, found in listed.items()}
     root = _root(world)
     config_map = world.one(kinds.CONFIG_MAPS, root, "istio")

@@ -7,7 +7,8 @@ from typing import Literal
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.injection.timeline import PAUSE, Clues, Moment, Timeline, holds
-from meshctl.kube.pods import Container, Pod
+from meshctl.kube.containers import Container
+from meshctl.kube.pods import Pod
 from meshctl.kube.runtime import Process
 
 

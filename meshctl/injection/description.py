@@ -30,9 +30,10 @@ from meshctl.injection.outdated import Difference
 from meshctl.injection.settings import NO_SETTINGS, MeshSettings, Overlay, overlay
 from meshctl.injection.templates import Templates
 from meshctl.injection.timeline import Clues, Timeline
+from meshctl.kube.containers import Container
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.owners import Workload
-from meshctl.kube.pods import Container, Pod
+from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.kube.webhooks import Webhook
 from meshctl.netfilter import release as netfilter_release

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
-from meshctl.kube.pods import Container, Pod, Terminated, Waiting
+from meshctl.kube.containers import Container, Terminated, Waiting
+from meshctl.kube.pods import Pod
 
 
 @dataclass(frozen=True, slots=True)

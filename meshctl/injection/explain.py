@@ -21,7 +21,8 @@ from meshctl.injection.flags import Argument, parse
 from meshctl.injection.mode import INIT_NAMES, Injection
 from meshctl.injection.origins import Sources
 from meshctl.injection.probes import ProbeStory
-from meshctl.kube.pods import Container, EnvVar, Mount, Pod
+from meshctl.kube.containers import Container, EnvVar, Mount
+from meshctl.kube.pods import Pod
 
 UNKNOWN = "not known to meshctl"
 _CORE_DUMP = "part of the shell command that tells the node's kernel where Envoy's core dumps go"

@@ -12,7 +12,8 @@ from meshctl.injection import receipt as receipts
 from meshctl.injection import release as releases
 from meshctl.injection.receipt import Receipt
 from meshctl.injection.release import Release
-from meshctl.kube.pods import Container, Pod
+from meshctl.kube.containers import Container
+from meshctl.kube.pods import Pod
 
 Mode: TypeAlias = Literal["sidecar", "native-sidecar", "gateway", "grpc", "ambient", "none"]
 Mesh: TypeAlias = Literal["istio", "linkerd", "kuma", "consul", ""]

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshctl.frozen import dataclass
 from meshctl.injection.decode import action_text
-from meshctl.kube.pods import Action, Container, Exec, Grpc, HttpGet, Sleep, TcpSocket, UnknownAction
+from meshctl.kube.containers import Action, Container, Exec, Grpc, HttpGet, Sleep, TcpSocket, UnknownAction
 
 VARIABLE = "ISTIO_KUBE_APP_PROBERS"
 _KINDS = {

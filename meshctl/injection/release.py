@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from meshctl.frozen import dataclass
 from meshctl.injection.catalog import NEWEST, OLDEST, minor
-from meshctl.kube.pods import Container, Exec, Pod
+from meshctl.kube.containers import Container, Exec
+from meshctl.kube.pods import Pod
 
 
 @dataclass(frozen=True, slots=True)

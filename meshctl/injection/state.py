@@ -8,8 +8,9 @@ from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
 from meshctl.json_text import left_out
+from meshctl.kube.containers import Container
 from meshctl.kube.fields import moment_of
-from meshctl.kube.pods import Container, Pod
+from meshctl.kube.pods import Pod
 
 if TYPE_CHECKING:  # where no dump was recorded, nothing pays for Envoy's model
     from meshctl.envoy.config_dump import ConfigDump

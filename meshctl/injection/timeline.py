@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
+from meshctl.kube.containers import Container, Exec, Running, State, Terminated
 from meshctl.kube.events import Event
-from meshctl.kube.pods import Container, Exec, Pod, Running, State, Terminated
+from meshctl.kube.pods import Pod
 from meshctl.kube.runtime import Process, Run, Sandbox
 
 PAUSE = "pause"

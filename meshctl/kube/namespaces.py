@@ -7,8 +7,7 @@ from typing import Any
 
 from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
-from meshctl.kube.pods import NOWHERE
-from meshctl.origin import Origin
+from meshctl.origin import NOWHERE, Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection, recognise
-from meshctl.kube.pods import Container, Pod
+from meshctl.kube.containers import Container
+from meshctl.kube.pods import Pod
 from meshctl.netfilter import capture_flags, fingerprint
 from meshctl.netfilter.capture import Capture, Network
 from meshctl.netfilter.capture_ambient import of_ambient

@@ -9,7 +9,7 @@ from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Query, match
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.kube.pods import Terminated, Waiting
+from meshctl.kube.containers import Terminated, Waiting
 from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name, Zone

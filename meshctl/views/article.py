@@ -24,7 +24,7 @@ from meshctl.blocks import (
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.effects import app_ports
-from meshctl.kube.pods import Port
+from meshctl.kube.containers import Port
 from meshctl.kube.runtime import Process
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.explain import explain

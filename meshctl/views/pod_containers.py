@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Span, Table, Text
 from meshctl.injection.description import Description
 from meshctl.injection.explain import ContainerStory
-from meshctl.kube.pods import Running, Terminated, Waiting
+from meshctl.kube.containers import Running, Terminated, Waiting
 
 
 def state_words(story: ContainerStory) -> str:

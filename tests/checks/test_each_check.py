@@ -24,7 +24,8 @@ from meshctl.istio.destination_rule import Subset
 from meshctl.istio.resource import Meta
 from meshctl.kube.events import Event
 from meshctl.kube.owners import Workload
-from meshctl.kube.pods import NOWHERE, template_pod
+from meshctl.kube.pods import template_pod
+from meshctl.origin import NOWHERE
 from meshctl.path.model import Cause
 from meshctl.views.findings import titles
 from tests.envoy import dumps

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshctl.kube import pods
-from meshctl.kube.pods import Exec, Grpc, HttpGet, Running, TcpSocket, Terminated, UnknownAction, Waiting
+from meshctl.kube.containers import Exec, Grpc, HttpGet, Running, TcpSocket, Terminated, UnknownAction, Waiting
 from tests.injection import build
 
 
