@@ -3,7 +3,9 @@
 Each request uses a connection of its own, so that the client's address and port say which line of the log is its own.
 """
 
+import errno
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +277,7 @@ def send(
     raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
         raw.settimeout(10)
-        raw.bind((source, 0))
+        _bind(raw, source)
         raw.connect((address, port))
         host, local = raw.getsockname()[:2]
         answer.ends = (
@@ -289,6 +292,21 @@ def send(
     finally:
         raw.close()
     return answer
+
+
+_client_ports = count(os.getpid() % 20 * 1000)
+
+
+def _bind(raw: socket.socket, source: str) -> None:
+    """A port that no request of this process had before: the log is told apart by them."""
+    while True:
+        try:
+            raw.bind((source, 33000 + next(_client_ports) % 27000))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
 
 
 def _place(host: str, port: int) -> str:
