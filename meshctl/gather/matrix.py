@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from meshctl.errors import NotFound
 from meshctl.gather import senders, trace
+from meshctl.gather.station import inbound_station
 from meshctl.injection.mode import recognise
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
@@ -34,7 +35,7 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     def whole(pod: Pod) -> Station:
         return senders.with_users(world, load(pod))
 
-    scene.load_station = lambda pod: trace.inbound_station(world, pod)
+    scene.load_station = lambda pod: inbound_station(world, pod)
     gc.collect()
     with uncollected():
         return build(scene, one_each(pods), services, tick or (lambda _done, _all: None), whole)

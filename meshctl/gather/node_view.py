@@ -1,0 +1,74 @@
+"""A node as a path looks at it: its addresses, the range of its pods, and its own rules about an address."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from meshctl.errors import MeshctlError
+from meshctl.kube.fields import Fields, Flaw
+from meshctl.kube.node_dump import NodeDump
+from meshctl.kube.pod_list import Head
+from meshctl.netfilter import iptables_save, nft_json
+from meshctl.netfilter.model import Family, Ruleset
+from meshctl.path.scene import NodeView
+from meshctl.sources.world import World
+
+_NODE_DUMPS: tuple[tuple[str, Family], ...] = (
+    ("netns/iptables-save.txt", "ipv4"),
+    ("netns/ip6tables-save.txt", "ipv6"),
+)
+
+_NodeDumps: TypeAlias = Mapping[Family, tuple[NodeDump, str]]
+
+
+def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequence[Head]) -> NodeView:
+    """A node by name; `raw` is the Node object where there is one, else the node is known by its pods."""
+    flaws: list[Flaw] = []
+    whole = Fields(raw, f"Node {name}", flaws)
+    status, spec = whole.below("status"), whole.below("spec")
+    addresses = [a.text("address") for a in status.each("addresses") if a.text("type") != "Hostname"]
+    if not addresses:
+        addresses = sorted({pod.host_ip for pod in pods if pod.node == name and pod.host_ip})
+    ranges = spec.texts("podCIDRs") or ((spec.text("podCIDR"),) if spec.text("podCIDR") else ())
+    if not ranges:
+        own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
+        ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
+    dumps, native, gap = _node_rules(world, name)
+    parsed: dict[str, tuple[Ruleset, ...]] = {}
+    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dumps, native, parsed, address), gap)
+
+
+def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...], str]:
+    """The node's dumps of iptables, cut but not parsed, its native nft tables, and why there are none."""
+    dumps: dict[Family, tuple[NodeDump, str]] = {}
+    gap = ""
+    for part_name, family in _NODE_DUMPS:
+        part = world.node_part(name, part_name)
+        if part.content is not None:
+            dumps[family] = (NodeDump(part.content.decode("utf-8", "replace")), part.source)
+        elif family == "ipv4":
+            gap = part.gap
+    native: tuple[Ruleset, ...] = ()
+    listing = world.node_part(name, "netns/nft.json")
+    if listing.content is not None and b'"kube-proxy' in listing.content:
+        try:
+            native = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
+        except MeshctlError as error:
+            gap = str(error)
+    known = native or any(dump.of_kube_proxy for dump, _ in dumps.values())
+    return dumps, native, "" if known else gap
+
+
+def _about(
+    dumps: _NodeDumps, native: tuple[Ruleset, ...], parsed: dict[str, tuple[Ruleset, ...]], address: str
+) -> tuple[Ruleset, ...]:
+    family: Family = "ipv6" if ":" in address else "ipv4"
+    if native or family not in dumps:
+        return native
+    dump, source = dumps[family]
+    text = dump.about(address)
+    if text not in parsed:
+        try:
+            parsed[text] = (iptables_save.parse(text, source, family, strict=False),)
+        except MeshctlError:
+            parsed[text] = ()
+    return parsed[text]
