@@ -4,6 +4,7 @@ Each request uses a connection of its own, so that the client's address and port
 """
 
 import errno
+import atexit
 import json
 import os
 import socket
@@ -49,9 +50,6 @@ def free_ports() -> Iterator[int]:
     return _free_ports()
 
 
-_held: list[socket.socket] = []
-
-
 def _free_ports() -> Iterator[int]:
     """Envoy shares its ports with any other Envoy, so each process of tests holds a range of its own."""
     for first in range(21000, 32000, 1100):
@@ -61,7 +59,7 @@ def _free_ports() -> Iterator[int]:
         except OSError:
             holder.close()
             continue
-        _held.append(holder)
+        atexit.register(holder.close)
         for port in range(first, first + 1100):
             with socket.socket() as probe:
                 try:
