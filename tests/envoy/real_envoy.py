@@ -3,8 +3,8 @@
 Each request uses a connection of its own, so that the client's address and port say which line of the log is its own.
 """
 
-import errno
 import atexit
+import errno
 import json
 import os
 import socket
