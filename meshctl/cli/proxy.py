@@ -43,15 +43,15 @@ def listeners(
     """Show every filter chain: when it is chosen and where it leads, with those behind 15006 by their own port."""
     from meshctl.cli.show import show
     from meshctl.envoy import select
-    from meshctl.views import proxy as views
+    from meshctl.views import proxy_listeners as view
 
     subject = _subject(call, pod, file, "Listeners")
     wanted = select.Wanted(address=address, port=port, name=name, direction=direction, type=type)
     rows = tuple(select.chains(subject.dump, wanted))
     show(
         call,
-        lambda: views.listeners_document(subject.name, rows),
-        lambda: views.listeners_page(subject.name, rows),
+        lambda: view.document(subject.name, rows),
+        lambda: view.page(subject.name, rows),
     )
 
 
@@ -67,11 +67,11 @@ def routes(
     """Show every route: its hosts, its match, the clusters it sends to with their shares, and the VirtualService."""
     from meshctl.cli.show import show
     from meshctl.envoy import select
-    from meshctl.views import proxy as views
+    from meshctl.views import proxy_routes as view
 
     subject = _subject(call, pod, file, "Routes")
     rows = tuple(select.routes(subject.dump, select.Wanted(name=name, fqdn=fqdn, cluster=cluster)))
-    show(call, lambda: views.routes_document(subject.name, rows), lambda: views.routes_page(subject.name, rows))
+    show(call, lambda: view.document(subject.name, rows), lambda: view.page(subject.name, rows))
 
 
 @command(app, "clusters", outputs=("text", "wide", "json", "yaml"))
@@ -89,12 +89,12 @@ def clusters(
     """Show every cluster: host, port, subset, TLS, healthy endpoints, and the DestinationRule."""
     from meshctl.cli.show import show
     from meshctl.envoy import select
-    from meshctl.views import proxy as views
+    from meshctl.views import proxy_clusters as view
 
     subject = _subject(call, pod, file, "Clusters")
     wanted = select.Wanted(fqdn=fqdn, port=port, subset=subset, direction=direction, name=name, type=type)
     rows = tuple((c, select.healthy(subject.dump, subject.live, c)) for c in select.clusters(subject.dump, wanted))
-    show(call, lambda: views.clusters_document(subject.name, rows), lambda: views.clusters_page(subject.name, rows))
+    show(call, lambda: view.document(subject.name, rows), lambda: view.page(subject.name, rows))
 
 
 @command(app, "endpoints", outputs=("text", "wide", "json", "yaml"))
@@ -113,15 +113,15 @@ def endpoints(
     """Show every endpoint of every cluster: health, weight, TLS, workload."""
     from meshctl.cli.show import show
     from meshctl.envoy import select
-    from meshctl.views import proxy as views
+    from meshctl.views import proxy_endpoints as view
 
     subject = _subject(call, pod, file, "Endpoints")
     wanted = select.Wanted(address=address, port=port, cluster=cluster, fqdn=fqdn, status=status)
     rows, live = tuple(select.endpoints(subject.dump, subject.live, wanted)), subject.live is not None
     show(
         call,
-        lambda: views.endpoints_document(subject.name, rows, live),
-        lambda: views.endpoints_page(subject.name, rows, live),
+        lambda: view.document(subject.name, rows, live),
+        lambda: view.page(subject.name, rows, live),
     )
 
 
@@ -129,14 +129,14 @@ def endpoints(
 def secrets(call: Invocation, pod: PodArg = None, file: FileOption = None) -> None:
     """Show the names and states of secrets and the certificates in use; never what is in them."""
     from meshctl.cli.show import show
-    from meshctl.views import proxy as views
+    from meshctl.views import proxy_secrets as view
 
     subject = _subject(call, pod, file, "Secrets")
     found, certificates = subject.dump.secrets(), subject.certificates or ()
     show(
         call,
-        lambda: views.secrets_document(subject.name, found, certificates),
-        lambda: views.secrets_page(subject.name, found, certificates),
+        lambda: view.document(subject.name, found, certificates),
+        lambda: view.page(subject.name, found, certificates),
     )
 
 
@@ -144,13 +144,13 @@ def secrets(call: Invocation, pod: PodArg = None, file: FileOption = None) -> No
 def bootstrap(call: Invocation, pod: PodArg = None, file: FileOption = None) -> None:
     """Show who the proxy says it is, its versions, and what it rejected or waits for."""
     from meshctl.cli.show import show
-    from meshctl.views import proxy as views
+    from meshctl.views import proxy_bootstrap as view
 
     subject = _subject(call, pod, file, "Bootstrap")
     show(
         call,
-        lambda: views.bootstrap_document(subject.name, subject.dump, subject.info),
-        lambda: views.bootstrap_page(subject.name, subject.dump, subject.info),
+        lambda: view.document(subject.name, subject.dump, subject.info),
+        lambda: view.page(subject.name, subject.dump, subject.info),
     )
 
 
