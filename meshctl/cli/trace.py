@@ -79,6 +79,7 @@ def trace(
     from meshctl.path import expect as expectations
     from meshctl.path import trace as path_trace
     from meshctl.views import trace as view
+    from meshctl.views import trace_document
 
     world = call.world()
     asked = Asked(
@@ -96,7 +97,7 @@ def trace(
     observed = _sent(world, scene, found, uid, gid) if probe else None
     show(
         call,
-        lambda: view.document(found, met, observed),
+        lambda: trace_document.document(found, met, observed),
         lambda: view.page(found, met, observed, wide=call.output == "wide"),
         code=_code(path_trace.verdict(found), strict, met.met if met else None, observed),
     )

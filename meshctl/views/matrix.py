@@ -5,7 +5,7 @@ import re
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style, Table, Text
 from meshctl.path.matrix import Cell, Matrix
 from meshctl.path.model import succeeds
-from meshctl.views.trace import outcome
+from meshctl.views import outcome
 
 SCHEMA = "meshctl.trace-matrix/v1"
 _MOST_COLUMNS = 12
@@ -21,7 +21,7 @@ def document(found: Matrix) -> dict[str, object]:
             {
                 "from": {"pod": cell.row.pod, "workload": cell.row.name, "namespace": cell.row.namespace},
                 "to": {"service": cell.column.name, "namespace": cell.column.namespace, "port": cell.column.port},
-                "outcome": outcome(cell.outcome),
+                "outcome": outcome.document(cell.outcome),
             }
             for cell in found.cells
         ],

@@ -13,6 +13,7 @@ from meshctl.cli.app import app
 from meshctl.gather.matrix import matrix
 from meshctl.views import matrix as matrix_view
 from meshctl.views import trace as view
+from meshctl.views import trace_document
 from tests.path.recordings import FOLDER, Case, of_case, truths, world
 
 SCHEMAS = Path(__file__).parent.parent.parent / "meshctl" / "schemas"
@@ -33,7 +34,7 @@ def recorded(name: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 def test_every_trace_keeps_the_contract(case: Case) -> None:
-    document = json.loads(json.dumps(view.document(of_case(case))))
+    document = json.loads(json.dumps(trace_document.document(of_case(case))))
     jsonschema.validate(document, schema("trace"))
 
 

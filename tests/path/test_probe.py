@@ -18,6 +18,7 @@ from meshctl.sources.kube_streams import Exit
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.world import Part
 from meshctl.views import trace as view
+from meshctl.views import trace_document
 from tests.path.recordings import predicted, scene, world
 
 
@@ -210,7 +211,7 @@ def test_the_page_and_the_document_show_both() -> None:
     observed, _ = sent(Exit(OK, b"", 0))
     caller = next(pod for pod in scene("classic").pods if pod.name.startswith("productpage"))
     found = predicted("classic", f"classic/{caller.name}", "http://details:9080/", Request())
-    assert view.document(found, None, observed)["observed"]
+    assert trace_document.document(found, None, observed)["observed"]
     titles = [getattr(block, "text", "") for block in view.page(found, None, replace(observed, agrees=None)).blocks]
     assert "Probe" in titles
 

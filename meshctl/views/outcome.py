@@ -1,0 +1,132 @@
+"""How a request ends, as the ``outcome`` of ``meshctl.trace/v1`` and as blocks of a page."""
+
+from typing import Literal
+
+from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Table, Text
+from meshctl.path.model import Branch, End, Outcome, Trace, succeeds
+
+
+def document(outcome: Outcome) -> dict[str, object]:
+    """The ``outcome`` of the contract."""
+    end = outcome.end
+    return {
+        "answered_by": end.answered_by,
+        "status": end.status,
+        "response_flags": end.flags or None,
+        "server_response_flags": end.server_flags or None,
+        "delivered": end.delivered,
+        "through_client_proxy": end.through_client,
+        "through_server_proxy": end.through_server,
+        "mtls": end.mtls,
+        "broken": end.broken or None,
+        "route": outcome.route,
+        "retries": (
+            {
+                "attempts": outcome.retries.attempts,
+                "on": outcome.retries.on,
+                "per_try_timeout": outcome.retries.per_try or None,
+            }
+            if outcome.retries
+            else None
+        ),
+        "timeout": outcome.timeout,
+        "mirrors": list(outcome.mirrors),
+        "clusters": [
+            {
+                "name": share.name,
+                "subset": share.subset or None,
+                "weight": share.weight,
+                "endpoints": [
+                    {"address": e.address, "pod": e.pod or None, "health": e.health} for e in share.endpoints
+                ],
+            }
+            for share in outcome.clusters
+        ],
+        "branches": [_branch(branch) for branch in outcome.branches],
+        "reason": end.why,
+        "undecided_because": list(end.undecided),
+    }
+
+
+def _branch(branch: Branch) -> dict[str, object]:
+    end = branch.end
+    return {
+        "probability": branch.probability,
+        "status": end.status,
+        "response_flags": end.flags or None,
+        "cluster": branch.cluster,
+        "why": end.why,
+        "server_response_flags": end.server_flags or None,
+        "answered_by": end.answered_by,
+        "delivered": end.delivered,
+        "undecided_because": list(end.undecided),
+    }
+
+
+def blocks(trace: Trace) -> list[Block]:
+    """The verdict with its reason, what it rests on, and what chance decides between."""
+    found = trace.outcome
+    end = found.end
+    rows: list[tuple[str, Line]] = [
+        ("on the path", _proxies(end, any(hop.kind == "ztunnel" for hop in trace.hops))),
+        ("on the wire", {"mutual": "mutual TLS", "none": "not mutual TLS", None: "no request gets through"}[end.mtls]),
+    ]
+    if found.route:
+        rows.append(("route", found.route))
+    if end.flags or end.server_flags:
+        rows.append(("response flags", f"caller's proxy {end.flags or '-'}, callee's proxy {end.server_flags or '-'}"))
+    if found.retries:
+        rows.append(("retries", f"{found.retries.attempts} on {found.retries.on.replace(',', ', ')}"))
+    if found.timeout:
+        rows.append(("timeout", found.timeout))
+    if found.mirrors:
+        rows.append(("mirrored to", ", ".join(found.mirrors)))
+    shown: list[Block] = [Heading("Outcome"), Note(verdict(end), _mood(end), _why(end)), Facts(tuple(rows), 2)]
+    if len(found.branches) > 1:
+        shown.append(Text("Chance decides between:", 2))
+        shown.append(
+            Table(
+                (Column("share", True, 9), Column("cluster", keep=8), Column("ends", keep=7)),
+                tuple((f"{b.probability:.0%}", b.cluster or "-", verdict(b.end)) for b in found.branches),
+                2,
+            )
+        )
+    return shown
+
+
+def verdict(end: End) -> str:
+    """How a request ends, in one line."""
+    flags = f" ({end.flags})" if end.flags else ""
+    if end.delivered:
+        return f"delivered: the application answers{flags}"
+    if end.undecided:
+        return "cannot be told"
+    if end.status is not None:
+        by = {"client-proxy": "the caller's proxy", "server-proxy": "the callee's proxy", "gateway": "the gateway"}
+        return f"{end.status}{flags} from {by.get(end.answered_by or '', 'a proxy')}"
+    words = {
+        "reset": "the connection is reset",
+        "refused": "the connection is refused",
+        "timeout": "nobody answers: the client's timeout decides",
+        "dns": "the name does not resolve",
+        "tls": "the TLS handshake fails",
+    }
+    return f"{words.get(end.broken, 'no answer')}{flags}"
+
+
+def _mood(end: End) -> Literal["good", "bad", "warn"]:
+    verdict = succeeds(end)
+    return "warn" if verdict is None else ("good" if verdict else "bad")
+
+
+def _why(end: End) -> tuple[Line, ...]:
+    if end.undecided:
+        return end.undecided
+    return (end.why,) if end.why and not end.delivered else ()
+
+
+def _proxies(end: End, ztunnel: bool) -> str:
+    words = {True: "yes", False: "no", None: "cannot be told"}
+    if ztunnel:
+        return f"ztunnel yes, caller's own proxy {words[end.through_client]}, callee's {words[end.through_server]}"
+    return f"caller's proxy {words[end.through_client]}, callee's proxy {words[end.through_server]}"

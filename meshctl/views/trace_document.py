@@ -1,0 +1,105 @@
+"""A trace as a document: the contract ``meshctl.trace/v1``."""
+
+from meshctl.path.expect import Expectation
+from meshctl.path.model import Aim, Evidence, Finding, Hop, Request, Sender, Trace
+from meshctl.path.observed import Observation
+from meshctl.views import outcome, probe
+
+SCHEMA = "meshctl.trace/v1"
+
+
+def document(
+    trace: Trace, expected: Expectation | None = None, observed: Observation | None = None
+) -> dict[str, object]:
+    """The contract ``meshctl.trace/v1``."""
+    found: dict[str, object] = {
+        "schema": SCHEMA,
+        "from": _sender(trace.sender),
+        "to": _aim(trace.aim),
+        "request": _request(trace.request),
+        "hops": [_hop(hop) for hop in trace.hops],
+        "outcome": outcome.document(trace.outcome),
+        "kube_proxy": {
+            "used": trace.kube_proxy.used,
+            "why": trace.kube_proxy.why,
+            "choice": trace.kube_proxy.choice or None,
+            "evidence": [_evidence(e) for e in trace.kube_proxy.evidence],
+        },
+        "findings": [_finding(finding, trace.aim.service) for finding in trace.findings],
+        "gaps": list(trace.gaps),
+    }
+    if expected is not None:
+        found["expected"] = {
+            "met": expected.met,
+            "items": [
+                {"field": i.field, "expected": i.expected, "predicted": i.predicted, "met": i.met}
+                for i in expected.items
+            ],
+        }
+    if observed is not None:
+        found["observed"] = probe.document(trace, observed)
+    return found
+
+
+def _sender(sender: Sender) -> dict[str, object]:
+    return {
+        "pod": sender.pod or None,
+        "namespace": sender.namespace or None,
+        "ip": sender.address or None,
+        "node": sender.node or None,
+        "identity": sender.identity or None,
+        "chosen_because": sender.chosen or None,
+        "others": list(sender.others),
+    }
+
+
+def _aim(aim: Aim) -> dict[str, object]:
+    name, _, namespace = aim.service.partition(".")
+    is_service = aim.kind in ("service", "headless", "external-name") or (aim.kind in ("address", "pod") and namespace)
+    return {
+        "service": name if is_service and not aim.service.replace(".", "").isdigit() else aim.service,
+        "namespace": namespace if is_service else None,
+        "host": aim.host,
+        "port": aim.port,
+        "address": aim.address or None,
+        "kind": aim.kind,
+    }
+
+
+def _request(request: Request) -> dict[str, object]:
+    return {
+        "method": request.method,
+        "path": request.path,
+        "headers": dict(request.headers),
+        "host": request.host,
+        "protocol": request.protocol,
+        "tls": request.tls,
+    }
+
+
+def _hop(hop: Hop) -> dict[str, object]:
+    return {
+        "kind": hop.kind,
+        "where": hop.where,
+        "at": hop.at,
+        "title": hop.title,
+        "facts": list(hop.facts),
+        "decision": hop.decision,
+        "evidence": [_evidence(e) for e in hop.evidence],
+    }
+
+
+def _evidence(evidence: Evidence) -> dict[str, object]:
+    return {"file": evidence.file, "path": evidence.path, "text": evidence.text}
+
+
+def _finding(finding: Finding, subject: str) -> dict[str, object]:
+    return {
+        "id": finding.id,
+        "severity": finding.severity,
+        "subject": subject,
+        "text": finding.text,
+        "evidence": "",
+        "fix": finding.fix,
+        "docs": "",
+    }
