@@ -10,7 +10,7 @@ from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh import read as read_mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import services
-from meshctl.path import dns, expect, netns, why
+from meshctl.path import dns, expect, flags, netns, why
 from meshctl.path.model import Aim, Branch, ClusterShare, End, KubeProxy, Outcome, Request, Sender, Trace, succeeds
 from meshctl.path.outcome import Course, merged, retries_on, retries_status, through_client_http, with_retries
 from meshctl.path.target import port_of, protocol_of, request_for
@@ -306,7 +306,7 @@ class TestTarget:
 def test_flags_by_their_long_names() -> None:
     reading = why.read(("NoHealthyUpstream,UpstreamRetryLimitExceeded", "503"))
     assert (reading.status, reading.flags, reading.unknown) == (503, ("UH", "URX"), ())
-    assert set(why.LONG.values()) == set(why.FLAGS)
+    assert set(flags.LONG.values()) == set(flags.FLAGS)
 
 
 @pytest.mark.parametrize("word", ["7", "99", "600", "999", "QQ"])
