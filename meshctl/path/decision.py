@@ -52,14 +52,18 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The proxy answers itself, or (`status` None) closes the connection."""
+    """The proxy answers itself, or (`status` None) closes the connection.
+
+    A ``handshake`` fails while the client's TLS begins; `late`: only after the client takes it for done (TLS 1.3).
+    """
 
     status: int | None
     flags: str
     details: str
     why: str
-    kind: Literal["filter", "route", "connection"] = "route"
+    kind: Literal["filter", "route", "connection", "handshake"] = "route"
     cause: Cause = ""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +129,7 @@ def _one(match: Match, request: Request) -> Decision:
         forwarded=_rewritten(match, forward, request) if forward is not None else request,
         policies=tuple(str(v.policy) for v in match.verdicts if v.policy is not None and not v.shadow),
         source=str(match.route.istio) if match.route is not None and match.route.istio is not None else "",
-        terminated=match.filter_chain is not None and match.filter_chain.transport_socket.get().tls is not None,
+        terminated=_ends_tls(match),
         steps=match.steps,
         istio=match.route.istio if match.route is not None else None,
         undecided=undecided,
@@ -139,7 +143,7 @@ def _refusal(match: Match) -> Refusal | None:
         name = str(answered.policy) if answered.policy else answered.policy_name
         why = answered.because if not name or name in answered.because else f"{answered.because} ({name})"
         flags = answered.flags or match.flags or ""
-        kind: Literal["filter", "connection"] = "filter" if answered.status is not None else "connection"
+        kind: Literal["filter", "connection", "handshake"] = "filter" if answered.status is not None else "connection"
         cause: Cause = "fault" if "FI" in flags.split(",") else "policy"
         return Refusal(answered.status, flags, answered.details or match.details, why, kind, cause)
     if match.forwards:
@@ -149,13 +153,31 @@ def _refusal(match: Match) -> Refusal | None:
     if match.error == "no-listener":
         return Refusal(None, match.flags or "", NO_LISTENER, _because(match), "connection")
     if match.error is not None and match.status is None:
-        return Refusal(None, match.flags or "", match.details, _because(match), "connection")
+        kind = _place_of_failure(match)
+        late = kind == "handshake" and _lacks_certificate(match)
+        return Refusal(None, match.flags or "", match.details, _because(match), kind, late=late)
     cause = "registry-only" if _registry_only(match) else ""
     if match.status is not None:
         return Refusal(match.status, match.flags or "", match.details, _because(match), cause=cause)
     if match.forwards is False:
         return Refusal(None, match.flags or "", match.details, _because(match), "connection", cause)
     return None
+
+
+def _place_of_failure(match: Match) -> Literal["connection", "handshake"]:
+    """Whether it is the client's TLS handshake that fails: no chain takes it, or what takes it does not speak TLS."""
+    ended = match.error == "protocol-error" and _ends_tls(match)
+    return "connection" if match.query.tls == "plaintext" or ended else "handshake"
+
+
+def _ends_tls(match: Match) -> bool:
+    return match.filter_chain is not None and match.filter_chain.transport_socket.get().tls is not None
+
+
+def _lacks_certificate(match: Match) -> bool:
+    """Whether all that a handshake lacks is the client's certificate: in TLS 1.3 that is noticed after it."""
+    tls = match.filter_chain.transport_socket.get().tls if match.filter_chain is not None else None
+    return tls is not None and match.query.tls == "tls" and tls.versions[1] in ("", "TLS_AUTO", "TLSv1_3")
 
 
 def _registry_only(match: Match) -> bool:

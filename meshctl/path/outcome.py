@@ -30,17 +30,18 @@ _ON_RESET = frozenset(("reset", "5xx", "gateway-error"))
 
 
 def retries_on(policy: RetryPolicy | None, *, connected: bool) -> bool:
-    """Whether a failed try is tried again; `connected`: the connection stood when it was cut.
+    """Whether a failed try is one to try again; `connected`: the connection stood when it was cut.
 
+    With ``num_retries: 0`` it is not tried again, and the flag (URX) is there all the same.
     ``5xx`` and ``gateway-error`` count a reset as a 503 (Envoy, router filter, ``x-envoy-retry-on``).
     """
     wanted = _ON_RESET if connected else _ON_CONNECT
-    return policy is not None and policy.attempts > 0 and bool(wanted.intersection(policy.on))
+    return policy is not None and bool(wanted.intersection(policy.on))
 
 
 def retries_status(policy: RetryPolicy | None, status: int) -> bool:
     """Whether an answer with this status is tried again."""
-    if policy is None or policy.attempts <= 0:
+    if policy is None:
         return False
     on = set(policy.on)
     if "retriable-status-codes" in on and status in policy.status_codes:

@@ -15,7 +15,8 @@ class Connection:
     """A connection on its way to an address: who opened it and what is inside.
 
     `layer` is what the sender's proxy (or the application itself, ``tls``) puts around the bytes. `principal` is the
-    sender's mesh identity where it shows a certificate. `by_proxy`: a proxy opened it, not the application.
+    sender's mesh identity where it shows a certificate. `by_proxy`: a proxy opened it, not the application. `newest` is
+    the newest TLS version that the sender takes: Istio's proxies say so, Envoy's own default is ``TLSv1_2``.
     """
 
     source: str | None
@@ -27,6 +28,14 @@ class Connection:
     principal: str | None = None
     by_proxy: bool = False
     depth: int = 0
+    newest: str = "TLSv1_3"
+
+    @property
+    def handshake(self) -> Literal["", "TLSv1_2", "TLSv1_3"]:
+        """The TLS version of a handshake that the sender's proxy makes itself; empty where it only passes bytes on."""
+        if not self.by_proxy or self.layer == "plaintext" or (self.layer == "tls" and self.request.tls):
+            return ""
+        return "TLSv1_3" if self.newest == "TLSv1_3" else "TLSv1_2"
 
     @property
     def mtls(self) -> Mtls:
@@ -71,6 +80,7 @@ def opened(
         principal=principal if mutual else None,
         by_proxy=True,
         depth=depth,
+        newest=tls.versions[1] or "TLSv1_2",
     )
 
 
