@@ -1,50 +1,17 @@
 """A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.addresses import Prefix, Span, address_number
-from meshctl.netfilter.matches import (
-    Accounting,
-    Comment,
-    Connmark,
-    CtState,
-    Destination,
-    InInterface,
-    Mark,
-    Module,
-    NfProto,
-    OutInterface,
-    Ports,
-    Protocol,
-    Source,
-    TcpFlags,
-)
-from meshctl.netfilter.matches import Owner as OwnerClause
+from meshctl.netfilter.addresses import address_number
 from meshctl.netfilter.packet import Packet
-from meshctl.netfilter.routing import lookup
-from meshctl.netfilter.targets import (
-    Accept,
-    CtZone,
-    Drop,
-    Goto,
-    Jump,
-    Redirect,
-    Reject,
-    RestoreMark,
-    Return,
-    SaveMark,
-    SetConnmark,
-    SetMark,
-    Tproxy,
-)
 from meshctl.netfilter.verdict import Step, Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.netns import is_loopback
 from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.sight import alike, number_of
 
 __all__ = ["Passage", "dns_captured", "inbound", "is_loopback", "outbound", "straight"]
 
@@ -69,73 +36,22 @@ class Passage:
 def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> Passage:
     """Walk the first packet of a connection that a process of the pod opens."""
     own = is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
-    place = address if own else _alike(scene, station, address, port)
+    place = address if own else alike(scene, station, address, port)
     key = ("outbound", station.key, owner.uid, owner.gid, place, port if own else None)
     return _cached(scene, key, lambda: _outbound(scene, station, owner, address, port))
 
 
 def inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
     """Walk the first packet of a connection that comes to the pod from outside of it."""
-    key = ("inbound", station.key, _alike(scene, station, source or address, port), address, port)
+    key = ("inbound", station.key, alike(scene, station, source or address, port), address, port)
     return _cached(scene, key, lambda: _inbound(scene, station, source, address, port))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
-    """All that a pod's rules look at in an address and a port; `exact`: a clause looks at more than that."""
-
-    prefixes: tuple[Prefix, ...]
-    ports: tuple[Span, ...]
-    exact: bool
-
-
-def _alike(scene: Scene, station: Station, address: str, port: int) -> object:
-    """What the rules can tell of an address and a port: those with the same answer are walked once."""
-    key = ("sight", station.key)
-    if key not in scene.cache:
-        scene.cache[key] = _sight(station)
-    sight = scene.cache[key]
-    assert isinstance(sight, _Sight)
-    if sight.exact:
-        return address, port
-    version, number = _number(address)
-    way = lookup(station.network, version, number)
-    inside = tuple(prefix.contains(version, number) for prefix in sight.prefixes)
-    return version, way.kind, way.device, inside, tuple(port in span for span in sight.ports)
-
-
-_BLIND = (Protocol, NfProto, OwnerClause, Mark, Connmark, CtState, Comment, Module, Accounting, TcpFlags)
-"""Clauses that do not look at addresses and ports."""
-_STEADY = (Jump, Goto, Return, Accept, Drop, Redirect, SetMark, SetConnmark, SaveMark, RestoreMark, CtZone, Tproxy)
-"""Targets whose effect does not depend on them either."""
-
-
-def _sight(station: Station) -> _Sight:
-    prefixes: dict[Prefix, None] = {}
-    ports: dict[Span, None] = {}
-    exact = False
-    for ruleset in station.rulesets:
-        for _, _, _, rule in ruleset.rules:
-            for clause in rule.matches:
-                match clause:
-                    case Destination(network) | Source(network):
-                        prefixes[network] = None
-                    case Ports(_, ranges):
-                        ports.update(dict.fromkeys(ranges))
-                    case InInterface() | OutInterface():
-                        pass
-                    case _:
-                        exact = exact or not isinstance(clause, _BLIND)
-            exact = exact or not all(isinstance(target, (*_STEADY, Reject)) for target in rule.targets)
-    return _Sight(tuple(prefixes), tuple(ports), exact)
-
-
-def _cached(scene: Scene, key: object, make: object) -> Passage:
+def _cached(scene: Scene, key: object, walked: Callable[[], Passage]) -> Passage:
     found = scene.cache.get(key)
     if not isinstance(found, Passage):
-        found = make()  # type: ignore[operator]
+        found = walked()
         scene.cache[key] = found
-    assert isinstance(found, Passage)
     return found
 
 
@@ -178,15 +94,10 @@ def _ready(scene: Scene, station: Station) -> Walker:
     return found
 
 
-@lru_cache(maxsize=4096)
-def _number(address: str) -> tuple[Literal[4, 6], int]:
-    return address_number(address)
-
-
 def _own(station: Station, version: int) -> int:
     for text in (station.pod.ip, *station.pod.ips):
-        if text and _number(text)[0] == version:
-            return _number(text)[1]
+        if text and number_of(text)[0] == version:
+            return number_of(text)[1]
     return 0
 
 
@@ -196,7 +107,7 @@ def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: 
         return Passage("straight", Hop("rules", "caller", station.key, "outbound rules", why), None, why)
     if station.rules_from == "none":
         return _without_rules(station, "caller")
-    version, number = _number(address)
+    version, number = number_of(address)
     own = address in (*station.pod.ips, station.pod.ip)
     local = own or is_loopback(address)
     packet = Packet(
@@ -221,7 +132,7 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         return straight(station, "the pod uses the node's network: no rules of a mesh there")
     if station.rules_from == "none":
         return _without_rules(station, "callee")
-    version, number = _number(address)
+    version, number = number_of(address)
     packet = Packet(
         direction="inbound",
         version=version,
@@ -248,7 +159,7 @@ def _arriving(station: Station, version: int, source: str | None) -> int:
     """
     if source in (station.pod.ip, *station.pod.ips):
         source = station.pod.host_ip
-    known = _number(source) if source else (0, 0)
+    known = number_of(source) if source else (0, 0)
     return known[1] if known[0] == version else _ELSEWHERE[version]
 
 
