@@ -33,6 +33,7 @@ PodOption = Annotated[str | None, typer.Option("--pod", metavar="POD", help="Say
 def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
     """Put a status, response flags or an access-log line into plain words, with the usual causes in order."""
     from meshctl.path import why as meanings
+    from meshctl.path.flags import FLAGS
     from meshctl.views import why as view
 
     reading = meanings.read(tuple(_given(words)))
@@ -41,9 +42,7 @@ def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
             f"'{' '.join(words)}' is no status, flag or access-log line", hint="for example: meshctl why 503 UF,URX"
         )
     if not reading.meanings and reading.log is None:
-        raise BadInput(
-            f"'{' '.join(reading.unknown)}' is not known", hint=f"flags are: {', '.join(sorted(meanings.FLAGS))}"
-        )
+        raise BadInput(f"'{' '.join(reading.unknown)}' is not known", hint=f"flags are: {', '.join(sorted(FLAGS))}")
     here = _here(call, reading, pod)
     show(call, lambda: view.document(reading, here), lambda: view.page(reading, here))
 
