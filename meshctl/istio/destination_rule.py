@@ -54,6 +54,11 @@ class DestinationRule:
         """The subset of that name."""
         return next((subset for subset in self.subsets if subset.name == name), None)
 
+    def tls_on(self, port: int, subset: str = "") -> str:
+        """The TLS mode on a port: the subset's own, else the rule's; empty where neither says one."""
+        part = self.subset(subset) if subset else None
+        return (part.policy.tls_on(port) if part and part.policy else "") or self.policy.tls_on(port)
+
 
 def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
     """Read one DestinationRule."""

@@ -1,4 +1,4 @@
-"""The ambient ends of a path: the node's ztunnel in place of a proxy of the pod's own.
+"""The node's ztunnel in place of a proxy of the pod's own: what it was told, and what it lets in.
 
 ztunnel sends to workloads that speak HBONE over mutual TLS (port 15008) with the pod's identity, and enforces the
 policies that istiod sends it on the callee's side; a refused connection is reset. Source: its ``/config_dump``
@@ -7,15 +7,13 @@ policies that istiod sends it on the callee's side; a refused connection is rese
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.istio.security import authorization_for, peer_mode
-from meshctl.path import rules, server
-from meshctl.path.model import End, Evidence, Hop
-from meshctl.path.outcome import Course
+from meshctl.path.model import End, Evidence, Hop, Mood
+from meshctl.path.outcome import untold
 from meshctl.path.policies import allows
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
@@ -97,109 +95,30 @@ def _policy(raw: Mapping[str, Any]) -> Policy:
     return Policy(key, str(raw.get("action", "")), str(raw.get("scope", "")), str(raw.get("namespace", "")), rules_read)
 
 
-def _known(scene: Scene, station: Station | None) -> Ztunnel | None:
+def told(scene: Scene, station: Station | None) -> Ztunnel | None:
+    """What the ztunnel of a pod's node was told; None where that was not recorded."""
     found = scene.ztunnel(station.pod.node) if station is not None else None
     return found if isinstance(found, Ztunnel) else None
 
 
-# --- sending ---------------------------------------------------------------------------------------------------------
-
-
-def outbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
-    """What the caller's ztunnel does: it chooses the endpoint itself, and tunnels where the other end can."""
-    from meshctl.path import client, kube_proxy
-
-    ztunnel = _known(scene, station)
-    service = scene.services.at(address)
-    if service is not None and service.port(port) is None:
-        why = f"Service {service.namespace}/{service.name} has no port {port}, so nothing answers there"
-        hop = Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", why, (), (), "bad")
-        return [
-            Course(1.0, End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="no-port"), (hop,))
-        ]
-    known = kube_proxy.endpoints_of(scene, address, port)
-    if known is not None and not known:
-        why = f"the Service at {address}:{port} has no ready endpoints, so ztunnel cuts the connection"
-        hop = Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", why, (), (), "bad")
-        end = End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="no-endpoint")
-        return [Course(1.0, end, (hop,))]
-    places = known or ((address, port, 1.0),)
-    courses: list[Course] = []
-    for place, number, chance in places:
-        tunnel = _speaks_hbone(scene, ztunnel, place)
-        layer = "mtls" if tunnel else conn.layer
-        opened = replace(
-            conn,
-            layer=layer,
-            principal=scene.principal(station) if tunnel else None,
-            by_proxy=True,
-            depth=conn.depth + 1,
-        )
-        waypoint = ztunnel.service_waypoints.get(address, "") if ztunnel else ""
-        hop = _outbound_hop(station, ztunnel, place, number, tunnel, waypoint)
-        if waypoint:
-            why = f"the Service asks for waypoint {waypoint}: its decision is not modelled"
-            end = End(None, delivered=None, through_server=None, mtls=None, why=why, undecided=(why,))
-            courses.append(Course(chance, end, (hop,), endpoint=f"{place}:{number}"))
-            continue
-        courses += [
-            replace(course, probability=course.probability * chance, hops=(hop, *course.hops))
-            for course in client.arrive(scene, place, number, opened)
-        ]
-    return [replace(c, end=_reset(c.end)) for c in courses]
-
-
-def _reset(end: End) -> End:
-    """The application is connected to ztunnel before ztunnel reaches the other end, so every failure is a reset."""
-    return replace(end, broken="reset") if end.broken in ("refused", "timeout", "tls") else end
-
-
-def _speaks_hbone(scene: Scene, ztunnel: Ztunnel | None, address: str) -> bool:
-    if ztunnel is not None and address in ztunnel.workloads:
-        return ztunnel.workloads[address].tunnel
-    pod = scene.pod_at(address)
-    return pod is not None and pod.annotations.get(REDIRECTION) == "enabled"
-
-
-def _outbound_hop(
-    station: Station, ztunnel: Ztunnel | None, address: str, port: int, tunnel: bool, waypoint: str
-) -> Hop:
-    facts = ["ztunnel balances connections itself: kube-proxy's rules are not asked"]
-    facts += [f"by waypoint {waypoint}"] if waypoint else []
-    facts += [] if ztunnel else ["assumed from the pods' annotations: ztunnel's configuration was not recorded"]
-    how = "in a tunnel of mutual TLS (HBONE, port 15008)" if tunnel else "as plain TCP: the other end has no ztunnel"
-    proof = (Evidence(ztunnel.source, "workloads", address),) if ztunnel else ()
-    said = f"sends it to {address}:{port} {how}"
-    return Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", said, tuple(facts), proof)
-
-
-# --- receiving -------------------------------------------------------------------------------------------------------
-
-
-def inbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
-    """What the callee's ztunnel does with a connection to the pod: it lets it in, or resets it."""
-    ztunnel = _known(scene, station)
+def inbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> tuple[Hop, End | None]:
+    """What the callee's ztunnel does with a connection to the pod: it resets it, or (no end) lets it in."""
+    ztunnel = told(scene, station)
     allowed, why, proof = _verdict(scene, station, ztunnel, address, port, conn)
+    said, mood, end = _answer(allowed, why, conn)
     facts = (f"from {conn.principal}" if conn.principal else "the sender shows no identity",)
-    place = station.pod.node
-    if allowed is None:
-        hop = Hop(
-            "ztunnel", "callee", place, "ztunnel, the node's proxy", f"cannot be told: {why}", facts, proof, "warn"
-        )
-        end = End(None, delivered=None, mtls=conn.mtls, why=why, undecided=(why,))
-        return [Course(1.0, end, (hop,))]
-    if not allowed:
-        hop = Hop("ztunnel", "callee", place, "ztunnel, the node's proxy", f"resets it: {why}", facts, proof, "bad")
-        end = End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="policy")
-        return [Course(1.0, end, (hop,))]
-    hop = Hop("ztunnel", "callee", place, "ztunnel, the node's proxy", f"lets it in: {why}", facts, proof, "good")
-    passage = rules.straight(station, "ztunnel delivers to the application inside the pod's namespace")
-    inner = replace(conn, layer="tls" if conn.request.tls else "plaintext")
-    found = server.at_pod(scene, station, address, port, inner, passage)
-    return [
-        replace(c, hops=(hop, *c.hops), end=replace(c.end, mtls=conn.mtls if c.end.delivered else c.end.mtls))
-        for c in found
-    ]
+    return Hop("ztunnel", "callee", station.pod.node, "ztunnel, the node's proxy", said, facts, proof, mood), end
+
+
+def _answer(allowed: bool | None, why: str, conn: Connection) -> tuple[str, Mood, End | None]:
+    match allowed:
+        case None:
+            return f"cannot be told: {why}", "warn", untold(why, mtls=conn.mtls)
+        case False:
+            end = End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="policy")
+            return f"resets it: {why}", "bad", end
+        case True:
+            return f"lets it in: {why}", "good", None
 
 
 def _verdict(

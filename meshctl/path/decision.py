@@ -144,7 +144,7 @@ def _refusal(match: Match) -> Refusal | None:
         why = answered.because if not name or name in answered.because else f"{answered.because} ({name})"
         flags = answered.flags or match.flags or ""
         kind: Literal["filter", "connection", "handshake"] = "filter" if answered.status is not None else "connection"
-        cause: Cause = "fault" if "FI" in flags.split(",") else "policy"
+        cause: Cause = "fault" if {"FI", "DI"} & set(flags.split(",")) else "policy"
         return Refusal(answered.status, flags, answered.details or match.details, why, kind, cause)
     if match.forwards:
         return None

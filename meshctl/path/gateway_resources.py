@@ -11,9 +11,9 @@ from meshctl.istio.mesh import virtual_services_for
 from meshctl.istio.resource import host_fits, selects
 from meshctl.kube.services import ServicePort
 from meshctl.path import route_rules
+from meshctl.path.assumed import only_port, step
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.model import Request
-from meshctl.path.resources import step
 from meshctl.path.route_rules import Setting
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import bare
@@ -127,7 +127,7 @@ def _http(scene: Scene, station: Station, port: int, request: Request, named: Se
     alike = [s for s in found if _best(s.hosts, host) == best]
     setting = _setting(station, fitting, keys)
     return route_rules.http(
-        tuple(dict.fromkeys(alike)), scene.told.virtual_services, setting, request, said, _port_of(scene)
+        tuple(dict.fromkeys(alike)), scene.told.virtual_services, setting, request, said, only_port(scene)
     )
 
 
@@ -141,12 +141,6 @@ def _best(hosts: Sequence[str], host: str) -> tuple[bool, int]:
     return max((not pattern.startswith("*"), len(pattern)) for pattern in hosts if host_fits(pattern, host))
 
 
-def _port_of(scene: Scene) -> route_rules.PortOf:
-    from meshctl.path.resources import only_port
-
-    return only_port(scene)
-
-
 def _tcp(scene: Scene, station: Station, port: int, request: Request, named: Sequence[_Server]) -> Decision:
     keys = tuple(dict.fromkeys(f"{g.meta.namespace}/{g.meta.name}" for g, _ in named))
     setting = _setting(station, named, keys)
@@ -157,7 +151,7 @@ def _tcp(scene: Scene, station: Station, port: int, request: Request, named: Seq
         if wanted & {g if "/" in g else f"{s.meta.namespace}/{g}" for g in s.gateways}
     ]
     said = step("listener", keys[0], f"{named[0][0].meta} opens port {port}", named[0][0].meta.origin)
-    found = route_rules.tcp(services, setting, request, said, _port_of(scene))
+    found = route_rules.tcp(services, setting, request, said, only_port(scene))
     if found is not None:
         return found
     why = f"no VirtualService of {', '.join(keys)} has a route for the connection"

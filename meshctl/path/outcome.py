@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from meshctl.envoy.model import RetryPolicy
 from meshctl.frozen import dataclass
-from meshctl.path.model import Branch, End, Hop, KubeProxy
+from meshctl.path.model import Branch, End, Hop, KubeProxy, Mtls
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class Course:
     endpoint: str = ""
     pod: str = ""
     kube_proxy: KubeProxy | None = None
+
+
+def untold(
+    why: str, *, through_client: bool | None = False, through_server: bool | None = False, mtls: Mtls | None = None
+) -> End:
+    """An end that cannot be told, and the reason; what is known of the way there stays."""
+    return End(None, through_client=through_client, through_server=through_server, mtls=mtls, why=why, undecided=(why,))
 
 
 _ON_CONNECT = frozenset(("connect-failure", "reset", "reset-before-request", "5xx", "gateway-error"))

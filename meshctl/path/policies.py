@@ -12,10 +12,11 @@ from meshctl.istio.entries import Ingress
 from meshctl.istio.resource import selects
 from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for, peer_mode
 from meshctl.path import registry
+from meshctl.path.assumed import REFUSED_PATH, normalised, step, with_unread
 from meshctl.path.decision import Decision, Option, Refusal
 from meshctl.path.hosts import is_address
 from meshctl.path.registry import Speaks
-from meshctl.path.resources import DEFAULT_RETRY, REFUSED_PATH, normalised, step, with_unread
+from meshctl.path.route_rules import DEFAULT_RETRY
 from meshctl.path.scene import Scene, Station
 from meshctl.path.target import protocol_of
 from meshctl.path.wire import Connection

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
+from meshctl.istio.destination_rule import DestinationRule, rule_for
 from meshctl.istio.entries import EntryPort, ServiceEntry, Sidecar, egress_for, imports, sidecar_for
 from meshctl.istio.resource import Meta, exported, host_fits
 from meshctl.kube.services import Service
@@ -216,3 +217,10 @@ def home_of(scene: Scene, host: str, default: str) -> tuple[str, Meta | None]:
         return service.namespace, None
     entry = next((e for e in scene.mesh.service_entries if host in e.hosts), None)
     return (entry.meta.namespace, entry.meta) if entry is not None else (default, None)
+
+
+def destination_rule(scene: Scene, station: Station, host: str) -> DestinationRule | None:
+    """The DestinationRule that the proxy of a pod follows for a host."""
+    home, _ = home_of(scene, host, station.pod.namespace)
+    root = scene.mesh.config.root_namespace
+    return rule_for(scene.mesh.destination_rules, host, station.pod.namespace, home, root, station.pod.labels)

@@ -18,6 +18,13 @@ from meshctl.path.decision import Decision, Injected, Option, Refusal
 from meshctl.path.model import Request
 from meshctl.path.wire import bare
 
+DEFAULT_RETRY = RetryPolicy(
+    on=("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"),
+    attempts=2,
+    host_predicates=("previous_hosts",),
+)
+"""Istio's retry policy where a VirtualService says nothing (``retry.DefaultPolicy``)."""
+
 PortOf: TypeAlias = Callable[[str], int | None]
 """The port that a destination without one stands for, by its host; None for the port that was asked for."""
 
@@ -114,8 +121,6 @@ def _narrows(wide: StringMatch | None, narrow: StringMatch | None) -> bool:
 def _of_rule(
     service: VirtualService, rule: HttpRule, port: int, request: Request, said: Step, port_of: PortOf | None
 ) -> Decision:
-    from meshctl.path.resources import DEFAULT_RETRY
-
     chosen = Step("route", rule.name, f"{service.meta} {rule.path}", service.meta.origin)
     base = Decision(route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=_rewritten(rule, request))
     if rule.redirect_code is not None:

@@ -8,12 +8,10 @@ from meshctl.netfilter.addresses import address_number
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.verdict import Step, Walk
 from meshctl.netfilter.walk import Walker, walker
-from meshctl.path.model import Evidence, Hop
+from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.netns import is_loopback
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.sight import alike, number_of
-
-__all__ = ["Passage", "dns_captured", "inbound", "is_loopback", "outbound", "straight"]
 
 _SENDING_PORT = 40000
 """The source port of the packet that is walked: rules of a mesh do not look at it."""
@@ -53,6 +51,12 @@ def _cached(scene: Scene, key: object, walked: Callable[[], Passage]) -> Passage
         found = walked()
         scene.cache[key] = found
     return found
+
+
+def drop(passage: Passage) -> End:
+    """How a connection ends that the rules drop."""
+    broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
+    return End("nobody", delivered=False, mtls=None, broken=broken, why=passage.why, cause="rules")
 
 
 def straight(station: Station, why: str) -> Passage:

@@ -5,12 +5,13 @@ The configuration decides, since it is what runs. What the resources would make 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from meshctl.frozen import dataclass
-from meshctl.path import policies, registry, resources
+from meshctl.path import auto_mtls, policies, registry, resources
 from meshctl.path.decision import Decision
 from meshctl.path.hosts import Host, Picked
-from meshctl.path.model import Request
+from meshctl.path.model import Hop, Request
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
@@ -47,6 +48,11 @@ def _said(decision: Decision) -> _Said:
 def _covered(scene: Scene, namespace: str, plural: str) -> bool:
     """Whether resources of a kind in a namespace were recorded, so that one that is not there is gone."""
     return plural not in scene.unread and (not scene.recorded or namespace in scene.recorded)
+
+
+def marked(hop: Hop, told: str) -> Hop:
+    """The hop with what is not up to date about it; as it is where nothing is."""
+    return replace(hop, stale=told, facts=(*hop.facts, f"not up to date: {told}")) if told else hop
 
 
 def of_route(scene: Scene, station: Station, decision: Decision, address: str, port: int, request: Request) -> str:
@@ -109,7 +115,7 @@ def of_transport(scene: Scene, station: Station, cluster: str, host: Host, opene
     home = registry.service_of(scene, cluster.rpartition("|")[2])
     if home is None or not _covered(scene, home.namespace, "destinationrules"):
         return ""
-    now = resources.opened(scene, station, cluster, host, opened.request, opened.depth, tcp)
+    now = auto_mtls.opened(scene, station, cluster, host, opened.request, opened.depth, tcp)
     if now.layer == opened.layer or (now.layer == "tls" and opened.request.tls):
         return ""
     words = {"plaintext": "plain text", "tls": "TLS", "mtls": "mutual TLS"}

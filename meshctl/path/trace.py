@@ -10,7 +10,7 @@ from meshctl.envoy.match import Query, match
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.kube.containers import Terminated, Waiting
-from meshctl.path import ambient, client, dns, kube_proxy, rules, server, target
+from meshctl.path import client, dns, kube_proxy, network, rules, server, target, ztunnel
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name, Zone
 from meshctl.path.hosts import ANYWHERE, is_address
@@ -30,6 +30,7 @@ from meshctl.path.model import (
     Trace,
     succeeds,
 )
+from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, branches, merged
 from meshctl.path.rules import Passage
 from meshctl.path.scene import Owner, Scene, Station
@@ -104,12 +105,12 @@ def _trace(scene: Scene, question: Question) -> Trace:
 def _of_own_family(station: Station, addresses: tuple[str, ...]) -> tuple[str, ...]:
     """The addresses that the pod has a family for: getaddrinfo(3) puts those that it cannot reach last (RFC 6724)."""
     own = {":" in ip for ip in (*station.pod.ips, station.pod.ip) if ip}
-    return tuple(a for a in addresses if (":" in a) in own or rules.is_loopback(a))
+    return tuple(a for a in addresses if (":" in a) in own or is_loopback(a))
 
 
 def _unreachable(station: Station, address: str) -> str:
     """Why the kernel finds no way to an address: the pod, all of whose addresses are known, has none of its family."""
-    if rules.is_loopback(address) or not station.network.complete or _of_own_family(station, (address,)):
+    if is_loopback(address) or not station.network.complete or _of_own_family(station, (address,)):
         return ""
     version = 6 if ":" in address else 4
     if any(a.version == version and not _local(str(a).partition("/")[0]) for a in station.network.addresses):
@@ -341,14 +342,14 @@ def _from_pod(scene: Scene, station: Station, address: str, port: int, request: 
 
 def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> _Way:
     mine = () if station.pod.host_network else (*station.pod.ips, station.pod.ip)  # the node's own are in its rules
-    own = address in mine or rules.is_loopback(address)
+    own = address in mine or is_loopback(address)
     match passage.kind:
         case "proxy" if own and _is_inbound(station, passage.port):
             return _Way((), tuple(server.at_pod(scene, station, address, port, conn, passage)))
         case "proxy":
             return _captured(scene, station, address, port, conn, passage)
         case "ztunnel":
-            found = ambient.outbound(scene, station, address, port, conn)
+            found = ztunnel.outbound(scene, station, address, port, conn)
             return _Way((passage.hop,), tuple(found), captured=True)
         case "dropped":
             broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
@@ -361,10 +362,10 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
             return _Way((passage.hop,), (Course(1.0, end),))
         case "straight" if own:
             local = rules.straight(station, "a connection of the pod to itself is not taken on its way in")
-            place = replace(conn, source=address if rules.is_loopback(address) else conn.source)
+            place = replace(conn, source=address if is_loopback(address) else conn.source)
             return _Way((passage.hop,), tuple(server.at_pod(scene, station, address, port, place, local)))
         case "straight":
-            return _Way((passage.hop,), tuple(client.beyond(scene, station, address, port, conn)))
+            return _Way((passage.hop,), tuple(network.beyond(scene, station, address, port, conn)))
 
 
 INBOUND_PORT = 15006
@@ -488,7 +489,7 @@ def _kube_proxy(scene: Scene, station: Station, name: Name, aim: Aim, way: _Way,
     address = name.addresses[0] if name.addresses else ""
     if not address:
         return KubeProxy(None, "the address that the name resolves to is not recorded")
-    if rules.is_loopback(address):
+    if is_loopback(address):
         return KubeProxy(False, "the connection never leaves the pod")
     if way.captured:
         place = likeliest.endpoint if likeliest is not None and likeliest.endpoint else ""

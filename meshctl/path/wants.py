@@ -18,8 +18,7 @@ def sender(scene: Scene, station: Station, cluster: str, host: Host) -> str:
     here, root = station.pod.namespace, mesh.config.root_namespace
     rule = rule_for(mesh.destination_rules, name, here, home, root, station.pod.labels)
     if rule is not None:
-        part = rule.subset(subset) if subset else None
-        asked = (part.policy.tls_on(int(number)) if part and part.policy else "") or rule.policy.tls_on(int(number))
+        asked = rule.tls_on(int(number), subset)
         if asked:
             return f"the sender's side wants {asked}: {rule.meta}"
     if not mesh.config.auto_mtls:

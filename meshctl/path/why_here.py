@@ -8,7 +8,7 @@ from meshctl.frozen import dataclass
 from meshctl.path.model import Request
 from meshctl.path.netns import listens
 from meshctl.path.scene import Scene, Station
-from meshctl.path.server import nobody_listens
+from meshctl.path.sockets import nobody_listens
 from meshctl.path.trace import Question, trace
 from meshctl.path.why import Reading
 from meshctl.refs import parse_target

@@ -1,9 +1,11 @@
 """What goes over the wire between two ends: plain bytes, the application's own TLS, or the mesh's mutual TLS."""
 
+from datetime import datetime
 from typing import Literal
 
 from meshctl.envoy import upstream
 from meshctl.envoy.config_dump import ConfigDump
+from meshctl.envoy.match import Query
 from meshctl.envoy.model import Cluster, Endpoint
 from meshctl.frozen import dataclass
 from meshctl.path.model import Evidence, Hop, Mtls, Request
@@ -81,6 +83,34 @@ def opened(
         by_proxy=True,
         depth=depth,
         newest=tls.versions[1] or "TLSv1_2",
+    )
+
+
+def query(
+    conn: Connection,
+    direction: Literal["inbound", "outbound", "gateway"],
+    address: str,
+    port: int,
+    at: datetime | None,
+    protocol: Literal["http", "http2", "tcp"],
+) -> Query:
+    """What a proxy is asked about a connection to an address; `at` is when."""
+    request = conn.request
+    return Query(
+        direction=direction,
+        address=address,
+        port=port,
+        protocol=protocol,
+        tls=conn.layer,
+        host=request.host or None,
+        path=request.path,
+        method=request.method,
+        headers=request.headers,
+        sni=conn.sni or None,
+        alpn=conn.alpn,
+        source=conn.source,
+        principal=conn.principal,
+        at=at,
     )
 
 

@@ -9,7 +9,7 @@ from meshctl.istio import mesh as istio_mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
-from meshctl.path import policies, registry, resources
+from meshctl.path import auto_mtls, policies, registry, resource_hosts, resources
 from meshctl.path.decision import Decision
 from meshctl.path.model import Request
 from meshctl.path.scene import NodeView, Scene, Station
@@ -280,7 +280,7 @@ class TestHosts:
         return a("DestinationRule", name, {"host": "web", **spec}, created=created)
 
     def hosts(self, place: Scene, cluster: str, address: str = "10.96.0.1") -> Any:
-        return resources.hosts(place, place.station(place.pods[0]), cluster, address, 80)
+        return resource_hosts.hosts(place, place.station(place.pods[0]), cluster, address, 80)
 
     def test_rules_for_one_host_count_together(self) -> None:
         subsets = {"subsets": [{"name": "v1", "labels": {"version": "v1"}}]}
@@ -292,7 +292,7 @@ class TestHosts:
         )
         found = self.hosts(place, "outbound|80|v1|web.shop.svc.cluster.local")
         assert [h.address for h in found.chosen] == ["10.0.0.11"]
-        opened = resources.opened(
+        opened = auto_mtls.opened(
             place,
             place.station(place.pods[0]),
             "outbound|80|v1|web.shop.svc.cluster.local",
@@ -332,7 +332,7 @@ class TestHosts:
         station = place.station(place.pods[0])
         for node, addresses in (("here", ["10.0.0.11"]), ("nowhere", [])):
             on = replace(station, pod=replace(station.pod, node=node))
-            found = resources.hosts(place, on, "outbound|80||web.shop.svc.cluster.local", "10.96.0.1", 80)
+            found = resource_hosts.hosts(place, on, "outbound|80||web.shop.svc.cluster.local", "10.96.0.1", 80)
             assert [h.address for h in found.chosen] == addresses
         assert "on node nowhere" in found.why
 

@@ -1,0 +1,47 @@
+"""What all decisions from the mesh's resources alone share, where a proxy's configuration was not recorded."""
+
+from dataclasses import replace
+
+from meshctl.envoy.match import Step
+from meshctl.envoy.rewrite import path_by_setting
+from meshctl.origin import Origin
+from meshctl.path import registry, route_rules
+from meshctl.path.decision import Decision
+from meshctl.path.model import Request
+from meshctl.path.scene import Scene
+
+REFUSED_PATH = "proxies refuse a path with a NUL in it"
+
+
+def normalised(scene: Scene, request: Request) -> Request | None:
+    """The request with its path as proxies see it; None where they answer 400."""
+    if request.protocol == "tcp" or request.tls:
+        return request
+    path = path_by_setting(scene.mesh.config.path_normalization, request.path)
+    return None if path is None else replace(request, path=path)
+
+
+def with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Decision:
+    """A decision that rests on resources which could not be read is none."""
+    unread = ", ".join(sorted(scene.unread & kinds))
+    if not unread:
+        return decision
+    return replace(decision, undecided=(*decision.undecided, f"{unread} could not be read, and may decide otherwise"))
+
+
+def step(what: str, chosen: str, because: str, origin: object = None) -> Step:
+    """A step of a decision that rests on a resource."""
+    return Step(what, chosen, because, origin if isinstance(origin, Origin) else None)
+
+
+def only_port(scene: Scene) -> route_rules.PortOf:
+    """The port that a destination without one stands for: the Service's only one, else the port asked for."""
+
+    def port_of(host: str) -> int | None:
+        service = registry.service_of(scene, host)
+        if service is not None and len(service.ports) == 1:
+            return service.ports[0].number
+        entry = next((e for e in scene.mesh.service_entries if host in e.hosts), None)
+        return entry.ports[0].number if service is None and entry is not None and len(entry.ports) == 1 else None
+
+    return port_of

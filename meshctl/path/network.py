@@ -1,0 +1,139 @@
+"""Between the pods: from the sender's interface past kube-proxy to a pod, a node or the world outside."""
+
+from dataclasses import replace
+
+from meshctl.path import entering, kube_proxy, rules, server
+from meshctl.path.hosts import ANYWHERE
+from meshctl.path.model import End, Hop
+from meshctl.path.netns import is_loopback, listens
+from meshctl.path.outcome import Course, untold
+from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.wire import Connection
+
+MOST_PROXIES = 4
+"""A request that passes more proxies than this is going in circles."""
+
+
+def onto_network(
+    scene: Scene, station: Station | None, owner: Owner | None, address: str, port: int, conn: Connection
+) -> list[Course]:
+    """What happens to a connection that leaves a pod (its own rules included), up to its end."""
+    if conn.depth > MOST_PROXIES:
+        why = "the request goes in circles between proxies"
+        return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why))]
+    own = station is not None and (is_loopback(address) or address in (*station.pod.ips, station.pod.ip))
+    if station is not None and owner is not None and (own or conn.by_proxy):
+        passage = rules.outbound(scene, station, owner, address, port)
+        if own:
+            return server.at_pod(scene, station, address, port, conn, passage)
+        if passage.kind == "dropped":
+            return [Course(1.0, rules.drop(passage), (passage.hop,))]
+        if passage.kind == "proxy" and station.mode != "gateway":
+            why = f"the rules send the proxy's own connection back to it ({passage.why})"
+            return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why), (passage.hop,))]
+    return beyond(scene, station, address, port, conn)
+
+
+def beyond(scene: Scene, station: Station | None, address: str, port: int, conn: Connection) -> list[Course]:
+    """From the pod's interface on: kube-proxy on the node where the address is a Service's, then the other end."""
+    node = station.pod.node if station is not None else (scene.nodes[0] if scene.nodes else "")
+    choice = kube_proxy.choose(scene, node, station, address, port)
+    if choice is None:
+        return arrive(scene, address, port, conn)
+    if choice.end is not None:
+        return [Course(1.0, choice.end, (choice.hop,), kube_proxy=choice.answer)]
+    courses: list[Course] = []
+    for place, number, chance in choice.places:
+        courses += [
+            replace(
+                course,
+                probability=course.probability * chance,
+                hops=(choice.hop, *course.hops),
+                kube_proxy=choice.answer,
+            )
+            for course in arrive(scene, place, number, _masqueraded(scene, station, address, place, conn))
+        ]
+    return courses
+
+
+def _masqueraded(scene: Scene, station: Station | None, address: str, place: str, conn: Connection) -> Connection:
+    """The connection as the other end sees it: from the node, where it is to the sender itself or not to a cluster IP.
+
+    Source: kube-proxy's ``KUBE-MARK-MASQ`` in its chains of endpoints and of external addresses; which of its addresses
+    the node takes is not known.
+    """
+    service = scene.services.at(address)
+    own = station is not None and place in (*station.pod.ips, station.pod.ip)
+    inside = service is not None and address in service.addresses
+    return replace(conn, source=None) if own or not inside else conn
+
+
+def arrive(scene: Scene, address: str, port: int, conn: Connection) -> list[Course]:
+    """What happens at an address that is nobody's but its owner's: a pod, a node, or the world outside."""
+    pod = scene.pod_at(address)
+    if pod is not None:
+        station = scene.station(pod)
+        passage = rules.inbound(scene, station, conn.source, address, port)
+        if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, port):
+            return entering.at_gateway(scene, station, address, port, conn, passage.hop)
+        return server.at_pod(scene, station, address, port, conn, passage)
+    return [_outside(scene, address, port, conn)]
+
+
+def _is_gateway_port(station: Station, port: int) -> bool:
+    if port in (15020, 15021, 15090):
+        return False
+    if station.sockets is not None and listens(station.sockets, station.pod.ip, port) is None:
+        return False
+    if station.proxy is None:
+        return True
+    return any(a.port == port and one.bind for one in station.proxy.listeners() for a in one.addresses)
+
+
+def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
+    if address == ANYWHERE:
+        why = "which address the name resolves to, and whether it answers, is not recorded"
+        hop = Hop("endpoint", "network", "outside", f"port {port}", why, (), (), "warn")
+        end = untold(why, mtls=conn.mtls)
+        return Course(1.0, end, (hop,))
+    node = scene.node_at(address)
+    if node is not None:
+        if (owner := _of_node(scene, node.name, address, port)) is not None:
+            return _on_host(scene, owner, address, port, conn)
+        why = f"{address} is node {node.name}: whether something listens there on port {port} is not recorded"
+    elif (service := scene.services.at(address)) is not None:
+        why = f"{address} is Service {service.namespace}/{service.name}'s, but the node's rules have nothing about it"
+        if service.port(port) is None:
+            why = f"Service {service.namespace}/{service.name} has no port {port} at {address}: who else answers there "
+            why += "is not recorded"
+    elif named := scene.endpoint_pod(address):
+        why = f"{address} is pod {named}, which was not recorded: what it does with the connection cannot be told"
+    elif scene.in_pod_range(address):
+        why = f"{address} is in the pods' range, but no pod that can be seen has it"
+    else:
+        why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
+    inside = bool(scene.endpoint_pod(address) or scene.services.at(address)) or scene.in_pod_range(address)
+    through = (conn.layer == "mtls" or None) if inside else False
+    end = untold(why, through_server=through, mtls=conn.mtls)
+    hop = Hop("endpoint", "network", address, f"{address}:{port}", why, (), (), "warn")
+    return Course(1.0, end, (hop,), endpoint=f"{address}:{port}")
+
+
+def _of_node(scene: Scene, node: str, address: str, port: int) -> Station | None:
+    """The pod on a node's own network that answers there: the one that listens, or that says so in its spec.
+
+    The sockets of one such pod are all of the node's, so where none listens, any of them tells that nobody does.
+    """
+    stations = [scene.station(pod) for pod in scene.pods_of_node_network(node) if pod.phase in ("", "Running")]
+    named = [s for s in stations if any(port == p.number for c in s.pod.containers for p in c.ports)]
+    seeing = [s for s in stations if s.sockets is not None]
+    by_socket = [
+        s for s in seeing if (one := listens(s.sockets or (), address, port)) and one.container in s.containers
+    ]
+    return next(iter((*by_socket, *named, *seeing)), None)
+
+
+def _on_host(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> Course:
+    passage = rules.straight(station, "the pod uses the node's network: no rules of a mesh there")
+    found = server.at_pod(scene, station, address, port, conn, passage)
+    return found[0]

@@ -1,0 +1,105 @@
+"""The end of the path: what listens in the pod on the address and port that the connection reaches."""
+
+from meshctl.path.model import End, Evidence, Hop
+from meshctl.path.netns import Socket, is_loopback, listens
+from meshctl.path.outcome import Course, untold
+from meshctl.path.scene import Scene, Station
+from meshctl.path.wire import Connection
+
+
+def not_up(station: Station, address: str, port: int | None) -> End | None:
+    """How a connection ends that the rules send to a proxy's port where nothing listens; None where something may."""
+    if station.sockets is None or not port or listens(station.sockets, address, port) is not None:
+        return None
+    why = f"the rules send it to port {port}, but nothing listens there: the proxy is not up"
+    return End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="proxy-down")
+
+
+def to_app(station: Station, address: str, port: int, conn: Connection, found: Socket | None) -> Course:
+    """A connection to the application itself."""
+    hop = socket_hop(station, address, port, found, False, known=station.sockets is not None)
+    if station.sockets is not None and found is None:
+        why = nobody_listens(station, address, port)
+        end = End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="nobody-listens")
+        return Course(1.0, end, (hop,))
+    if station.mode == "grpc":
+        why = f"{station.pod.name} speaks to istiod itself (proxyless gRPC): what it accepts is not recorded"
+        return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
+    if conn.layer == "mtls":
+        why = "mutual TLS of the mesh reaches the application itself, which does not speak it: no proxy takes the port"
+        end = End("nobody", delivered=False, broken="tls", mtls=None, why=why, cause="mutual-tls")
+        return Course(1.0, end, (hop,))
+    if station.sockets is None:
+        why = f"whether something listens on {address}:{port} in {station.pod.name} was not recorded"
+        return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
+    end = End(
+        "app", delivered=True, mtls=conn.mtls, why=f"{(found.program if found else '') or 'the application'} answers"
+    )
+    return Course(1.0, end, (hop,))
+
+
+def by_log(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> Course:
+    """Without the sockets: an application that answered requests before is taken to be there still."""
+    line = scene.answered(station.pod, number)
+    if line:
+        fact = "the listening sockets were not recorded: assumed from an earlier request that it answered"
+        at, proof = station.key, (Evidence("logs/istio-proxy.txt", "", line),)
+        hop = Hop(
+            "socket", "callee", at, f"port {number}", "the application answered here before", (fact,), proof, "good"
+        )
+        end = End("app", None, "", "", True, False, True, conn.mtls, why="the application answers, as it did before")
+        return Course(1.0, end, (hop,))
+    why = f"whether something listens on {host}:{number} in {station.pod.name} was not recorded"
+    return Course(
+        1.0, untold(why, through_server=True, mtls=conn.mtls), (socket_hop(station, host, number, None, True),)
+    )
+
+
+def nobody_listens(station: Station, address: str, port: int) -> str:
+    """Why a connection to an address and port of the pod is refused, and where the application listens instead."""
+    others = sorted({s.port for s in station.sockets or () if s.proto == "tcp" and _is_app(station, s)})
+    elsewhere = [s for s in station.sockets or () if s.proto == "tcp" and s.port == port]
+    if elsewhere:
+        where = elsewhere[0].address
+        return f"port {port} is open on {where} only, so a connection to {address} is refused"
+    if station.pod.host_network:
+        return f"nothing listens on {address}:{port} on node {station.pod.node}"
+    listed = f"; the application listens on {', '.join(map(str, others))}" if others else ""
+    return f"nothing listens on {address}:{port} in {station.pod.name}{listed}"
+
+
+def _is_app(station: Station, socket: Socket) -> bool:
+    name = station.containers.get(socket.container, "")
+    if not name and station.pod.host_network:  # the node's other programs are seen as well
+        return False
+    return name not in ("istio-proxy",) and socket.program not in ("envoy", "pilot-agent", "ztunnel")
+
+
+def is_listener(station: Station, socket: Socket) -> bool:
+    """Whether a socket is one of the proxy's listeners (its admin port is none)."""
+    if station.proxy is None or socket.program != "envoy":
+        return False
+    return any(a.port == socket.port and one.bind for one in station.proxy.listeners() for a in one.addresses)
+
+
+def socket_hop(
+    station: Station, address: str, port: int, found: Socket | None, proxied: bool, *, known: bool = True
+) -> Hop:
+    """The socket as the last station; `proxied`: the callee's proxy connects to it, `known`: the sockets were seen."""
+    at = station.key
+    facts = (
+        ["the proxy connects from 127.0.0.6, which the rules let pass"] if proxied and not is_loopback(address) else []
+    )
+    if found is not None:
+        name = station.containers.get(found.container, "")
+        who = f"{found.program or 'a process'}{f' in container {name}' if name else ''}"
+        facts.append(f"listening on {found.address}:{found.port} as uid {found.uid}")
+        proof = (Evidence(station.sockets_source, f"line {found.line}", found.text.partition(" users:")[0]),)
+        return Hop("socket", "callee", at, f"port {port}", f"{who} listens", tuple(facts), proof, "good")
+    if not known or station.sockets is None:
+        gap = station.gaps.get("netns/sockets.txt", "the listening sockets were not recorded")
+        return Hop(
+            "socket", "callee", at, f"port {port}", "cannot be told whether anything listens", (gap,), (), "warn"
+        )
+    proof = (Evidence(station.sockets_source, "", ""),)
+    return Hop("socket", "callee", at, f"port {port}", nobody_listens(station, address, port), (), proof, "bad")

@@ -1,0 +1,181 @@
+"""From a cluster to its hosts: which may be chosen, and the connection that the sending proxy opens to each."""
+
+from dataclasses import replace
+from typing import Literal
+
+from meshctl.envoy import upstream
+from meshctl.envoy.model import Cluster
+from meshctl.path import auto_mtls, hosts, network, resource_hosts, stale, wants, wire
+from meshctl.path.decision import BLACK_HOLE, Decision, Option
+from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Request
+from meshctl.path.outcome import Course, through_client_http, through_client_tcp, untold, with_retries
+from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.wire import Connection
+
+TLS_MODE = "security.istio.io/tlsMode"
+"""The label of a pod with a sidecar, which istiod gives its endpoint as ``tlsMode``."""
+
+
+def to_cluster(
+    scene: Scene,
+    station: Station,
+    address: str,
+    port: int,
+    conn: Connection,
+    decision: Decision,
+    option: Option,
+    by: Literal["gateway", "client-proxy"],
+) -> tuple[list[Course], ClusterShare]:
+    """What becomes of a request that the proxy sends to one cluster: its courses, and the cluster with its hosts."""
+    name = option.cluster
+    subset = subset_of(name)
+    cluster = station.proxy.cluster(name) if station.proxy is not None else None
+    if station.proxy is None:
+        picked = resource_hosts.hosts(scene, station, name, address, port)
+    else:
+        picked = hosts.pick(scene, station, name, address, port, option.upstream)
+    share = ClusterShare(name, subset, option.weight, tuple(_seen(host) for host in picked.all))
+    cluster_hop = stale.marked(hosts.hop(station, name, picked), stale.of_hosts(scene, station, name, picked))
+    if picked.undecided:
+        end = untold(picked.undecided, through_client=True, through_server=picked.through_server)
+        return [Course(1.0, end, (cluster_hop,), name)], share
+    if not picked.chosen:
+        return [replace(_nowhere(decision, by, picked.flag, picked.why, name), hops=(cluster_hop,))], share
+    ways: list[Course] = []
+    for host in picked.chosen:
+        ways += _to_host(scene, station, conn, decision, cluster, name, host)
+    if not decision.tcp:
+        ways = with_retries(ways, decision.retry)
+    turned = [replace(c, end=_turned(c.end, decision, by)) for c in ways]
+    return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], share
+
+
+def subset_of(cluster: str) -> str:
+    """The subset in Istio's name for a cluster; empty where it names none."""
+    return cluster.split("|")[2] if cluster.count("|") == 3 else ""
+
+
+def cause_of(flags: str) -> Cause:
+    """What a failure comes from by Envoy's response flags; empty where they do not name it."""
+    known: tuple[tuple[str, Cause], ...] = (("UH", "no-endpoint"), ("NC", "no-cluster"), ("NR", "no-route"))
+    return next((cause for flag, cause in known if flag in flags.split(",")), "")
+
+
+def _turned(end: End, decision: Decision, by: str) -> End:
+    turned = through_client_tcp(end) if decision.tcp else through_client_http(end, decision.retry)
+    if by == "gateway" and turned.answered_by == "client-proxy":
+        turned = replace(turned, answered_by="gateway")
+    return turned
+
+
+def _nowhere(decision: Decision, by: Literal["gateway", "client-proxy"], flag: str, why: str, name: str) -> Course:
+    cause: Cause = "registry-only" if name == BLACK_HOLE else cause_of(flag)
+    if decision.tcp:
+        end = End("nobody", None, flag, "", False, True, False, None, "reset", why, cause=cause)
+    else:
+        end = End(by, 503, flag, "", False, True, False, None, why=why, cause=cause)
+    return Course(1.0, end, (), None if flag == "NC" else name)
+
+
+def _seen(host: hosts.Host) -> EndpointSeen:
+    return EndpointSeen(host.shown, host.pod, host.health)
+
+
+def _to_host(
+    scene: Scene,
+    station: Station,
+    conn: Connection,
+    decision: Decision,
+    cluster: Cluster | None,
+    name: str,
+    host: hosts.Host,
+) -> list[Course]:
+    host = _labelled(scene, station, cluster, host)
+    opened, socket = _opened(scene, station, conn, decision, cluster, name, host)
+    callee = scene.pod_at(host.address)
+    proxied = callee if callee is not None and scene.station(callee).has_proxy else None
+    over = wire.hop(opened, host.shown, socket, name, station.proxy.source if cluster and station.proxy else "")
+    over = stale.marked(over, stale.of_transport(scene, station, name, host, opened, decision.tcp))
+    wanted = [wants.sender(scene, station, name, host)]
+    if proxied is not None and scene.station(proxied).mode != "gateway":
+        wanted.append(wants.callee(scene, proxied, host.port))
+    over = replace(over, facts=(*over.facts, *filter(None, wanted)))
+    if host.tunnel and proxied is not None:
+        why = f"it reaches {host.pod} through HBONE: what its proxy does with the tunnel is not modelled"
+        end = untold(why, through_server=True, mtls="mutual")
+        return [Course(host.probability, end, (over,), endpoint=host.shown, pod=host.pod)]
+    ways = network.onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened)
+    return [
+        replace(
+            c, probability=c.probability * host.probability, hops=(over, *c.hops), endpoint=c.endpoint or host.shown
+        )
+        for c in ways
+    ]
+
+
+def _opened(
+    scene: Scene,
+    station: Station,
+    conn: Connection,
+    decision: Decision,
+    cluster: Cluster | None,
+    name: str,
+    host: hosts.Host,
+) -> tuple[Connection, str]:
+    """The connection that the proxy opens to a host, and the name of the transport socket that it takes for it."""
+    request = decision.forwarded or conn.request
+    if cluster is None or station.proxy is None:
+        return auto_mtls.opened(scene, station, name, host, request, conn.depth + 1, decision.tcp), ""
+    opened = wire.opened(
+        station.proxy,
+        cluster,
+        host.endpoint,
+        station,
+        scene.principal(station),
+        request,
+        decision.offers if not decision.tcp else (),
+        conn.depth + 1,
+    )
+    opened = _inner(opened, conn, decision, cluster)
+    if host.tunnel:
+        opened = replace(opened, layer="mtls", principal=scene.principal(station), sni="", alpn=("h2",))
+    return opened, upstream.socket(cluster, host.endpoint)[1] if host.endpoint is not None else ""
+
+
+def _labelled(scene: Scene, station: Station, cluster: Cluster | None, host: hosts.Host) -> hosts.Host:
+    """A host with the label that chooses its transport: ``/clusters`` does not tell it, so it is the pod's own."""
+    end, pod = host.endpoint, scene.pod_at(host.address)
+    bare = end is not None and not end.socket_match and station.proxy is not None and not station.proxy.has("Endpoints")
+    if end is None or pod is None or not bare or cluster is None or cluster.type != "EDS":
+        return host
+    told = pod.labels.get(TLS_MODE, "")
+    return replace(host, endpoint=replace(end, socket_match={"tlsMode": told})) if told else host
+
+
+def _inner(opened: Connection, conn: Connection, decision: Decision, cluster: Cluster) -> Connection:
+    """What is inside the new connection: TLS that the proxy does not end goes through as it is."""
+    request: Request = opened.request
+    if conn.layer != "plaintext" and not decision.terminated:
+        request = replace(request, protocol=conn.request.protocol)
+        if opened.layer != "plaintext" or _has_tls(cluster):
+            return replace(opened, request=request)
+        return replace(
+            opened, layer=conn.layer, sni=conn.sni, alpn=conn.alpn, principal=conn.principal, request=request
+        )
+    if decision.tcp:
+        return replace(opened, request=replace(request, protocol=conn.request.protocol))
+    speaks: Literal["http", "http2"] = "http"
+    if cluster.http == "http2" or (cluster.http == "downstream" and conn.request.protocol == "http2"):
+        speaks = "http2"
+    inner = replace(request, protocol=speaks, tls=False if decision.terminated else request.tls)
+    layer = "plaintext" if opened.layer == "tls" and not _has_tls(cluster) and decision.terminated else opened.layer
+    return replace(opened, request=inner, layer=layer)
+
+
+def _has_tls(cluster: Cluster) -> bool:
+    sockets = [cluster.socket.get(), *(m.socket for m in cluster.socket_matches.get())]
+    return any(socket.tls is not None for socket in sockets)
+
+
+def _proxy_owner(station: Station) -> Owner:
+    return Owner(station.proxy_uid, station.proxy_gid, "the proxy's own connection")

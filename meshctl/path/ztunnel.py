@@ -1,0 +1,75 @@
+"""The caller's ztunnel: it chooses the endpoint itself, and tunnels where the other end can."""
+
+from dataclasses import replace
+
+from meshctl.path import kube_proxy, network
+from meshctl.path.ambient import REDIRECTION, Ztunnel, told
+from meshctl.path.model import Cause, End, Evidence, Hop
+from meshctl.path.outcome import Course, untold
+from meshctl.path.scene import Scene, Station
+from meshctl.path.wire import Connection
+
+
+def outbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
+    """What the caller's ztunnel does: it chooses the endpoint itself, and tunnels where the other end can."""
+    ztunnel = told(scene, station)
+    service = scene.services.at(address)
+    if service is not None and service.port(port) is None:
+        why = f"Service {service.namespace}/{service.name} has no port {port}, so nothing answers there"
+        return [_cut(station, why, "no-port")]
+    known = kube_proxy.endpoints_of(scene, address, port)
+    if known is not None and not known:
+        why = f"the Service at {address}:{port} has no ready endpoints, so ztunnel cuts the connection"
+        return [_cut(station, why, "no-endpoint")]
+    places = known or ((address, port, 1.0),)
+    courses: list[Course] = []
+    for place, number, chance in places:
+        tunnel = _speaks_hbone(scene, ztunnel, place)
+        layer = "mtls" if tunnel else conn.layer
+        opened = replace(
+            conn,
+            layer=layer,
+            principal=scene.principal(station) if tunnel else None,
+            by_proxy=True,
+            depth=conn.depth + 1,
+        )
+        waypoint = ztunnel.service_waypoints.get(address, "") if ztunnel else ""
+        hop = _outbound_hop(station, ztunnel, place, number, tunnel, waypoint)
+        if waypoint:
+            why = f"the Service asks for waypoint {waypoint}: its decision is not modelled"
+            courses.append(Course(chance, untold(why, through_server=None), (hop,), endpoint=f"{place}:{number}"))
+            continue
+        courses += [
+            replace(course, probability=course.probability * chance, hops=(hop, *course.hops))
+            for course in network.arrive(scene, place, number, opened)
+        ]
+    return [replace(c, end=_reset(c.end)) for c in courses]
+
+
+def _cut(station: Station, why: str, cause: Cause) -> Course:
+    hop = Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", why, (), (), "bad")
+    return Course(1.0, End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause=cause), (hop,))
+
+
+def _reset(end: End) -> End:
+    """The application is connected to ztunnel before ztunnel reaches the other end, so every failure is a reset."""
+    return replace(end, broken="reset") if end.broken in ("refused", "timeout", "tls") else end
+
+
+def _speaks_hbone(scene: Scene, ztunnel: Ztunnel | None, address: str) -> bool:
+    if ztunnel is not None and address in ztunnel.workloads:
+        return ztunnel.workloads[address].tunnel
+    pod = scene.pod_at(address)
+    return pod is not None and pod.annotations.get(REDIRECTION) == "enabled"
+
+
+def _outbound_hop(
+    station: Station, ztunnel: Ztunnel | None, address: str, port: int, tunnel: bool, waypoint: str
+) -> Hop:
+    facts = ["ztunnel balances connections itself: kube-proxy's rules are not asked"]
+    facts += [f"by waypoint {waypoint}"] if waypoint else []
+    facts += [] if ztunnel else ["assumed from the pods' annotations: ztunnel's configuration was not recorded"]
+    how = "in a tunnel of mutual TLS (HBONE, port 15008)" if tunnel else "as plain TCP: the other end has no ztunnel"
+    proof = (Evidence(ztunnel.source, "workloads", address),) if ztunnel else ()
+    said = f"sends it to {address}:{port} {how}"
+    return Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", said, tuple(facts), proof)
