@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from meshctl.envoy import cors, fault, http_filters, jwt, metadata_match, network_filters, rbac
+from meshctl.envoy import cors, csrf, fault, health_check, http_filters, jwt, metadata_match, network_filters, rbac
 from meshctl.envoy.model import (
     AlpnOverride,
     Cors,
+    Csrf,
     Elsewhere,
     Fault,
     Forward,
+    HealthCheck,
     HttpConfig,
     HttpFilter,
     HttpManager,
@@ -142,9 +144,13 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
                 yield from found
             case Fault():
                 injector = next((c for c in configs if isinstance(c, Fault)), own)
-                yield from _fault(each, injector, request, place)
+                yield from _fault(each, injector, request, place, _patience(manager, place.forward))
             case Cors():
                 yield _cors(each, tuple(c for c in configs if isinstance(c, Cors)), request, place)
+            case HealthCheck():
+                yield _health(each, own, request)
+            case Csrf():
+                yield _csrf(each, next((c for c in configs if isinstance(c, Csrf)), own), request)
             case Elsewhere():
                 asked = next((c for c in configs if isinstance(c, Elsewhere)), None)
                 yield _asked(each, own, asked, metadata, place)
@@ -285,7 +291,61 @@ def _with_claims(metadata: dict[str, object] | None, own: Jwt, judgement: jwt.Ju
     return {**metadata, _JWT: claims, **jwt.authn_metadata(judgement.metadata)}
 
 
-def _fault(each: HttpFilter, config: Fault, request: Request, place: Place) -> Iterator[Verdict]:
+def _health(each: HttpFilter, config: HealthCheck, request: Request) -> Verdict:
+    answers, because = health_check.answered(config, request)
+    if answers is False:
+        return _passes(each, because)
+    return Verdict(
+        filter=each.name,
+        type=each.type,
+        decision="undecided" if answers is None else "answers",
+        because=because,
+        status=200 if answers else None,
+        details="health_check_ok" if answers else "",
+        origin=each.origin,
+    )
+
+
+def _csrf(each: HttpFilter, config: Csrf, request: Request) -> Verdict:
+    share, because = csrf.share_refused(config, request)
+    if share == 0.0:
+        return _passes(each, because)
+    return Verdict(
+        filter=each.name,
+        type=each.type,
+        decision="undecided" if share is None else "answers",
+        because=because,
+        status=None if share is None else 403,
+        details="" if share is None else "csrf_origin_mismatch",
+        share=share or 1.0,
+        origin=each.origin,
+    )
+
+
+_Limit: TypeAlias = tuple[float, str, str]
+"""How long a request may be held (seconds), and the flag and details of the 504 after that."""
+
+
+def _patience(manager: HttpManager, forward: Forward | None) -> _Limit | None:
+    """The shortest of the limits that run while a filter holds a request; a route's own replaces the manager's.
+
+    A route's timeout is none of them: it begins when the router has the request.
+    """
+    idle, stream = manager.idle_timeout_s, manager.max_stream_s
+    if forward is not None:
+        idle = idle if forward.idle_timeout_s is None else forward.idle_timeout_s
+        stream = stream if forward.max_stream_s is None else forward.max_stream_s
+    limits: tuple[_Limit, ...] = (
+        (idle, "SI", "stream_idle_timeout"),
+        (stream, "", "max_duration_timeout"),
+        (manager.request_timeout_s, "", "request_overall_timeout"),
+    )
+    return min((limit for limit in limits if limit[0]), default=None)
+
+
+def _fault(
+    each: HttpFilter, config: Fault, request: Request, place: Place, patience: _Limit | None
+) -> Iterator[Verdict]:
     def verdict(decision: Literal["answers", "delays", "undecided"], because: str, **more: object) -> Verdict:
         return Verdict(
             filter=each.name,
@@ -306,7 +366,13 @@ def _fault(each: HttpFilter, config: Fault, request: Request, place: Place) -> I
         yield verdict("undecided", "whether the fault is for this request cannot be told")
         return
     for one in found:
-        if one.status is None:
+        if one.status is None and patience is not None and patience[0] < one.delay_s:
+            limit, flag, details = patience
+            because = f"{one.share:.4g} of the requests are held for {one.delay_s:g} s, longer than the {limit:g} s "
+            because += "that the proxy waits: it answers 504"
+            flags = ",".join(filter(None, ("DI", flag)))
+            yield verdict("answers", because, share=one.share, status=504, flags=flags, details=details)
+        elif one.status is None:
             because = f"{one.share:.4g} of the requests are held for {one.delay_s:g} s"
             yield verdict("delays", because, share=one.share, delay_s=one.delay_s, flags="DI")
         else:

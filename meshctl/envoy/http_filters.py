@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from meshctl.envoy import cors, elsewhere, fault, jwt, rbac
+from meshctl.envoy import cors, csrf, elsewhere, fault, health_check, jwt, rbac
 from meshctl.envoy.model import AlpnOverride, HttpConfig, HttpFilter, Opaque, Passes, PerFilter
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
@@ -117,6 +117,8 @@ _READERS: dict[str, Callable[[Json], HttpConfig]] = {
     f"{_HTTP}.fault.v3.HTTPFault": fault.config,
     f"{_HTTP}.cors.v3.Cors": cors.config,
     f"{_HTTP}.cors.v3.CorsPolicy": cors.config,
+    f"{_HTTP}.csrf.v3.CsrfPolicy": csrf.config,
+    f"{_HTTP}.health_check.v3.HealthCheck": health_check.config,
     **{f"{_HTTP}.{kind}": read for kind, read in elsewhere.READERS.items()},
     "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": _alpn,
 }

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from meshctl.envoy import rewrite, route_match
+from meshctl.envoy import rewrite, route_match, strings
 from meshctl.envoy.model import Jwt, JwtProvider, JwtRule, Requirement
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
@@ -75,7 +75,9 @@ def _provider(name: str, message: Json) -> JwtProvider:
         ),
         clock_skew_s=message.whole("clock_skew_seconds") or 60,
         space_delimited=message.below("normalize_payload_in_metadata").texts("space_delimited_claims"),
-        unsupported=tuple(k for k in ("subjects", "require_expiration", "max_lifetime") if message.has(k)),
+        subjects=strings.string_match(subjects) if (subjects := message.below("subjects")) else None,
+        must_expire=message.flag("require_expiration"),
+        max_lifetime_s=message.seconds("max_lifetime"),
     )
 
 
@@ -367,13 +369,14 @@ def _token(place: str, token: str, provider: JwtProvider, audiences: tuple[str, 
     head, claims, parts = parsed
     if provider.issuer and claims.get("iss", "") != provider.issuer:
         return Judgement(False, UNKNOWN_ISSUER)
-    if provider.unsupported:
-        return Judgement(None, f"{', '.join(provider.unsupported)} of {provider.name} are not modelled")
     timely = _timely(claims, provider.clock_skew_s, at)
     if timely is not None:
         return timely
     if audiences and not {_bare(a) for a in audiences} & {_bare(a) for a in _audiences(claims)}:
         return Judgement(False, WRONG_AUDIENCE, 403)
+    limited = _limited(provider, claims, at)
+    if limited is not None:
+        return limited
     wrong = _signed(parts, head, provider)
     if wrong is not None:
         return wrong
@@ -437,6 +440,23 @@ def _timely(claims: Claims, skew_s: int, at: datetime | None) -> Judgement | Non
     if ends and now > ends + skew_s:
         return Judgement(False, "Jwt is expired")
     return None
+
+
+def _limited(provider: JwtProvider, claims: Claims, at: datetime | None) -> Judgement | None:
+    """What a provider's limits on subjects and lifetimes refuse; Envoy says no more of it than of a bad signature."""
+    subject = claims.get("sub", "")
+    fits = strings.holds(provider.subjects, subject) if provider.subjects is not None else True
+    if fits is None:
+        return Judgement(None, f"whether the subject {subject} is one that {provider.name} takes cannot be told")
+    ends = claims.get("exp") or 0
+    limits = provider.must_expire or provider.max_lifetime_s is not None
+    if not fits or (limits and not ends):
+        return Judgement(False, "Jwt verification fails")
+    if provider.max_lifetime_s is None:
+        return None
+    if at is None:
+        return Judgement(None, "when the request is sent is not known, and the token may be valid for too long")
+    return Judgement(False, "Jwt verification fails") if ends - at.timestamp() > provider.max_lifetime_s else None
 
 
 def _audiences(claims: Claims) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from meshctl.envoy.model import (
     Elsewhere,
     FilterChain,
     Forward,
+    HashPolicy,
     HttpManager,
     Listener,
     Opaque,
@@ -87,6 +88,7 @@ class _Walk:
         self.open: list[str] = []
         self.verdicts: list[Verdict] = []
         self.is_grpc = False
+        self.hashes: tuple[HashPolicy, ...] = ()
 
     # --- recording
 
@@ -608,6 +610,7 @@ class _Walk:
                 if answered:
                     self.note(clusters=_shared(targets))
                 else:
+                    self.hashes = forward.hash_policy
                     limit = (forward.priority, "http")
                     self.send(targets, chosen.origin, request, limit, forward.not_found_status)
 
@@ -674,6 +677,8 @@ class _Walk:
             end = replace(end, verdict="overflow", because="its circuit breakers are set to let nothing through")
         elif end.verdict == "ok" and cluster is not None and (limit[0], f"{limit[1]} pending") in cluster.refuses:
             end = replace(end, verdict="gives-up", because="its circuit breakers let no connection wait")
+        elif end.verdict == "ok" and (by := upstream.hashed_by(cluster, self.hashes, request)) and len(end.hosts) > 1:
+            end = replace(end, by_hash=by, because=f"{end.because}, the same one again for the same {by}")
         if end.verdict == "undecided":
             self.undecided(f"{target.cluster}: {end.because}")
         part = f"{share.probability:.4g} of the requests; " if share.probability < 1 else ""

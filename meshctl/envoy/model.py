@@ -376,6 +376,18 @@ class RetryPolicy:
     back_off_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HashPolicy:
+    """What of a request chooses the host in a cluster that balances by hashes; `made`: a missing cookie is made."""
+
+    kind: Literal["header", "cookie", "query parameter", "source address", "something else"]
+    name: str = ""
+    made: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
     """Send the request upstream. `timeout_s` 0 is no limit (Envoy's default is 15 s)."""
@@ -389,7 +401,7 @@ class Forward:
     retry: RetryPolicy | None = None
     mirrors: tuple[Mirror, ...] = ()
     priority: str = "DEFAULT"
-    hash_policy: tuple[str, ...] = ()
+    hash_policy: "tuple[HashPolicy, ...]" = ()
     prefix_rewrite: str = ""
     regex_rewrite: tuple[str, str] | None = None
     host_rewrite: str = ""
@@ -546,7 +558,8 @@ class HttpManager:
     """An HTTP connection manager: where routes come from and which filters a request passes.
 
     `upgrades` by their type in lower case; false is turned off. `internal_ranges` are the addresses that count as
-    internal; None is not said: then it depends on the release. `unsupported` changes requests in ways not modelled.
+    internal; None is not said: then it depends on the release. Of its limits of time 0 is none. `unsupported` changes
+    requests in ways not modelled.
     """
 
     stat_prefix: str
@@ -568,6 +581,9 @@ class HttpManager:
     generate_request_id: bool = True
     preserve_request_id: bool = False
     internal_ranges: tuple[str, ...] | None = None
+    idle_timeout_s: float = 300.0
+    request_timeout_s: float = 0.0
+    max_stream_s: float = 0.0
     unsupported: tuple[str, ...] = ()
     access_logs: tuple[str, ...] = ()
     origin: Origin
@@ -667,7 +683,9 @@ class JwtProvider:
     claim_headers: tuple[tuple[str, str], ...] = ()
     clock_skew_s: int = 60
     space_delimited: tuple[str, ...] = ()
-    unsupported: tuple[str, ...] = ()
+    subjects: StringMatch | None = None
+    must_expire: bool = False
+    max_lifetime_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -777,7 +795,30 @@ class Mutates:
     metadata: bool = False
 
 
-HttpConfig: TypeAlias = Rbac | Jwt | Fault | Cors | AlpnOverride | Elsewhere | Mutates | Passes | Opaque
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """``envoy.filters.http.health_check``: requests with all of `headers` are answered, unless it `passes` them on.
+
+    It may answer from what it `keeps`, or `counts` the healthy hosts of clusters first.
+    """
+
+    headers: tuple[NamedMatch, ...] = ()
+    passes: bool = False
+    keeps: bool = False
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Csrf:
+    """``envoy.filters.http.csrf``: enforced for `share` (0..1) of the requests; `origins` are allowed besides."""
+
+    share: float = 1.0
+    origins: tuple[StringMatch, ...] = ()
+
+
+HttpConfig: TypeAlias = (
+    Rbac | Jwt | Fault | Cors | HealthCheck | Csrf | AlpnOverride | Elsewhere | Mutates | Passes | Opaque
+)
 NetworkConfig: TypeAlias = HttpManager | TcpProxy | Rbac | Elsewhere | Passes | Opaque
 
 

@@ -10,6 +10,7 @@ from meshctl.envoy.model import (
     Action,
     DirectResponse,
     Forward,
+    HashPolicy,
     HostIndex,
     Mirror,
     Opaque,
@@ -205,11 +206,16 @@ def _mirrors(message: Json) -> tuple[Mirror, ...]:
     )
 
 
-def _hash(message: Json) -> str:
-    for kind, key in (("header", "header_name"), ("cookie", "name"), ("query_parameter", "name")):
-        if message.has(kind):
-            return f"{kind} {message.below(kind).text(key)}"
-    return "source address" if message.below("connection_properties").flag("source_ip") else "something else"
+def _hash(message: Json) -> HashPolicy:
+    if message.has("header"):
+        return HashPolicy("header", message.below("header").text("header_name").lower())
+    if message.has("cookie"):
+        cookie = message.below("cookie")
+        return HashPolicy("cookie", cookie.text("name"), made=cookie.has("ttl"))
+    if message.has("query_parameter"):
+        return HashPolicy("query parameter", message.below("query_parameter").text("name"))
+    by_source = message.below("connection_properties").flag("source_ip")
+    return HashPolicy("source address" if by_source else "something else")
 
 
 def retry_policy(message: Json) -> RetryPolicy | None:

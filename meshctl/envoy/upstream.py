@@ -10,7 +10,8 @@ from typing import Literal
 from meshctl.envoy import balance
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import Address, Cluster, Endpoint, Opaque, Subsets, TransportSocket
+from meshctl.envoy.model import Address, Cluster, Endpoint, HashPolicy, Opaque, Subsets, TransportSocket
+from meshctl.envoy.request import Request
 from meshctl.frozen import dataclass
 
 Live = Mapping[str, ClusterHosts]
@@ -34,7 +35,8 @@ class Upstream:
     closes a TCP connection; ``overflow`` (UO; ``gives-up``, URX, for TCP): its circuit breakers let nothing through;
     ``dropped`` (UDO): all is to be dropped. ``unresolved``: the hosts are DNS names, whose addresses the dump does not
     hold. ``undecided``: see `because`. `out` are hosts that get nothing now, each with its reason. `panic`: too few are
-    healthy, so health is ignored.
+    healthy, so health is ignored. `by_hash` is what of the request chooses among `hosts`: the same of it gets the
+    same host again; empty where chance chooses.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Upstream:
     out: tuple[Endpoint, ...] = ()
     panic: bool = False
     live: bool = False
+    by_hash: str = ""
 
     @property
     def flags(self) -> str | None:
@@ -286,3 +289,30 @@ def socket(cluster: Cluster, endpoint: Endpoint) -> tuple[TransportSocket, str]:
         if has_all(endpoint.socket_match, match.criteria):
             return match.socket, match.name
     return cluster.socket.get(), ""
+
+
+def hashed_by(cluster: Cluster | None, policies: Sequence[HashPolicy], request: Request) -> str:
+    """What of the request chooses the host where a cluster balances by hashes; empty where chance does.
+
+    Source: Envoy, ``HashPolicyImpl::generateHash``: what is there of all policies counts, and without any of it each
+    request goes where it may.
+    """
+    if cluster is None or cluster.policy not in ("RING_HASH", "MAGLEV"):
+        return ""
+    if any(policy.kind == "something else" for policy in policies):
+        return ""
+    if any(policy.made and not request.cookie(policy.name) for policy in policies):
+        return ""  # a new cookie for each such request
+    return " and ".join(str(policy) for policy in policies if _there(policy, request))
+
+
+def _there(policy: HashPolicy, request: Request) -> bool:
+    match policy.kind:
+        case "header":
+            return bool(request.values(policy.name))
+        case "cookie":
+            return bool(request.cookie(policy.name))
+        case "query parameter":
+            return bool(request.query(policy.name))
+        case _:
+            return True

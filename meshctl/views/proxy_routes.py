@@ -44,7 +44,7 @@ def extras_shown(route: Route) -> str:
         parts.append(f"{action.retry.attempts} retries on {','.join(action.retry.on)}")
     parts += [f"mirror {m.cluster}" for m in action.mirrors]
     parts += [f"rewrite {action.prefix_rewrite}"] if action.prefix_rewrite else []
-    parts += [f"hash by {', '.join(action.hash_policy)}"] if action.hash_policy else []
+    parts += [f"hash by {', '.join(map(str, action.hash_policy))}"] if action.hash_policy else []
     parts += [name.rpartition(".")[2] for name in route.filter_config]
     return "; ".join(parts)
 

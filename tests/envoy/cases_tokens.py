@@ -315,9 +315,25 @@ ROUTED: tuple[Case, ...] = (
     ),
     guarded("token-remote", (Ask(), bearer(token(), open=True), bearer(OLD1)), providers={"one": {
         "issuer": "one@test", "remote_jwks": {"http_uri": {"uri": "http://x/", "cluster": "empty", "timeout": "1s"}}}}),
-    guarded("token-subject", [bearer(token(), open=True), Ask()],
-        providers={"one": provider(subjects={"exact": "me"})}),
     guarded("token-before-direct", (Ask(), bearer(token())), routes=[says(200)]),
 )  # fmt: skip
 
-CASES: tuple[Case, ...] = (*SIGNED, *KEYS, *TIMED, *PLACED, *REQUIRED, *CHECKED, *CHANGED, *ROUTED)
+
+def but(*without: str, **more: Any) -> dict[str, Any]:
+    return {**{k: v for k, v in GOOD.items() if k not in without}, **more}
+
+
+PEOPLE = tuple(bearer(token(claims)) for claims in (
+    GOOD, but(exp=NOW + 300), but("exp"), but("sub"), but(sub="you"), but("exp", nbf=NOW - 10), but(sub=""),
+    but(iat=NOW - 5000, exp=NOW + 300), but(sub="you", aud="z"), but("exp", aud="z"), but(exp=NOW - 900, sub="you"),
+))  # fmt: skip
+LIMITED = tuple(
+    guarded(f"limited-{n}", (*PEOPLE, Ask()), providers={"one": provider(**limits)})
+    for n, limits in enumerate((
+        {"subjects": {"exact": "me"}}, {"subjects": {"prefix": "m"}}, {"subjects": {"safe_regex": {"regex": ".*"}}},
+        {"require_expiration": True}, {"max_lifetime": "600s"}, {"max_lifetime": "0s"},
+        {"max_lifetime": "600s", "require_expiration": True, "audiences": ["a"], "subjects": {"exact": "me"}},
+    ))
+)  # fmt: skip
+
+CASES: tuple[Case, ...] = (*LIMITED, *SIGNED, *KEYS, *TIMED, *PLACED, *REQUIRED, *CHECKED, *CHANGED, *ROUTED)
