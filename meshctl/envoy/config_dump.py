@@ -81,7 +81,7 @@ class ConfigDump:
         if held is None:
             return self._listener_index()
         found: dict[str, _Entry] = {}
-        for each in self._parts_of("Listeners", "static_listeners"):
+        for each in self._static_listeners():
             _keep(found, each, "listener", "static")
         for one in held:
             _keep_states(found, self._message(one))
@@ -109,6 +109,8 @@ class ConfigDump:
 
     def rejected(self) -> tuple[Listener, ...]:
         """The listeners that Envoy refused and that never worked."""
+        if self._outline is not None:
+            return ()  # a dump that has rejected resources has no outline
         index = self._listener_index()
         return tuple(self._listener(name, entry) for name, entry in index.items() if entry.state == "rejected")
 
@@ -199,7 +201,7 @@ class ConfigDump:
 
     def balance(self, wanted: Cluster) -> Balance:
         """What the control plane says about a cluster's hosts as a whole."""
-        found = self._endpoint_index().get(wanted.service_name or wanted.name) if wanted.type == "EDS" else None
+        found = self._assignment(wanted.service_name or wanted.name) if wanted.type == "EDS" else None
         return wanted.inline_balance.get() if found is None else cluster.balance(found)
 
     def _endpoint_index(self) -> Mapping[str, Json]:
@@ -300,13 +302,22 @@ class ConfigDump:
 
     def _message(self, held: Held) -> Json:
         """What holds a resource, with the path that it has in the whole document."""
-        configs = Json({}, self.source, None, "configs")
-        listed = Json({}, self.source, Json({}, self.source, configs, held.section), held.list)
+        listed = Json({}, self.source, self._section_of(held.kind, {}), held.list)
         return Json(held.holder, self.source, listed, held.place)
 
-    def _parts_of(self, section: str, key: str) -> Iterator[Json]:
-        for part in self._sections.get(section, ()):
-            yield from part.each(key)
+    def _section_of(self, kind: str, fields: dict[str, Any]) -> Json:
+        """Some fields of a section, with the path that they have in the whole document."""
+        number = self._outline.kinds().index(kind) if self._outline is not None else 0
+        return Json(fields, self.source, Json({}, self.source, None, "configs"), number)
+
+    def _static_listeners(self) -> Iterator[Json]:
+        key = "static_listeners"
+        alone = self._outline.listed("Listeners", key) if self._outline is not None else None
+        if alone is None:
+            for part in self._sections.get("Listeners", ()):
+                yield from part.each(key)
+        else:
+            yield from self._section_of("Listeners", {key: alone}).each(key)
 
     def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
         key = (kind, name)
@@ -425,9 +436,10 @@ class _Sections(Mapping[str, Sequence[Json]]):
                 raise KeyError(kind)
             try:
                 number, raw = self._outline.section(kind)
-            except (ValueError, RecursionError):
-                _loaded(self._content, self._source)  # says what is broken, and where
-                raise
+            except (ValueError, RecursionError):  # to read it whole says what is broken, and where
+                whole = _sections(_loaded(self._content, self._source), self._source)
+                self._parsed = {one: whole.get(one, ()) for one in self._outline.kinds()}
+                return self._parsed[kind]
             self._parsed[kind] = (Json(raw, self._source, Json({}, self._source, None, "configs"), number),)
         return self._parsed[kind]
 
@@ -443,14 +455,17 @@ class _Sections(Mapping[str, Sequence[Json]]):
 
 def read(document: object, source: str) -> ConfigDump:
     """Read a config dump that is parsed as JSON already, or a part of one (see `dump_shapes`)."""
+    return ConfigDump(_sections(document, source), source)
+
+
+def _sections(document: object, source: str) -> dict[str, list[Json]]:
     shaped = dump_shapes.as_dump(document)
     if isinstance(shaped, str):
         raise BadInput(f"{source}: not a config dump: it is {shaped}", hint=_HINT)
-    root = Json(shaped, source)
     sections: dict[str, list[Json]] = {}
-    for part in root.each("configs"):
+    for part in Json(shaped, source).each("configs"):
         sections.setdefault(_section(part), []).append(part)
-    return ConfigDump(sections, root.source)
+    return sections
 
 
 _HINT = "make one with: kubectl exec POD -c istio-proxy -- pilot-agent request GET 'config_dump?include_eds'"

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 _HEAD = re.compile(r'\s*\{\s*"configs"(:\s*)\[\s*(?=\{)')
 _TAIL = re.compile(r"\s*\]\s*\}\s*")
-_SPACE = re.compile(r"\s*")
 _KIND = re.compile(r"v\d\w*\.(\w+?)ConfigDump\"")
 _PLAIN = re.compile(r"[A-Za-z0-9 _.:|*/~@%+=,;$()!?#-]+")
 _PORT = re.compile(r'"port_value":\s*(\d+)(?=[\s,}])')
@@ -22,27 +21,28 @@ _decoder = json.JSONDecoder()
 
 
 class Held(NamedTuple):
-    """A resource where it lies: the section's number, the list's key, the place in the list, and what holds it."""
+    """A resource where it lies: the section, the list's key, the place in the list, and what holds it."""
 
-    section: int
+    kind: str
     list: str
     place: int
     holder: dict[str, Any]
 
 
 class _List(NamedTuple):
-    """A section's long list: its key, each element's field that is the resource, and the field that names it."""
+    """A section's long list: its key, each element's field that is the resource and what names it, the other list."""
 
     key: str
     resource: str
     name: str
+    other: str
 
 
 _LISTS = {
-    "Clusters": _List("dynamic_active_clusters", "cluster", "name"),
-    "Endpoints": _List("dynamic_endpoint_configs", "endpoint_config", "cluster_name"),
-    "Listeners": _List("dynamic_listeners", "active_state", "name"),
-    "Routes": _List("dynamic_route_configs", "route_config", "name"),
+    "Clusters": _List("dynamic_active_clusters", "cluster", "name", "static_clusters"),
+    "Endpoints": _List("dynamic_endpoint_configs", "endpoint_config", "cluster_name", "static_endpoint_configs"),
+    "Listeners": _List("dynamic_listeners", "active_state", "name", "static_listeners"),
+    "Routes": _List("dynamic_route_configs", "route_config", "name", "static_route_configs"),
 }
 
 
@@ -70,7 +70,27 @@ class Outline:
     def section(self, kind: str) -> tuple[int, dict[str, Any]]:
         """A whole section with its number. Raises ValueError where it is broken."""
         found = self._sections[kind]
-        return found.number, self._value(found.start)
+        value, end = self._read(found.start)
+        if self._text[end : found.end].strip() != "," and not _TAIL.fullmatch(self._text, end):
+            raise ValueError(f"section {kind} does not end where the next one begins")
+        return found.number, value
+
+    def listed(self, kind: str, key: str) -> list[Any] | None:
+        """A list of a section without the rest of it; None where the whole section has to tell."""
+        section = self._sections[kind]
+        token = f'"{key}"'
+        at = self._text.find(token, section.start, section.end)
+        if at < 0:
+            return []
+        opened = at + len(token + self._colon)
+        alone = self._text.find(token, opened, section.end) < 0
+        if not alone or self._text[at + len(token) : opened + 1] != f"{self._colon}[":
+            return None
+        try:
+            found = self._value(opened)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, list) else None
 
     def named(self, kind: str, name: str) -> Held | None:
         """The resource of a name; None where the whole document has to tell."""
@@ -110,7 +130,7 @@ class Outline:
         return None if None in found else tuple(held for held in found if held is not None)
 
     def _elements(self, section: _Section, listed: _List) -> tuple[int, ...]:
-        """Where the elements of a section's list begin, and at last where the list ends; empty where that is unsure."""
+        """Where the elements of a section's list begin, and at last what is behind it; empty where that is unsure."""
         if section.kind not in self._starts:
             self._starts[section.kind] = self._cut(section, listed)
         return self._starts[section.kind]
@@ -122,22 +142,17 @@ class Outline:
         if opened < 0 or text.count(f'"{listed.key}"', section.start, section.end) != 1:
             return ()
         opened += len(opening)
+        after = text.find(f'"{listed.other}"', opened, section.end)
+        end = after if after >= 0 else section.end
         starts: list[int] = []
-        at = text.find(token, opened, section.end)
+        at = text.find(token, opened, end)
         while at >= 0:
             start = text.rfind("{", starts[-1] + 1 if starts else opened, at)
             if start < 0 or not self._follows(start, opened, first=not starts):
-                break
+                return ()
             starts.append(start)
-            at = text.find(token, at + len(token), section.end)
-        if not starts:
-            return ()
-        try:
-            end = self._end(starts[-1])
-        except ValueError:
-            return ()
-        closed = _SPACE.match(text, end).end()  # type: ignore[union-attr]
-        return (*starts, end) if text.startswith("]", closed) else ()
+            at = text.find(token, at + len(token), end)
+        return (*starts, end) if starts else ()
 
     def _follows(self, start: int, opened: int, *, first: bool) -> bool:
         """Whether an element that begins here comes right after the list's beginning, or after another element."""
@@ -154,7 +169,7 @@ class Outline:
             last or self._text[end : starts[place + 1]].strip() == ","
         ):
             return None
-        return Held(section.number, listed.key, place, holder)
+        return Held(section.kind, listed.key, place, holder)
 
     def _value(self, start: int) -> Any:
         return self._read(start)[0]
@@ -202,7 +217,8 @@ def _sections(text: str, colon: str, first: int) -> tuple[_Section, ...] | None:
             return None
         places.append((start, kind[1]))
         at = text.find(token, at + len(token))
-    if not places or places[0][0] != first or len({kind for _, kind in places}) != len(places):
+    named = text.count('"type.googleapis.com/envoy.admin.')
+    if not places or places[0][0] != first or not len({kind for _, kind in places}) == len(places) == named:
         return None
     ends = [start for start, _ in places[1:]] + [len(text)]
     for end in ends[:-1]:
