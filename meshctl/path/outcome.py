@@ -32,6 +32,14 @@ def untold(
     return End(None, through_client=through_client, through_server=through_server, mtls=mtls, why=why, undecided=(why,))
 
 
+def unsure(end: End, why: str) -> End:
+    """An end that holds only if something does that cannot be told; what does not depend on that stays."""
+    if end.undecided:
+        return replace(end, why=why, undecided=(why, *end.undecided))
+    unknown = replace(end, answered_by=None, status=None, flags="", server_flags="", delivered=None, broken="")
+    return replace(unknown, why=why, undecided=(why,), cause="")
+
+
 _ON_CONNECT = frozenset(("connect-failure", "reset", "reset-before-request", "5xx", "gateway-error"))
 _ON_RESET = frozenset(("reset", "5xx", "gateway-error"))
 

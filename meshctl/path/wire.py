@@ -45,6 +45,18 @@ class Connection:
         return "mutual" if self.layer == "mtls" else "none"
 
 
+def by_application(request: Request, station: Station | None) -> Connection:
+    """The connection that the application of a pod opens (None: a client outside of the cluster)."""
+    host = request.host.rsplit(":", 1)[0] if request.host.count(":") == 1 else request.host
+    return Connection(
+        source=(station.pod.ip or None) if station is not None else None,
+        sender=station,
+        layer="tls" if request.tls else "plaintext",
+        request=request,
+        sni=host if request.tls else "",
+    )
+
+
 def opened(
     dump: ConfigDump,
     cluster: Cluster,

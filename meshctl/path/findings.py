@@ -1,0 +1,67 @@
+"""What a trace finds wrong, worst first: failures by their ids, with what to do, and what is not up to date."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+from meshctl.path.model import Aim, Cause, End, Finding, Hop, succeeds
+from meshctl.path.outcome import Course
+
+_IDS = (("UH", "MT102"), ("NC", "MT103"), ("NR", "MT104"))
+_OF_CAUSE: Mapping[Cause, str] = {
+    "dns": "MT101",
+    "no-endpoint": "MT102",
+    "no-cluster": "MT103",
+    "no-route": "MT104",
+    "policy": "MT105",
+    "fault": "MT106",
+    "mutual-tls": "MT107",
+    "strict": "MT107",
+    "nobody-listens": "MT108",
+}
+_FIXES: Mapping[Cause, str] = {
+    "no-endpoint": "meshctl proxy endpoints shows what the proxy knows",
+    "no-cluster": "name a host and subset that exist in the VirtualService",
+    "no-route": "add a route for this host and path, or correct the request",
+    "policy": "change the policy, or call with what it asks for",
+    "fault": "remove fault.abort from the VirtualService",
+    "mutual-tls": "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
+    "strict": "let the caller speak mutual TLS (a sidecar, and the Service's name), or set PERMISSIVE for the port",
+    "registry-only": "add a ServiceEntry for it, name it in the Sidecar's egress hosts, or set ALLOW_ANY",
+    "nobody-listens": "let targetPort name the port that the application listens on, on all addresses",
+    "proxy-down": "meshctl describe pod shows why the proxy is not up",
+    "no-port": "call a port that the Service has",
+    "no-service": "call a Service by its name: the address is no Service's (any more)",
+    "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
+    "rules": "meshctl iptables diff shows which rules are not the mesh's",
+}
+
+
+def failures(courses: list[Course], aim: Aim) -> Iterator[Finding]:
+    """Each way to fail once, with its share of the requests."""
+    told: set[tuple[str, str]] = set()
+    for course in courses:
+        end = course.end
+        if succeeds(end) is not False or (end.why, end.flags) in told:
+            continue
+        told.add((end.why, end.flags))
+        alike = [c for c in courses if (c.end.why, c.end.flags) == (end.why, end.flags) and succeeds(c.end) is False]
+        chance = sum(c.probability for c in alike)
+        share = "" if chance > 0.999 else f" ({chance:.0%} of the requests)"
+        severity: Literal["error", "warning"] = "error" if chance > 0.5 else "warning"
+        text = f"{aim.service}:{aim.port}{share}: {end.why}"
+        yield Finding(_id(end), severity, text, _FIXES.get(end.cause, ""), end.cause)
+
+
+def not_up_to_date(hops: Iterable[Hop], aim: Aim) -> Iterator[Finding]:
+    """Where what runs is not what the resources say: the outcome is that of what runs."""
+    for hop in hops:
+        if hop.stale:
+            text = f"{aim.service}:{aim.port}: {hop.title} at {hop.at} is not up to date: {hop.stale}"
+            yield Finding("MT109", "warning", text, "see whether the proxy hears of changes: istioctl proxy-status")
+
+
+def _id(end: End) -> str:
+    """The finding that an end is: by Envoy's flag where there is one that names it, else by its cause."""
+    words = set(end.flags.split(",")) | set(end.server_flags.split(","))
+    by_flag = next((id_ for flag, id_ in _IDS if flag in words), "")
+    return by_flag or _OF_CAUSE.get(end.cause, "MT199")

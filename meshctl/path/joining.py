@@ -1,0 +1,123 @@
+"""From all ways that a request may take to one trace: hops, outcome, the question of kube-proxy, and gaps."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from meshctl.path import findings, kube_proxy
+from meshctl.path.decision import Decision
+from meshctl.path.dns import Name
+from meshctl.path.hosts import ANYWHERE
+from meshctl.path.leaving import Way
+from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
+from meshctl.path.netns import is_loopback
+from meshctl.path.outcome import Course, branches, merged
+from meshctl.path.scene import Scene, Station
+
+
+def joined(
+    scene: Scene,
+    sender: Sender,
+    aim: Aim,
+    request: Request,
+    before: tuple[Hop, ...],
+    ways: list[Way],
+    courses: list[Course],
+    answer: KubeProxy,
+    station: Station,
+) -> Trace:
+    """The trace whose hops are those of the likeliest course; `before` are the hops that all courses share."""
+    total = sum(c.probability for c in courses) or 1.0
+    courses = [replace(c, probability=c.probability / total) for c in courses]
+    together = merged(courses)
+    best = together[0]
+    first = next((d for way in ways for d in way.decisions), None)
+    shares = tuple({s.name: s for way in ways for s in way.clusters}.values())
+    outcome = Outcome(
+        best.end,
+        _route(ways),
+        shares,
+        branches(courses),
+        _retries(first),
+        f"{first.timeout_s:g}s" if first is not None and first.timeout_s else None,
+        first.mirrors if first is not None else (),
+    )
+    hops = tuple(map(_unnamed, _with_node((*before, *best.hops), answer, station)))
+    found = (*findings.failures(together, aim), *findings.not_up_to_date(hops, aim))
+    return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
+
+
+def kube_proxy_answer(
+    scene: Scene, station: Station, name: Name, aim: Aim, way: Way, courses: list[Course]
+) -> KubeProxy:
+    """Whether kube-proxy chose the endpoint on the likeliest course, and why (not)."""
+    likeliest = max(courses, key=lambda c: c.probability, default=None)
+    if likeliest is not None and likeliest.kube_proxy is not None:
+        return likeliest.kube_proxy
+    address = name.addresses[0] if name.addresses else ""
+    if not address:
+        return KubeProxy(None, "the address that the name resolves to is not recorded")
+    if is_loopback(address):
+        return KubeProxy(False, "the connection never leaves the pod")
+    if way.captured:
+        place = likeliest.endpoint if likeliest is not None and likeliest.endpoint else ""
+        by = "ztunnel" if station.mode == "ambient" else "the caller's proxy"
+        own = name.service is not None or scene.services.at(address) is not None
+        choosing = f"chooses the endpoint itself{f' ({place})' if place else ''} and connects to the pod's own address"
+        why = f"{by} {choosing if own else f'connects to {place}, which is no address of a Service'}"
+        if likeliest is not None and not place:
+            why = f"{by} takes the connection, and it ends there"
+        return kube_proxy.not_used(scene, station, address, aim.port, why)
+    if name.kind in ("service", "address") and name.service is not None:
+        return kube_proxy.not_used(scene, station, address, aim.port, "the connection does not reach the node's rules")
+    return KubeProxy(False, f"{address} is no Service's address: kube-proxy has no rule for it")
+
+
+def _unnamed(hop: Hop) -> Hop:
+    """A hop without the address that stands for one that is not known."""
+    if ANYWHERE not in f"{hop.title}{hop.decision}{hop.arrow}":
+        return hop
+    title, decision, arrow = (
+        text.replace(f"{ANYWHERE}:", "that address, port ").replace(ANYWHERE, "that address")
+        for text in (hop.title, hop.decision, hop.arrow)
+    )
+    return replace(hop, title=title, decision=decision, arrow=arrow)
+
+
+def _with_node(hops: tuple[Hop, ...], answer: KubeProxy, station: Station) -> tuple[Hop, ...]:
+    """The hops with the node's part said where the connection crosses it without kube-proxy having a say."""
+    at = next((index for index, hop in enumerate(hops) if hop.kind == "wire"), None)
+    if at is None or answer.used is not False or any(hop.kind == "kube-proxy" for hop in hops):
+        return hops
+    said = f"not used: {answer.why}"
+    facts = (answer.choice,) if answer.choice else ()
+    node = Hop("kube-proxy", "node", station.pod.node, "kube-proxy", said, facts, answer.evidence)
+    return (*hops[: at + 1], replace(node, arrow=hops[at].arrow), *hops[at + 1 :])
+
+
+def _route(ways: list[Way]) -> str | None:
+    best = max((d for way in ways for d in way.decisions), key=lambda d: d.probability, default=None)
+    return best.route if best is not None else None
+
+
+def _retries(decision: Decision | None) -> Retries | None:
+    policy = decision.retry if decision is not None else None
+    if policy is None or not policy.attempts:
+        return None
+    per_try = f"{policy.per_try_timeout_s:g}s" if policy.per_try_timeout_s else ""
+    return Retries(policy.attempts, ",".join(policy.on), per_try)
+
+
+_TOLD = ("netns/iptables-save.txt", "envoy/config_dump.json", "envoy/clusters.json", "netns/sockets.txt")
+
+
+def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
+    yield from dict.fromkeys((*scene.gaps, *filter(None, (scene.services_gap, scene.endpoints_gap))))
+    seen: set[str] = set()
+    callee = scene.pod_named(course.pod) if course.pod else None
+    for place in (station, scene.station(callee) if callee is not None else None):
+        if place is None or place.key in seen:
+            continue
+        seen.add(place.key)
+        for part, gap in place.gaps.items():
+            if part in _TOLD:
+                yield gap
