@@ -109,8 +109,8 @@ class ConfigDump:
 
     def rejected(self) -> tuple[Listener, ...]:
         """The listeners that Envoy refused and that never worked."""
-        if self._outline is not None:
-            return ()  # a dump that has rejected resources has no outline
+        if self._outline is not None and "Listeners" in self._sections and self._outline.plain("Listeners"):
+            return ()
         index = self._listener_index()
         return tuple(self._listener(name, entry) for name, entry in index.items() if entry.state == "rejected")
 

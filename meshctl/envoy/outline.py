@@ -2,8 +2,9 @@
 
 A dump of a big mesh has thousands of resources; a request meets a handful. Nothing is guessed: a key with its quotes
 and colon can only be a key, since a quote inside a string is escaped; what begins there is parsed by the JSON library
-and must be what was looked for; and "not found" sends the caller to the whole document. A dump that is written in
-another way, or that has rejected or warming resources, has no outline. docs/decisions/008-outline.md has the numbers.
+and must be what was looked for; and "not found" sends the caller to the whole section. So does a section that has
+rejected or warming resources; a dump that is written in another way has no outline. The numbers are in
+docs/decisions/008-outline.md.
 """
 
 import json
@@ -16,7 +17,11 @@ _TAIL = re.compile(r"\s*\]\s*\}\s*")
 _KIND = re.compile(r"v\d\w*\.(\w+?)ConfigDump\"")
 _PLAIN = re.compile(r"[A-Za-z0-9 _.:|*/~@%+=,;$()!?#-]+")
 _PORT = re.compile(r'"port_value":\s*(\d+)(?=[\s,}])')
-_STATES = ('"error_state"', '"warming_state"', '"draining_state"', '"dynamic_warming_clusters"', '"lastUpdated"')
+_ANY = ('"error_state"', '"lastUpdated"')
+_STATES = {
+    "Clusters": (*_ANY, '"dynamic_warming_clusters"'),
+    "Listeners": (*_ANY, '"warming_state"', '"draining_state"'),
+}
 _decoder = json.JSONDecoder()
 
 
@@ -61,6 +66,7 @@ class Outline:
         self._colon = colon
         self._sections = {section.kind: section for section in sections}
         self._starts: dict[str, tuple[int, ...]] = {}
+        self._plain: dict[str, bool] = {}
         self._parsed: dict[int, Any] = {}
 
     def kinds(self) -> tuple[str, ...]:
@@ -75,11 +81,20 @@ class Outline:
             raise ValueError(f"section {kind} does not end where the next one begins")
         return found.number, value
 
+    def plain(self, kind: str) -> bool:
+        """Whether a section is spelled as Envoy does and has active resources only, none rejected or warming."""
+        if kind not in self._plain:
+            section, find = self._sections[kind], self._text.find
+            self._plain[kind] = all(find(state, section.start, section.end) < 0 for state in _STATES.get(kind, _ANY))
+        return self._plain[kind]
+
     def listed(self, kind: str, key: str) -> list[Any] | None:
         """A list of a section without the rest of it; None where the whole section has to tell."""
         section = self._sections[kind]
         token = f'"{key}"'
         at = self._text.find(token, section.start, section.end)
+        if not self.plain(kind):
+            return None
         if at < 0:
             return []
         opened = at + len(token + self._colon)
@@ -138,7 +153,7 @@ class Outline:
     def _cut(self, section: _Section, listed: _List) -> tuple[int, ...]:
         text, token = self._text, f'"{listed.resource}"{self._colon}{{'
         opening = f'"{listed.key}"{self._colon}['
-        opened = text.find(opening, section.start, section.end)
+        opened = text.find(opening, section.start, section.end) if self.plain(section.kind) else -1
         if opened < 0 or text.count(f'"{listed.key}"', section.start, section.end) != 1:
             return ()
         opened += len(opening)
@@ -194,7 +209,7 @@ def outline(content: bytes | str) -> Outline | None:
     except UnicodeDecodeError:
         return None
     head = _HEAD.match(text)
-    if head is None or any(state in text for state in _STATES):
+    if head is None:
         return None
     sections = _sections(text, head[1], head.end())
     if sections is None:
