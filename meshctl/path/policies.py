@@ -5,7 +5,7 @@ PeerAuthentication first, then AuthorizationPolicy in Istio's order (``pilot/pkg
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from meshctl.istio.entries import Ingress
@@ -76,18 +76,18 @@ def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refu
     """What the callee's filter chains refuse before any filter: the wrong transport for the mode or the port."""
     if mode == "STRICT" and conn.layer == "tls":
         why = f"the callee accepts mutual TLS only ({said}), and this TLS shows no certificate of the mesh"
-        return Refusal(None, "", "", why, "connection", "strict")
+        return Refusal(None, "", "", why, "handshake", "strict", late=True)
     if mode == "STRICT" and conn.layer == "plaintext":
         why = f"the callee accepts mutual TLS only ({said}), and this is plain text"
         return Refusal(None, "NR", "filter_chain_not_found", why, "connection", "strict")
     if mode == "DISABLE" and conn.layer == "mtls":
         why = f"the callee takes no mutual TLS ({said}), and this is mutual TLS"
-        return Refusal(None, "", "", why, "connection", "mutual-tls")
+        return Refusal(None, "", "", why, "handshake", "mutual-tls")
     if declared != "http" or conn.layer == "mtls":
         return None
     if conn.layer == "tls":
         why = "the port is declared HTTP, and TLS of the application's own fits none of its filter chains"
-        return Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route")
+        return Refusal(None, "NR", "filter_chain_not_found", why, "handshake", "no-route")
     if conn.request.protocol == "tcp":
         return Refusal(400, "DPE", "", "bytes that are no HTTP reach a port that is declared HTTP", "connection")
     return None
@@ -132,26 +132,34 @@ def allows(
         _fits(policy, rule, conn, port, tcp, denies=True) is not False for policy in custom for rule in policy.rules
     ):
         return None, "an AuthorizationPolicy with action CUSTOM asks an external service"
-    denied = [
-        (p, r, _fits(p, r, conn, port, tcp, denies=True)) for p in policies if p.action == "DENY" for r in p.rules
-    ]
-    for policy, rule, fits in denied:
-        if fits:
-            return False, f"{policy.meta} denies it ({rule.path})"
-    for policy, _, fits in denied:
-        if fits is None:
-            return None, f"{policy.meta} cannot be judged without the proxy's configuration"
+    denying, policy, rule = _first(policies, "DENY", conn, port, tcp)
+    if denying:
+        return False, f"{policy} denies it ({rule})"
+    if denying is None:
+        return None, f"{policy} cannot be judged without the proxy's configuration"
     wanting = [p for p in policies if p.action == "ALLOW"]
     if not wanting:
         return True, "no ALLOW policy is about it"
-    allowed = [(p, r, _fits(p, r, conn, port, tcp, denies=False)) for p in wanting for r in p.rules]
-    for policy, rule, fits in allowed:
-        if fits:
-            return True, f"{policy.meta} allows it ({rule.path})"
-    for policy, _, fits in allowed:
-        if fits is None:
-            return None, f"{policy.meta} cannot be judged without the proxy's configuration"
+    allowing, policy, rule = _first(policies, "ALLOW", conn, port, tcp)
+    if allowing:
+        return True, f"{policy} allows it ({rule})"
+    if allowing is None:
+        return None, f"{policy} cannot be judged without the proxy's configuration"
     return False, f"no rule of {', '.join(str(p.meta) for p in wanting)} allows it"
+
+
+def _first(
+    policies: Sequence[AuthorizationPolicy], action: str, conn: Connection, port: int, tcp: bool
+) -> tuple[bool | None, str, str]:
+    """Whether a rule of the policies with an action fits, else whether one may; with the policy and the rule."""
+    found = [
+        (_fits(p, r, conn, port, tcp, denies=action == "DENY"), str(p.meta), r.path)
+        for p in policies
+        if p.action == action
+        for r in p.rules
+    ]
+    fitting = next((one for one in found if one[0]), None)
+    return fitting or next((one for one in found if one[0] is None), (False, "", ""))
 
 
 def _fits(

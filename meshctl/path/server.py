@@ -118,7 +118,7 @@ def _decided(
         end = untold(decision.undecided[0], through_server=True, mtls=conn.mtls)
         return [Course(decision.probability, replace(end, undecided=decision.undecided), hops)]
     if decision.refusal is not None:
-        return [Course(decision.probability, _refused(conn, decision), hops)]
+        return [Course(decision.probability, refused(conn, decision), hops)]
     left = decision.probability
     for injected in decision.injected:
         if injected.status is not None:
@@ -132,7 +132,8 @@ def _decided(
     return ends
 
 
-def _refused(conn: Connection, decision: Decision) -> End:
+def refused(conn: Connection, decision: Decision) -> End:
+    """How a connection ends that the callee's proxy refuses, or answers itself."""
     refusal = decision.refusal
     assert refusal is not None
     flags, why, cause = refusal.flags, refusal.why, refusal.cause
