@@ -13,7 +13,7 @@ from meshctl.netfilter.model import Ruleset
 
 if TYPE_CHECKING:  # a pod without a proxy's dump does not pay for Envoy's model
     from meshctl.envoy.config_dump import ConfigDump
-    from meshctl.envoy.model import IstioConfig
+    from meshctl.envoy.model.basics import IstioConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

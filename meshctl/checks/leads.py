@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import Forward, IstioConfig, TcpProxy
+from meshctl.envoy.model.basics import IstioConfig
+from meshctl.envoy.model.managers import TcpProxy
+from meshctl.envoy.model.routes import Forward
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from meshctl.envoy import ip
-from meshctl.envoy.model import Bootstrap
+from meshctl.envoy.model.state import Bootstrap
 from meshctl.envoy.query import Query
 from meshctl.errors import BadInput
 

@@ -6,7 +6,7 @@ Source: Envoy, ``source/extensions/load_balancing_policies/common/load_balancer_
 
 from collections.abc import Sequence
 
-from meshctl.envoy.model import Endpoint
+from meshctl.envoy.model.clusters import Endpoint
 from meshctl.frozen import dataclass
 
 FACTOR = 140

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from meshctl.envoy import listener
-from meshctl.envoy.model import Bootstrap
+from meshctl.envoy.model.state import Bootstrap
 from meshctl.envoy.reading import Json
 
 

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from meshctl.envoy import listener, strings, tls
 from meshctl.envoy.metadata import filter_metadata, istio_config
-from meshctl.envoy.model import Balance, Cluster, Endpoint, Health, Opaque, Outlier, SocketMatch, Status, Subsets
+from meshctl.envoy.model.basics import Opaque, Status
+from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint, Health, Outlier, SocketMatch, Subsets
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
 _TYPES = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 
 from meshctl.envoy import cluster, listener
-from meshctl.envoy.model import Address, Health
+from meshctl.envoy.model.basics import Address
+from meshctl.envoy.model.clusters import Health
 from meshctl.envoy.reading import Json
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass

@@ -6,23 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from meshctl.envoy import bootstrap, cluster, dump_shapes, http_filters, listener, route, scoped, secret
-from meshctl.envoy.model import (
-    Balance,
-    Bootstrap,
-    Cluster,
-    Direction,
-    Endpoint,
-    Extension,
-    Failure,
-    HttpConfig,
-    Listener,
-    Missing,
-    RouteConfig,
-    Scope,
-    Secret,
-    State,
-    Status,
-)
+from meshctl.envoy.model.basics import Direction, Failure, State, Status
+from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint
+from meshctl.envoy.model.filters import HttpConfig, Missing
+from meshctl.envoy.model.listeners import Listener
+from meshctl.envoy.model.managers import Scope
+from meshctl.envoy.model.routes import RouteConfig
+from meshctl.envoy.model.state import Bootstrap, Extension, Secret
 from meshctl.envoy.outline import Held, Outline, outline
 from meshctl.envoy.reading import Json, type_name
 from meshctl.errors import BadInput

@@ -6,7 +6,8 @@ Source: Envoy, ``source/extensions/filters/http/cors/cors_filter.cc`` (1.20 to 1
 from collections.abc import Iterable, Sequence
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import Cors, StringMatch
+from meshctl.envoy.model.filters import Cors
+from meshctl.envoy.model.matching import StringMatch
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 

@@ -5,7 +5,7 @@ filter's.
 """
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import Csrf
+from meshctl.envoy.model.filters import Csrf
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 

@@ -7,7 +7,7 @@ Source: Envoy, extensions/filters/http/{ext_authz,ext_proc,lua,local_ratelimit,r
 from collections.abc import Callable, Mapping
 
 from meshctl.envoy import metadata_match, strings
-from meshctl.envoy.model import Elsewhere, Mutates
+from meshctl.envoy.model.filters import Elsewhere, Mutates
 from meshctl.envoy.reading import Json
 
 

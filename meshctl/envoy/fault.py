@@ -7,7 +7,7 @@ configuration replaces the filter's.
 from collections.abc import Iterator
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import Fault
+from meshctl.envoy.model.filters import Fault
 from meshctl.envoy.rbac import all_of
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from meshctl.envoy import ip, network_filters, tls
 from meshctl.envoy.metadata import istio_config
-from meshctl.envoy.model import ChainMatch, FilterChain
+from meshctl.envoy.model.listeners import ChainMatch, FilterChain
 from meshctl.envoy.reading import Deferred, Json
 from meshctl.frozen import dataclass
 

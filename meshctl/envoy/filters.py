@@ -6,32 +6,26 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from meshctl.envoy import cors, csrf, fault, health_check, http_filters, jwt, metadata_match, network_filters, rbac
-from meshctl.envoy.model import (
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.filters import (
     AlpnOverride,
     Cors,
     Csrf,
     Elsewhere,
     Fault,
-    Forward,
     HealthCheck,
     HttpConfig,
-    HttpFilter,
-    HttpManager,
     Jwt,
     Missing,
     Mutates,
-    NetworkFilter,
-    Opaque,
     Passes,
-    PerFilter,
     PolicyRef,
     Rbac,
-    Route,
-    RouteConfig,
     Rules,
-    Target,
-    VirtualHost,
 )
+from meshctl.envoy.model.listeners import NetworkFilter
+from meshctl.envoy.model.managers import HttpFilter, HttpManager
+from meshctl.envoy.model.routes import Forward, PerFilter, Route, RouteConfig, Target, VirtualHost
 from meshctl.envoy.request import Request
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin

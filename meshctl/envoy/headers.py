@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from meshctl.envoy import ip
-from meshctl.envoy.model import HttpManager
+from meshctl.envoy.model.managers import HttpManager
 from meshctl.envoy.request import Request
 
 Headers = Mapping[str, tuple[str, ...]]

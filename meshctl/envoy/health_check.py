@@ -4,7 +4,7 @@ Source: Envoy, extensions/filters/http/health_check/v3 and ``health_check.cc``.
 """
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import HealthCheck
+from meshctl.envoy.model.filters import HealthCheck
 from meshctl.envoy.rbac import all_of
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 from meshctl.envoy import cors, csrf, elsewhere, fault, health_check, jwt, rbac
-from meshctl.envoy.model import AlpnOverride, HttpConfig, HttpFilter, Opaque, Passes, PerFilter
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.filters import AlpnOverride, HttpConfig, Passes
+from meshctl.envoy.model.managers import HttpFilter
+from meshctl.envoy.model.routes import PerFilter
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"

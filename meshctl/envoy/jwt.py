@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from meshctl.envoy import rewrite, route_match, strings
-from meshctl.envoy.model import Jwt, JwtProvider, JwtRule, Requirement
+from meshctl.envoy.model.filters import Jwt, JwtProvider, JwtRule, Requirement
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 from meshctl.frozen import dataclass

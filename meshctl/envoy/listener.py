@@ -5,20 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from meshctl.envoy import filter_chain, matcher_tree
 from meshctl.envoy.ip import canonical, wildcard
 from meshctl.envoy.metadata import istio_config
-from meshctl.envoy.model import (
-    Address,
-    AllOf,
-    Always,
-    AnyOf,
-    Direction,
-    Disabled,
-    Listener,
-    ListenerFilter,
-    Not,
-    Opaque,
-    PortsDisabled,
-    Status,
-)
+from meshctl.envoy.model.basics import Address, Direction, Opaque, Status
+from meshctl.envoy.model.listeners import AllOf, Always, AnyOf, Disabled, Listener, ListenerFilter, Not, PortsDisabled
 from meshctl.envoy.reading import Deferred, Json, type_name
 from meshctl.frozen import dataclass
 

@@ -25,25 +25,19 @@ from meshctl.envoy import (
 from meshctl.envoy import virtual_host as hosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.filters import Verdict
-from meshctl.envoy.model import (
-    Address,
-    Cluster,
+from meshctl.envoy.model.basics import Address, Opaque
+from meshctl.envoy.model.clusters import Cluster
+from meshctl.envoy.model.filters import Elsewhere, Passes, Rbac
+from meshctl.envoy.model.listeners import FilterChain, Listener
+from meshctl.envoy.model.managers import HttpManager, ScopedRoutes, TcpProxy
+from meshctl.envoy.model.routes import (
     DirectResponse,
-    Elsewhere,
-    FilterChain,
     Forward,
     HashPolicy,
-    HttpManager,
-    Listener,
-    Opaque,
-    Passes,
-    Rbac,
     Redirect,
     Route,
     RouteConfig,
-    ScopedRoutes,
     Target,
-    TcpProxy,
     VirtualHost,
 )
 from meshctl.envoy.query import Error, Match, Query, Share, Step

@@ -5,7 +5,8 @@ Source: xds/type/matcher/v3/matcher.proto; Envoy evaluates it instead of the cha
 
 from meshctl.envoy import ip
 from meshctl.envoy.filter_chain import Connection
-from meshctl.envoy.model import ChainName, MatchNode, MatchTree, Opaque
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.listeners import ChainName, MatchNode, MatchTree
 from meshctl.envoy.reading import Json, type_name, typed
 
 _INPUTS = {

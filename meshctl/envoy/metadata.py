@@ -1,6 +1,6 @@
 """What Istio writes into Envoy's metadata: the object behind a resource, the workload behind an endpoint."""
 
-from meshctl.envoy.model import IstioConfig
+from meshctl.envoy.model.basics import IstioConfig
 from meshctl.envoy.reading import Json
 
 

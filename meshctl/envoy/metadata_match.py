@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import MetadataMatch, ValueMatch
+from meshctl.envoy.model.matching import MetadataMatch, ValueMatch
 from meshctl.envoy.reading import Json
 
 UNKNOWN = object()

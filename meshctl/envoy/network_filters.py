@@ -3,7 +3,11 @@
 from collections.abc import Callable
 
 from meshctl.envoy import elsewhere, http_filters, rbac, route, scoped
-from meshctl.envoy.model import HttpManager, NetworkConfig, NetworkFilter, Opaque, Passes, Status, Target, TcpProxy
+from meshctl.envoy.model.basics import Opaque, Status
+from meshctl.envoy.model.filters import Passes
+from meshctl.envoy.model.listeners import NetworkFilter
+from meshctl.envoy.model.managers import HttpManager, NetworkConfig, TcpProxy
+from meshctl.envoy.model.routes import Target
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
 _PASSES = {

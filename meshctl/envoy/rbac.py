@@ -7,17 +7,9 @@ pilot/pkg/security/authz/builder writes them (Istio 1.12 to 1.30). Istio makes o
 from collections.abc import Callable, Iterable, Mapping
 
 from meshctl.envoy import ip, metadata_match, strings
-from meshctl.envoy.model import (
-    MetadataMatch,
-    NamedMatch,
-    Opaque,
-    Policy,
-    PolicyRef,
-    Rbac,
-    Rule,
-    Rules,
-    StringMatch,
-)
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.filters import Policy, PolicyRef, Rbac, Rule, Rules
+from meshctl.envoy.model.matching import MetadataMatch, NamedMatch, StringMatch
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 from meshctl.frozen import dataclass

@@ -5,7 +5,7 @@ from dataclasses import field
 from typing import Literal
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import NamedMatch, PresentMatch
+from meshctl.envoy.model.matching import NamedMatch, PresentMatch
 from meshctl.frozen import dataclass
 
 _JOINED = frozenset(

@@ -3,7 +3,9 @@
 from urllib.parse import unquote
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import Forward, HttpManager, PathMatch, Redirect, RouteMatch
+from meshctl.envoy.model.managers import HttpManager
+from meshctl.envoy.model.matching import PathMatch, RouteMatch
+from meshctl.envoy.model.routes import Forward, Redirect
 from meshctl.envoy.request import Request
 
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"

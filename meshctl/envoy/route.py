@@ -6,20 +6,19 @@ from typing import cast
 from meshctl.envoy import cors as policy
 from meshctl.envoy import http_filters, route_match, strings
 from meshctl.envoy.metadata import istio_config
-from meshctl.envoy.model import (
+from meshctl.envoy.model.basics import Opaque, Status
+from meshctl.envoy.model.routes import (
     Action,
     DirectResponse,
     Forward,
     HashPolicy,
     HostIndex,
     Mirror,
-    Opaque,
     PerFilter,
     Redirect,
     RetryPolicy,
     Route,
     RouteConfig,
-    Status,
     Target,
     VirtualHost,
 )

@@ -4,7 +4,7 @@ Source: Envoy, ``source/common/router/config_impl.cc`` (``RouteEntryImplBase::ma
 """
 
 from meshctl.envoy import metadata_match, strings
-from meshctl.envoy.model import Fraction, NamedMatch, PathMatch, RouteMatch
+from meshctl.envoy.model.matching import Fraction, NamedMatch, PathMatch, RouteMatch
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 

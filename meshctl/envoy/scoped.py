@@ -6,7 +6,8 @@ Source: Envoy, ``source/common/router/scoped_config_impl.cc`` (``HeaderValueExtr
 from collections.abc import Sequence
 
 from meshctl.envoy import route
-from meshctl.envoy.model import Fragment, Opaque, Scope, ScopedRoutes, Status
+from meshctl.envoy.model.basics import Opaque, Status
+from meshctl.envoy.model.managers import Fragment, Scope, ScopedRoutes
 from meshctl.envoy.reading import Deferred, Json
 from meshctl.envoy.request import Request
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from meshctl.envoy.model import Failure, Secret, State
+from meshctl.envoy.model.basics import Failure, State
+from meshctl.envoy.model.state import Secret
 from meshctl.envoy.reading import Json
 
 _LISTS: tuple[tuple[str, State], ...] = (

@@ -6,20 +6,12 @@ from typing import Any
 from meshctl.envoy import strings
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import (
-    Cluster,
-    Endpoint,
-    FilterChain,
-    Forward,
-    HttpManager,
-    Listener,
-    Opaque,
-    Rbac,
-    Route,
-    RouteConfig,
-    TcpProxy,
-    VirtualHost,
-)
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.clusters import Cluster, Endpoint
+from meshctl.envoy.model.filters import Rbac
+from meshctl.envoy.model.listeners import FilterChain, Listener
+from meshctl.envoy.model.managers import HttpManager, TcpProxy
+from meshctl.envoy.model.routes import Forward, Route, RouteConfig, VirtualHost
 from meshctl.envoy.upstream import Live, as_seen
 from meshctl.frozen import dataclass
 

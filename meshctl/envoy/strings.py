@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from meshctl.envoy.model import Fraction, NamedMatch, PresentMatch, RangeMatch, StringMatch
+from meshctl.envoy.model.matching import Fraction, NamedMatch, PresentMatch, RangeMatch, StringMatch
 from meshctl.envoy.reading import Json
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)

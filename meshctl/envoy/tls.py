@@ -3,7 +3,9 @@
 from typing import Literal
 
 from meshctl.envoy import strings
-from meshctl.envoy.model import PLAINTEXT, Opaque, StringMatch, Tls, TransportSocket
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.matching import StringMatch
+from meshctl.envoy.model.sockets import PLAINTEXT, Tls, TransportSocket
 from meshctl.envoy.reading import Json, type_name, typed
 
 

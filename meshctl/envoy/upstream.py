@@ -10,7 +10,10 @@ from typing import Literal
 from meshctl.envoy import balance
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import Address, Cluster, Endpoint, HashPolicy, Opaque, Subsets, TransportSocket
+from meshctl.envoy.model.basics import Address, Opaque
+from meshctl.envoy.model.clusters import Cluster, Endpoint, Subsets
+from meshctl.envoy.model.routes import HashPolicy
+from meshctl.envoy.model.sockets import TransportSocket
 from meshctl.envoy.request import Request
 from meshctl.frozen import dataclass
 

@@ -1,7 +1,7 @@
 """Choosing a virtual host: exact domains, then the longest suffix, then the longest prefix, then ``*``."""
 
 from meshctl.envoy import rewrite
-from meshctl.envoy.model import RouteConfig, VirtualHost
+from meshctl.envoy.model.routes import RouteConfig, VirtualHost
 from meshctl.envoy.request import Request
 
 

@@ -33,7 +33,7 @@ from meshctl.sources.world import Kind, World
 from meshctl.uncollected import uncollected
 
 if TYPE_CHECKING:
-    from meshctl.envoy.model import IstioConfig
+    from meshctl.envoy.model.basics import IstioConfig
 
 Judged: TypeAlias = tuple[Evidence, tuple[Finding, ...]]
 

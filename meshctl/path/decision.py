@@ -11,7 +11,9 @@ from typing import Literal
 from meshctl.envoy import rewrite
 from meshctl.envoy.filters import Verdict
 from meshctl.envoy.match import Match, Step
-from meshctl.envoy.model import AlpnOverride, Forward, IstioConfig, RetryPolicy
+from meshctl.envoy.model.basics import IstioConfig
+from meshctl.envoy.model.filters import AlpnOverride
+from meshctl.envoy.model.routes import Forward, RetryPolicy
 from meshctl.envoy.request import Request as EnvoyRequest
 from meshctl.envoy.upstream import Upstream
 from meshctl.frozen import dataclass

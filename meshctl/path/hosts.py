@@ -6,7 +6,8 @@ The choice itself is ``meshctl.envoy.upstream``'s; here hosts get their pods, an
 from ipaddress import ip_address
 
 from meshctl.envoy import upstream
-from meshctl.envoy.model import Address, Cluster, Endpoint
+from meshctl.envoy.model.basics import Address
+from meshctl.envoy.model.clusters import Cluster, Endpoint
 from meshctl.frozen import dataclass
 from meshctl.kube.services import Service
 from meshctl.path.model import Evidence, Hop

@@ -7,7 +7,7 @@ proxy ``UF,URX``.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from meshctl.envoy.model import RetryPolicy
+from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.frozen import dataclass
 from meshctl.path.model import Branch, End, Hop, KubeProxy, Mtls
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from meshctl.envoy.match import Step
-from meshctl.envoy.model import RetryPolicy
+from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.frozen import dataclass
 from meshctl.istio.resource import host_fits, selects
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, L4Match, L4Rule, StringMatch, VirtualService

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy.match import Query, match
-from meshctl.envoy.model import Cluster
+from meshctl.envoy.model.clusters import Cluster
 from meshctl.frozen import dataclass
 from meshctl.path import ambient, decision_hops, entering, policies, rules, sockets, stale, wants, wire
 from meshctl.path.decision import Decision, Refusal, of_match

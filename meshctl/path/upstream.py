@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy import upstream
-from meshctl.envoy.model import Cluster
+from meshctl.envoy.model.clusters import Cluster
 from meshctl.path import auto_mtls, hosts, network, resource_hosts, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
 from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Request

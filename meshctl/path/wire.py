@@ -6,7 +6,7 @@ from typing import Literal
 from meshctl.envoy import upstream
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Query
-from meshctl.envoy.model import Cluster, Endpoint
+from meshctl.envoy.model.clusters import Cluster, Endpoint
 from meshctl.frozen import dataclass
 from meshctl.path.model import Evidence, Hop, Mtls, Request
 from meshctl.path.scene import Station

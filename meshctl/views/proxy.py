@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Table
-from meshctl.envoy.model import Failure, IstioConfig
+from meshctl.envoy.model.basics import Failure, IstioConfig
 from meshctl.origin import Origin
 
 _OBJECTS = {

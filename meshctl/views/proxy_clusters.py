@@ -5,7 +5,8 @@ from typing import Any
 
 from meshctl.blocks import Column, Line, Page, Span
 from meshctl.envoy import strings
-from meshctl.envoy.model import Cluster, TransportSocket
+from meshctl.envoy.model.clusters import Cluster
+from meshctl.envoy.model.sockets import TransportSocket
 from meshctl.views.proxy import istio_shown, object_document, path, table, titled
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from meshctl.blocks import Column, Line, Page, Span
 from meshctl.envoy import select
-from meshctl.envoy.model import RouteConfig, TransportSocket
+from meshctl.envoy.model.routes import RouteConfig
+from meshctl.envoy.model.sockets import TransportSocket
 from meshctl.envoy.select import ChainRow
 from meshctl.views.proxy import istio_shown, object_document, path, table, titled
 from meshctl.views.proxy_routes import targets_shown

@@ -5,7 +5,8 @@ from typing import Any
 
 from meshctl.blocks import Column, Line, Page, Span
 from meshctl.envoy import route_match
-from meshctl.envoy.model import DirectResponse, Forward, Opaque, Redirect, Route, Target
+from meshctl.envoy.model.basics import Opaque
+from meshctl.envoy.model.routes import DirectResponse, Forward, Redirect, Route, Target
 from meshctl.envoy.select import RouteRow
 from meshctl.views.proxy import istio_shown, object_document, path, table, titled
 

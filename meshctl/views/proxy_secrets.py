@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meshctl.blocks import Block, Column, Heading, Page, Table
-from meshctl.envoy.model import Secret
+from meshctl.envoy.model.state import Secret
 from meshctl.envoy.server_info import Certificate
 from meshctl.views.proxy import path, titled
 

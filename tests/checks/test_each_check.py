@@ -13,7 +13,7 @@ from meshctl.checks import drifted, traced
 from meshctl.checks.registry import CHECKS
 from meshctl.checks.traced import Failure
 from meshctl.envoy import config_dump
-from meshctl.envoy.model import IstioConfig
+from meshctl.envoy.model.basics import IstioConfig
 from meshctl.injection import ambient
 from meshctl.injection.routes_here import RouteHere, SubsetHere
 from meshctl.injection.settings import MeshSettings

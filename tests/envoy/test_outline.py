@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from meshctl.envoy import config_dump
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.model import Cluster, Listener, RouteConfig
+from meshctl.envoy.model.clusters import Cluster
+from meshctl.envoy.model.listeners import Listener
+from meshctl.envoy.model.routes import RouteConfig
 from meshctl.envoy.outline import outline
 from meshctl.errors import BadInput
 from tests.envoy import dumps

@@ -17,18 +17,10 @@ from meshctl.envoy import (
     upstream,
     virtual_host,
 )
-from meshctl.envoy.model import (
-    AnyOf,
-    NamedMatch,
-    Not,
-    Opaque,
-    PortsDisabled,
-    PresentMatch,
-    RangeMatch,
-    Redirect,
-    Status,
-    StringMatch,
-)
+from meshctl.envoy.model.basics import Opaque, Status
+from meshctl.envoy.model.listeners import AnyOf, Not, PortsDisabled
+from meshctl.envoy.model.matching import NamedMatch, PresentMatch, RangeMatch, StringMatch
+from meshctl.envoy.model.routes import Redirect
 from meshctl.envoy.network_filters import manager
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request

@@ -12,7 +12,7 @@ import pytest
 
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Match, match
-from meshctl.envoy.model import Forward, RetryPolicy
+from meshctl.envoy.model.routes import Forward, RetryPolicy
 from meshctl.envoy.query import Query
 from meshctl.path.decision import of_match
 from meshctl.path.model import End, Request

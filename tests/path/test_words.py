@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshctl.envoy.model import RetryPolicy
+from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.errors import BadInput
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh import read as read_mesh

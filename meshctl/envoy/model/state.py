@@ -1,0 +1,61 @@
+"""What a proxy is, and what it holds besides its traffic configuration."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Literal
+
+from meshctl.envoy.model.basics import Failure, State, Status
+from meshctl.frozen import dataclass
+from meshctl.origin import Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """What is known of a secret besides its content."""
+
+    name: str
+    kind: Literal["certificate", "trust", "key", "unknown"]
+    state: State
+    updated: str = ""
+    version: str = ""
+    failure: Failure | None = None
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """A filter's configuration that came by itself (ECDS)."""
+
+    name: str
+    type: str
+    status: Status
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """What the proxy was started with: who it says it is."""
+
+    node_id: str = ""
+    cluster: str = ""
+    proxy_type: str = ""
+    ips: tuple[str, ...] = ()
+    namespace: str = ""
+    istio_version: str = ""
+    envoy_version: str = ""
+    trust_domain: str = ""
+    interception_mode: str = ""
+    service_account: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    admin_port: int | None = None
+    clusters: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def release(self) -> tuple[int, int] | None:
+        """Envoy's major and minor number, None where the proxy does not say."""
+        major, _, rest = self.envoy_version.partition(".")
+        minor = rest.partition(".")[0]
+        return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
