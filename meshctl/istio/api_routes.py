@@ -11,7 +11,7 @@ from typing import Any
 
 from meshctl.frozen import dataclass
 from meshctl.istio.entries import Gateway, GatewayServer
-from meshctl.istio.gateway_api import GROUP, GatewayApi, Parent, parse_gateway, parse_parents
+from meshctl.istio.gateway_api import GROUP, GatewayApi, Parent, parse_gateway, parse_parents, read_match
 from meshctl.istio.resource import Meta, host_fits, read
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, L4Match, L4Rule, StringMatch, VirtualService
 from meshctl.kube.fields import Fields
@@ -169,8 +169,8 @@ def _http(kind: str, rule: Fields, namespace: str, port: int | None) -> Iterator
         rewrite_host=host,
         mirrors=tuple(mirrors),
     )
-    read_match = _grpc_match if kind == "GRPCRoute" else _match
-    matches = [read_match(match) for match in rule.each("matches")] or [HttpMatch()]
+    reads = _grpc_match if kind == "GRPCRoute" else read_match
+    matches = [reads(match) for match in rule.each("matches")] or [HttpMatch()]
     for match in matches:
         whole = replace(match, port=port, other=(*match.other, *unknown))
         yield replace(base, matches=(whole,), rank=_rank(whole))
@@ -182,12 +182,6 @@ def _rank(match: HttpMatch) -> tuple[int, ...]:
     exact = int(uri is not None and uri.how == "exact")
     length = len(uri.value) if uri is not None else 1
     return exact, length, int(match.method is not None), len(match.headers), len(match.query)
-
-
-def _match(match: Fields) -> HttpMatch:
-    from meshctl.istio.gateway_api import read_match
-
-    return read_match(match)
 
 
 def _grpc_match(match: Fields) -> HttpMatch:

@@ -31,7 +31,6 @@ class ApiGateway:
     """A Gateway of the Gateway API; `addresses` are those of its status."""
 
     meta: Meta
-    class_name: str
     listeners: tuple[Listener, ...]
     addresses: tuple[str, ...]
 
@@ -105,7 +104,7 @@ def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> ApiGateway
     )
     status = Fields(raw.get("status"), f"items[{index}].status", [])
     addresses = tuple(value for entry in status.each("addresses") if (value := entry.text("value")))
-    return ApiGateway(meta, spec.text("gatewayClassName"), listeners, addresses)
+    return ApiGateway(meta, listeners, addresses)
 
 
 def parse_route(raw: Mapping[str, Any], source: str, index: int) -> HttpRoute:

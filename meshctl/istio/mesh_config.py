@@ -16,8 +16,6 @@ class MeshConfig:
     trust_domain: str = "cluster.local"
     outbound_mode: str = "ALLOW_ANY"
     auto_mtls: bool = True
-    access_log_file: str = ""
-    dns_capture: bool = False
     path_normalization: str = "BASE"
     source: str = ""
 
@@ -33,14 +31,11 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
     found = documents(text, f"{source} data.mesh") if text else ()
     mesh = Fields(found[0] if found else {}, "data.mesh", [])
     auto = mesh.flag("enableAutoMtls")
-    metadata = mesh.below("defaultConfig").below("proxyMetadata")
     return MeshConfig(
         mesh.text("rootNamespace") or "istio-system",
         mesh.text("trustDomain") or "cluster.local",
         mesh.below("outboundTrafficPolicy").text("mode") or "ALLOW_ANY",
         auto is not False,
-        mesh.text("accessLogFile"),
-        str(metadata.raw.get("ISTIO_META_DNS_CAPTURE", "")).lower() in ("true", "all"),
         mesh.below("pathNormalization").text("normalization").replace("DEFAULT", "") or "BASE",
         source,
     )

@@ -14,7 +14,7 @@ from meshctl.path import route_rules
 from meshctl.path.assumed import only_port, step
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.model import Request
-from meshctl.path.route_rules import Setting
+from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import bare
 

@@ -138,14 +138,6 @@ def interfaces(text: str, source: str) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def default_interface(text: str, source: str) -> str:
-    """The interface of the default route, from ``ip -j route``; ``eth0`` where there is none."""
-    for raw in _json_list(text, source):
-        if raw.get("dst") == "default" and raw.get("dev"):
-            return str(raw["dev"])
-    return "eth0"
-
-
 def _json_list(text: str, source: str) -> list[Mapping[str, Any]]:
     try:
         parsed = json.loads(text)

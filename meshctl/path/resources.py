@@ -17,7 +17,8 @@ from meshctl.path.decision import BLACK_HOLE, Decision, Option, Refusal
 from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.model import Request
 from meshctl.path.registry import Known
-from meshctl.path.route_rules import DEFAULT_RETRY, Setting
+from meshctl.path.route_rules import DEFAULT_RETRY
+from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import bare
 

@@ -4,19 +4,16 @@ Followed is ``pilot/pkg/networking/core/route`` (1.30). A match that is not mode
 the rules before it do not decide.
 """
 
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from meshctl.envoy.match import Step
 from meshctl.envoy.model.routes import RetryPolicy
-from meshctl.frozen import dataclass
-from meshctl.istio.resource import host_fits, selects
-from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, L4Match, L4Rule, StringMatch, VirtualService
+from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
 from meshctl.path.decision import Decision, Injected, Option, Refusal
 from meshctl.path.model import Request
-from meshctl.path.wire import bare
+from meshctl.path.rule_fits import Setting, http_fits, l4_fits
 
 DEFAULT_RETRY = RetryPolicy(
     on=("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"),
@@ -27,17 +24,6 @@ DEFAULT_RETRY = RetryPolicy(
 
 PortOf: TypeAlias = Callable[[str], int | None]
 """The port that a destination without one stands for, by its host; None for the port that was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Where the rules are applied: the port called, the sending workload, and the names of the gateways it is."""
-
-    port: int
-    namespace: str
-    labels: Mapping[str, str]
-    gateways: tuple[str, ...]
-    address: str = ""
 
 
 def http(
@@ -53,7 +39,7 @@ def http(
     rules = [(s, rule) for s in services for one in s.http for rule in _with_delegate(one, named)]
     rules.sort(key=lambda pair: pair[1].rank, reverse=True)
     for service, rule in sorted(rules, key=lambda pair: not pair[1].matches and len(services) > 1):
-        fits = _rule_fits(rule, request, setting)
+        fits = http_fits(rule, request, setting)
         if fits is None:
             reason = f"{service.meta}: a match of {rule.path} is not modelled without the proxy's configuration"
             return Decision(undecided=(reason,), steps=(said,), assumed=True)
@@ -210,111 +196,15 @@ def _substituted(rule: HttpRule, path: str) -> str:
         return path
 
 
-# --- what fits -------------------------------------------------------------------------------------------------------
-
-
-def _rule_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None:
-    verdicts = [_match_fits(match, request, setting) for match in rule.matches]
-    if not verdicts or any(verdicts):
-        return True
-    return None if None in verdicts else False
-
-
-def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | None:
-    headers = {name.lower(): value for name, value in request.headers}
-    path, _, query = request.path.partition("?")
-    asked = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    tests: list[bool | None] = [
-        match.uri is None or _holds(match.uri, path),
-        match.method is None or _holds(match.method, request.method),
-        match.authority is None or _holds(match.authority, request.host),
-        match.scheme is None or _holds(match.scheme, "https" if request.tls else "http"),
-        match.port is None or match.port == setting.port,
-        not match.source_namespace or match.source_namespace == setting.namespace,
-        selects(match.source_labels, setting.labels),
-        not match.gateways or any(gateway in setting.gateways for gateway in match.gateways),
-        *(_header(name, wanted, headers) for name, wanted in match.headers),
-        *(_not(_header(name, wanted, headers)) for name, wanted in match.without_headers),
-        *(_holds(wanted, asked.get(name)) for name, wanted in match.query),
-        None if match.other else True,
-    ]
-    if any(test is False for test in tests):
-        return False
-    return None if None in tests else True
-
-
-def _header(name: str, wanted: StringMatch, headers: Mapping[str, str]) -> bool | None:
-    if name.startswith("@"):  # a claim of a token (``@request.auth.claims.…``), not a header
-        return None
-    return _holds(wanted, headers.get(name))
-
-
-def _not(verdict: bool | None) -> bool | None:
-    return None if verdict is None else not verdict
-
-
-def _holds(wanted: StringMatch, value: str | None) -> bool | None:
-    if value is None:
-        return False
-    left, right = (value.lower(), wanted.value.lower()) if wanted.ignore_case else (value, wanted.value)
-    match wanted.how:
-        case "present":
-            return True
-        case "exact":
-            return left == right
-        case "prefix":
-            return left.startswith(right)
-        case "path":
-            whole = right.rstrip("/")
-            return left == whole or left.startswith(f"{whole}/")
-        case "regex":
-            return _regex(wanted.value, value, wanted.ignore_case)
-
-
-def _regex(pattern: str, value: str, ignore_case: bool) -> bool | None:
-    import re2
-
-    try:
-        return re2.fullmatch(f"(?i){pattern}" if ignore_case else pattern, value) is not None
-    except re2.error:
-        return None
-
-
-# --- TCP and TLS -----------------------------------------------------------------------------------------------------
-
-
 def tcp(
     services: Iterable[VirtualService], setting: Setting, request: Request, said: Step, port_of: PortOf | None = None
 ) -> Decision | None:
     """What the first ``tls`` rule (for TLS alone) or ``tcp`` rule that fits does; None where there is none."""
     for service in services:
         for rule in (*(service.tls if request.tls else ()), *service.tcp):
-            if not _l4_fits(rule, setting, request):
+            if not l4_fits(rule, setting, request):
                 continue
             chosen = Step("route", "", f"{service.meta} {rule.path}", service.meta.origin)
             options = tuple(_options(rule.destinations, setting.port, port_of))
             return Decision(tcp=True, options=options, steps=(said, chosen), assumed=True, forwarded=request)
     return None
-
-
-def _l4_fits(rule: L4Rule, setting: Setting, request: Request) -> bool:
-    return not rule.matches or any(_l4_match(match, setting, request) for match in rule.matches)
-
-
-def _l4_match(match: L4Match, setting: Setting, request: Request) -> bool:
-    sni = bare(request.host).lower() if request.tls else ""
-    return (
-        (match.port is None or match.port == setting.port)
-        and (not match.sni or any(sni and host_fits(name, sni) for name in match.sni))
-        and (not match.source_namespace or match.source_namespace == setting.namespace)
-        and selects(match.source_labels, setting.labels)
-        and (not match.gateways or any(gateway in setting.gateways for gateway in match.gateways))
-        and (not match.subnets or any(_inside(setting.address, subnet) for subnet in match.subnets))
-    )
-
-
-def _inside(address: str, subnet: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(subnet, strict=False)
-    except ValueError:
-        return False

@@ -1,0 +1,113 @@
+"""Whether a rule of a VirtualService fits a request; None where that cannot be told."""
+
+import ipaddress
+from collections.abc import Mapping
+
+from meshctl.frozen import dataclass
+from meshctl.istio.resource import host_fits, selects
+from meshctl.istio.virtual_service import HttpMatch, HttpRule, L4Match, L4Rule, StringMatch
+from meshctl.path.model import Request
+from meshctl.path.wire import bare
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where the rules are applied: the port called, the sending workload, and the names of the gateways it is."""
+
+    port: int
+    namespace: str
+    labels: Mapping[str, str]
+    gateways: tuple[str, ...]
+    address: str = ""
+
+
+def http_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None:
+    """Whether an HTTP rule fits: any of its matches does, or it has none."""
+    verdicts = [_match_fits(match, request, setting) for match in rule.matches]
+    if not verdicts or any(verdicts):
+        return True
+    return None if None in verdicts else False
+
+
+def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | None:
+    headers = {name.lower(): value for name, value in request.headers}
+    path, _, query = request.path.partition("?")
+    asked = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    tests: list[bool | None] = [
+        match.uri is None or _holds(match.uri, path),
+        match.method is None or _holds(match.method, request.method),
+        match.authority is None or _holds(match.authority, request.host),
+        match.scheme is None or _holds(match.scheme, "https" if request.tls else "http"),
+        match.port is None or match.port == setting.port,
+        not match.source_namespace or match.source_namespace == setting.namespace,
+        selects(match.source_labels, setting.labels),
+        not match.gateways or any(gateway in setting.gateways for gateway in match.gateways),
+        *(_header(name, wanted, headers) for name, wanted in match.headers),
+        *(_not(_header(name, wanted, headers)) for name, wanted in match.without_headers),
+        *(_holds(wanted, asked.get(name)) for name, wanted in match.query),
+        None if match.other else True,
+    ]
+    if any(test is False for test in tests):
+        return False
+    return None if None in tests else True
+
+
+def _header(name: str, wanted: StringMatch, headers: Mapping[str, str]) -> bool | None:
+    if name.startswith("@"):  # a claim of a token (``@request.auth.claims.…``), not a header
+        return None
+    return _holds(wanted, headers.get(name))
+
+
+def _not(verdict: bool | None) -> bool | None:
+    return None if verdict is None else not verdict
+
+
+def _holds(wanted: StringMatch, value: str | None) -> bool | None:
+    if value is None:
+        return False
+    left, right = (value.lower(), wanted.value.lower()) if wanted.ignore_case else (value, wanted.value)
+    match wanted.how:
+        case "present":
+            return True
+        case "exact":
+            return left == right
+        case "prefix":
+            return left.startswith(right)
+        case "path":
+            whole = right.rstrip("/")
+            return left == whole or left.startswith(f"{whole}/")
+        case "regex":
+            return _regex(wanted.value, value, wanted.ignore_case)
+
+
+def _regex(pattern: str, value: str, ignore_case: bool) -> bool | None:
+    import re2
+
+    try:
+        return re2.fullmatch(f"(?i){pattern}" if ignore_case else pattern, value) is not None
+    except re2.error:
+        return None
+
+
+def l4_fits(rule: L4Rule, setting: Setting, request: Request) -> bool:
+    """Whether a rule for TCP or TLS fits a connection."""
+    return not rule.matches or any(_l4_match(match, setting, request) for match in rule.matches)
+
+
+def _l4_match(match: L4Match, setting: Setting, request: Request) -> bool:
+    sni = bare(request.host).lower() if request.tls else ""
+    return (
+        (match.port is None or match.port == setting.port)
+        and (not match.sni or any(sni and host_fits(name, sni) for name in match.sni))
+        and (not match.source_namespace or match.source_namespace == setting.namespace)
+        and selects(match.source_labels, setting.labels)
+        and (not match.gateways or any(gateway in setting.gateways for gateway in match.gateways))
+        and (not match.subnets or any(_inside(setting.address, subnet) for subnet in match.subnets))
+    )
+
+
+def _inside(address: str, subnet: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(subnet, strict=False)
+    except ValueError:
+        return False
