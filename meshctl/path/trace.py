@@ -39,12 +39,17 @@ def trace(scene: Scene, question: Question) -> Trace:
         except BadInput as error:
             if not scene.without_broken_proxy(str(error)):
                 raise
-        caller, gateway = question.caller, question.gateway
         question = replace(
-            question,
-            caller=scene.station(caller.pod) if caller is not None else None,
-            gateway=scene.station(gateway.pod) if gateway is not None else None,
+            question, caller=_proxy_as_it_is(scene, question.caller), gateway=_proxy_as_it_is(scene, question.gateway)
         )
+
+
+def _proxy_as_it_is(scene: Scene, station: Station | None) -> Station | None:
+    """A station of the question after the scene did without a broken proxy; who sends was said, and stays."""
+    if station is None:
+        return None
+    known = scene.station(station.pod)
+    return replace(station, proxy=known.proxy, gaps={**station.gaps, **known.gaps})
 
 
 def _trace(scene: Scene, question: Question) -> Trace:

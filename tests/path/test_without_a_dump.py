@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from meshctl.envoy import config_dump
 from meshctl.istio.entries import Sidecar, imports, parse_sidecar
 from meshctl.path.model import End, Request, Trace
-from meshctl.path.scene import Scene, Station
+from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.trace import Question, trace
 from meshctl.refs import parse_target
+from tests.envoy.dumps import part
 from tests.path.recordings import scene
 
 TARGETS = (
@@ -146,3 +148,18 @@ def test_without_any_configuration_nothing_is_told_otherwise(name: str) -> None:
                 decided += 1
                 assert comes_to(told[0]) == comes_to(told[1]), (pod.name, target, request)
     assert decided > 0.8 * total, (decided, total)
+
+
+def test_a_proxy_whose_configuration_turns_out_broken_takes_nothing_else_with_it() -> None:
+    place = replace(scene("classic"), _stations={}, cache={})
+    pod = next(p for p in place.pods if p.name.startswith("productpage") and p.namespace == "classic")
+    station = place.station(pod)
+    assert station.proxy is not None
+    content = part("classic", "classic", "productpage", "envoy/config_dump.json")[0]
+    broken = config_dump.parse(content.replace(b'"filter_chains":[', b'"filter_chains":7,"x":['), station.proxy.source)
+    place._stations[station.key] = replace(station, proxy=broken)
+    asked = replace(station, proxy=broken, owners=(Owner(4321, 4321, "as asked for"),))
+    found = trace(place, Question(caller=asked, target=parse_target("reviews:9080"), request=Request()))
+    assert place.station(pod).proxy is None
+    assert any("filter_chains should be a list" in gap for gap in found.gaps)
+    assert "uid 4321" in found.hops[0].facts[0]
