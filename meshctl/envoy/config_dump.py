@@ -5,8 +5,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from meshctl.envoy import bootstrap, cluster, dump_shapes, http_filters, listener, route, scoped, secret
-from meshctl.envoy.model.basics import Direction, Failure, State, Status
+from meshctl.envoy import bootstrap, cluster, http_filters, listener, route, scoped, secret
+from meshctl.envoy.dump_entries import Entry, keep, keep_states, ports
+from meshctl.envoy.dump_sections import Sections, loaded, sections
+from meshctl.envoy.model.basics import Direction, State, Status
 from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint
 from meshctl.envoy.model.filters import HttpConfig, Missing
 from meshctl.envoy.model.listeners import Listener
@@ -15,11 +17,9 @@ from meshctl.envoy.model.routes import RouteConfig
 from meshctl.envoy.model.state import Bootstrap, Extension, Secret
 from meshctl.envoy.outline import Held, Outline, outline
 from meshctl.envoy.reading import Json, type_name
-from meshctl.errors import BadInput
 
 T = TypeVar("T")
 _WHO = re.compile(r'(?i)rbac\.v\d|"(direct_?)?source_?(prefix|port|type|ip)|matcher"|"source"')
-_SECTIONS = ("Bootstrap", "Clusters", "Endpoints", "Listeners", "Routes", "ScopedRoutes", "Secrets", "Ecds")
 
 
 class ConfigDump:
@@ -29,9 +29,9 @@ class ConfigDump:
         self.source = source
         self._sections = sections
         self._outline = outline
-        self._listeners: dict[str, _Entry] | None = None
-        self._clusters: dict[str, _Entry] | None = None
-        self._routes: dict[str, _Entry] | None = None
+        self._listeners: dict[str, Entry] | None = None
+        self._clusters: dict[str, Entry] | None = None
+        self._routes: dict[str, Entry] | None = None
         self._endpoints: dict[str, Json] | None = None
         self._made: dict[tuple[str, str], Any] = {}
         self._places: dict[int, tuple[Listener, ...]] = {}
@@ -59,22 +59,22 @@ class ConfigDump:
         found = tuple(
             self._listener(name, entry)
             for name, entry in index.items()
-            if entry.state in ("static", "active") and (port is None or port in _ports(entry.message))
+            if entry.state in ("static", "active") and (port is None or port in ports(entry.message))
         )
         if port is not None:
             self._places[port] = found
         return found
 
-    def _at_port(self, port: int) -> "Mapping[str, _Entry]":
+    def _at_port(self, port: int) -> "Mapping[str, Entry]":
         """The listeners that may have a port; all where the outline cannot tell."""
         held = self._outline.at_port(port) if self._outline is not None else None
         if held is None:
             return self._listener_index()
-        found: dict[str, _Entry] = {}
+        found: dict[str, Entry] = {}
         for each in self._static_listeners():
-            _keep(found, each, "listener", "static")
+            keep(found, each, "listener", "static")
         for one in held:
-            _keep_states(found, self._message(one))
+            keep_states(found, self._message(one))
         return found
 
     def entry(self, direction: Direction) -> Listener | None:
@@ -104,17 +104,17 @@ class ConfigDump:
         index = self._listener_index()
         return tuple(self._listener(name, entry) for name, entry in index.items() if entry.state == "rejected")
 
-    def _listener(self, name: str, entry: "_Entry") -> Listener:
+    def _listener(self, name: str, entry: "Entry") -> Listener:
         return self._once("listener", name, lambda: listener.listener(entry.message, entry.status))
 
-    def _listener_index(self) -> "Mapping[str, _Entry]":
+    def _listener_index(self) -> "Mapping[str, Entry]":
         if self._listeners is None:
             self._listeners = {}
             for section in self._sections.get("Listeners", ()):
                 for each in section.each("static_listeners"):
-                    _keep(self._listeners, each, "listener", "static")
+                    keep(self._listeners, each, "listener", "static")
                 for each in section.each("dynamic_listeners"):
-                    _keep_states(self._listeners, each)
+                    keep_states(self._listeners, each)
         return self._listeners
 
     # --- routes
@@ -128,18 +128,18 @@ class ConfigDump:
         entry = self._found("Routes", name, self._routes, self._route_index)
         return self._route_config(name, entry) if entry is not None and entry.state != "static" else None
 
-    def _route_config(self, name: str, entry: "_Entry") -> RouteConfig:
+    def _route_config(self, name: str, entry: "Entry") -> RouteConfig:
         static = entry.state == "static"
         return self._once("route", name, lambda: route.config(entry.message, entry.status, inline=static))
 
-    def _route_index(self) -> "Mapping[str, _Entry]":
+    def _route_index(self) -> "Mapping[str, Entry]":
         if self._routes is None:
             self._routes = {}
             for section in self._sections.get("Routes", ()):
                 for each in section.each("dynamic_route_configs"):
-                    _keep(self._routes, each, "route_config", "active")
+                    keep(self._routes, each, "route_config", "active")
                 for number, each in enumerate(section.each("static_route_configs")):
-                    _keep(self._routes, each, "route_config", "static", f"inline#{number}")
+                    keep(self._routes, each, "route_config", "static", f"inline#{number}")
         return self._routes
 
     # --- clusters
@@ -153,10 +153,10 @@ class ConfigDump:
         entry = self._found("Clusters", name, self._clusters, self._cluster_index)
         return self._cluster(name, entry) if entry is not None else None
 
-    def _cluster(self, name: str, entry: "_Entry") -> Cluster:
+    def _cluster(self, name: str, entry: "Entry") -> Cluster:
         return self._once("cluster", name, lambda: cluster.cluster(entry.message, entry.status))
 
-    def _cluster_index(self) -> "Mapping[str, _Entry]":
+    def _cluster_index(self) -> "Mapping[str, Entry]":
         if self._clusters is None:
             self._clusters = {}
             kinds: tuple[tuple[str, State], ...] = (
@@ -167,7 +167,7 @@ class ConfigDump:
             for section in self._sections.get("Clusters", ()):
                 for key, state in kinds:
                     for each in section.each(key):
-                        _keep(self._clusters, each, "cluster", state)
+                        keep(self._clusters, each, "cluster", state)
         return self._clusters
 
     def endpoints(self, wanted: Cluster) -> tuple[Endpoint, ...] | None:
@@ -216,7 +216,7 @@ class ConfigDump:
             Extension(
                 name=config.text("name"),
                 type=type_name(config.below("typed_config")),
-                status=_Entry(each, "ecds_filter", "active").status,
+                status=Entry(each, "ecds_filter", "active").status,
                 origin=each.origin,
             )
             for part in self._sections.get("Ecds", ())
@@ -276,18 +276,18 @@ class ConfigDump:
         self,
         section: str,
         name: str,
-        index: "Mapping[str, _Entry] | None",
-        whole: "Callable[[], Mapping[str, _Entry]]",
-    ) -> "_Entry | None":
+        index: "Mapping[str, Entry] | None",
+        whole: "Callable[[], Mapping[str, Entry]]",
+    ) -> "Entry | None":
         """A resource's entry: from the index where there is one, else from where the outline finds it."""
         held = self._outline.named(section, name) if self._outline is not None and index is None else None
         if held is None:
             return whole().get(name)
-        found: dict[str, _Entry] = {}
+        found: dict[str, Entry] = {}
         if section == "Listeners":
-            _keep_states(found, self._message(held))
+            keep_states(found, self._message(held))
         else:
-            _keep(found, self._message(held), "cluster" if section == "Clusters" else "route_config", "active")
+            keep(found, self._message(held), "cluster" if section == "Clusters" else "route_config", "active")
         return found.get(name)
 
     def _message(self, held: Held) -> Json:
@@ -316,160 +316,14 @@ class ConfigDump:
         return cast(T, self._made[key])
 
 
-class _Entry:
-    """Where a resource is in the document; read when it is asked for. `holder` has its version and its error."""
-
-    __slots__ = ("also", "error", "holder", "key", "state")
-
-    def __init__(self, holder: Json, key: str, state: State, error: Json | None = None) -> None:
-        self.holder = holder
-        self.key = key
-        self.state: State = state
-        self.error = error if error is not None else holder
-        self.also: tuple[State, ...] = ()
-
-    @property
-    def message(self) -> Json:
-        """The resource; of a rejected one what Envoy was given."""
-        if self.state == "rejected":
-            return self.error.below("error_state").below("failed_configuration")
-        return self.holder.below(self.key)
-
-    @property
-    def status(self) -> Status:
-        """Its version, and what became of later ones."""
-        failure = self.error.below("error_state")
-        told = Failure(failure.text("details"), failure.text("version_info"), failure.text("last_update_attempt"))
-        holder = self.holder
-        version, updated = holder.text("version_info"), holder.text("last_updated")
-        return Status(self.state, version, updated, told if failure else None, self.also)
-
-
-def _section(part: Json) -> str:
-    """Which section a part of the dump is: by its type, else by its fields."""
-    kind = type_name(part).rpartition(".")[2].removesuffix("ConfigDump")
-    if kind in _SECTIONS:
-        return kind
-    fields = {"bootstrap": "Bootstrap", "dynamic_listeners": "Listeners", "dynamic_active_clusters": "Clusters"}
-    fields |= {"dynamic_route_configs": "Routes", "dynamic_endpoint_configs": "Endpoints"}
-    fields |= {"dynamic_active_secrets": "Secrets", "static_listeners": "Listeners", "static_clusters": "Clusters"}
-    return next((name for key, name in fields.items() if part.has(key)), kind or "Unknown")
-
-
-def _keep(into: dict[str, _Entry], each: Json, key: str, state: State, fallback: str = "") -> None:
-    """Remember a resource; the first of a name wins, except over one that is only warming."""
-    there = each.has(key)
-    if not there and each.has("error_state"):
-        name = each.text("name") or each.at("error_state", "failed_configuration").text("name")
-        into.setdefault(name or fallback, _Entry(each, key, "rejected"))
-        return
-    inner = each.value(key)
-    named = inner.get("name") if isinstance(inner, dict) else None
-    name = named if isinstance(named, str) and named else each.text("name") or fallback
-    old = into.get(name)
-    if old is None:
-        into[name] = _Entry(each, key, state)
-    elif state == "warming":
-        old.also, old.error = (*old.also, state), each
-    elif fallback:
-        into[f"{name}#{fallback.rpartition('#')[2]}"] = _Entry(each, key, state)
-
-
-def _keep_states(into: dict[str, _Entry], each: Json) -> None:
-    """Remember a dynamic listener by its best state, and what became of later versions."""
-    states = [(state, key) for state, key in _STATES if each.has(key)]
-    if states:
-        state, key = states[0]
-        entry = _Entry(each.below(key), "listener", state, each)
-        entry.also = tuple(other for other, _ in states[1:])
-        name = each.text("name") or entry.message.text("name")
-    elif each.has("error_state"):
-        entry = _Entry(each, "listener", "rejected")
-        name = each.text("name") or entry.message.text("name")
-    else:
-        return
-    into.setdefault(name or each.path, entry)
-
-
-_STATES: tuple[tuple[State, str], ...] = (
-    ("active", "active_state"),
-    ("warming", "warming_state"),
-    ("draining", "draining_state"),
-)
-
-
-def _ports(message: Json) -> Iterator[int]:
-    """The ports of a listener, without parsing the rest of it."""
-    yield message.at("address", "socket_address").whole("port_value")
-    for extra in message.each("additional_addresses"):
-        yield extra.at("address", "socket_address").whole("port_value")
-
-
 def parse(content: bytes | str, source: str) -> ConfigDump:
     """Read a config dump (``/config_dump?include_eds``); BadInput names the place where it is broken."""
     found = outline(content)
     if found is None:
-        return read(_loaded(content, source), source)
-    return ConfigDump(_Sections(found, content, source), source, found)
-
-
-class _Sections(Mapping[str, Sequence[Json]]):
-    """The sections of a dump that has an outline, each parsed when it is asked for."""
-
-    def __init__(self, outline: Outline, content: bytes | str, source: str) -> None:
-        self._outline, self._content, self._source = outline, content, source
-        self._parsed: dict[str, Sequence[Json]] = {}
-
-    def __getitem__(self, kind: str) -> Sequence[Json]:
-        if kind not in self._parsed:
-            if kind not in self._outline.kinds():
-                raise KeyError(kind)
-            try:
-                number, raw = self._outline.section(kind)
-            except (ValueError, RecursionError):  # to read it whole says what is broken, and where
-                whole = _sections(_loaded(self._content, self._source), self._source)
-                self._parsed = {one: whole.get(one, ()) for one in self._outline.kinds()}
-                return self._parsed[kind]
-            self._parsed[kind] = (Json(raw, self._source, Json({}, self._source, None, "configs"), number),)
-        return self._parsed[kind]
-
-    def __contains__(self, kind: object) -> bool:
-        return kind in self._outline.kinds()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._outline.kinds())
-
-    def __len__(self) -> int:
-        return len(self._outline.kinds())
+        return read(loaded(content, source), source)
+    return ConfigDump(Sections(found, content, source), source, found)
 
 
 def read(document: object, source: str) -> ConfigDump:
     """Read a config dump that is parsed as JSON already, or a part of one (see `dump_shapes`)."""
-    return ConfigDump(_sections(document, source), source)
-
-
-def _sections(document: object, source: str) -> dict[str, list[Json]]:
-    shaped = dump_shapes.as_dump(document)
-    if isinstance(shaped, str):
-        raise BadInput(f"{source}: not a config dump: it is {shaped}", hint=_HINT)
-    sections: dict[str, list[Json]] = {}
-    for part in Json(shaped, source).each("configs"):
-        sections.setdefault(_section(part), []).append(part)
-    return sections
-
-
-_HINT = "make one with: kubectl exec POD -c istio-proxy -- pilot-agent request GET 'config_dump?include_eds'"
-
-
-def _loaded(content: bytes | str, source: str) -> object:
-    try:
-        return json.loads(content)
-    except json.JSONDecodeError as error:
-        if not content.strip():
-            raise BadInput(f"{source}: it is empty", hint=_HINT) from error
-        start = (content[:60] if isinstance(content, str) else content[:60].decode("latin-1")).strip()
-        if not start.startswith(("{", "[")) and start.isprintable():
-            raise BadInput(f"{source}: no JSON: it starts with '{start}'", hint=_HINT) from error
-        raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}", hint=_HINT) from error
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{source}: not valid JSON: {error}", hint=_HINT) from error
+    return ConfigDump(sections(document, source), source)

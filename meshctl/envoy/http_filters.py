@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from meshctl.envoy import cors, csrf, elsewhere, fault, health_check, jwt, rbac
+from meshctl.envoy import cors, csrf, elsewhere, fault, health_check, jwt_config, rbac
 from meshctl.envoy.model.basics import Opaque
 from meshctl.envoy.model.filters import AlpnOverride, HttpConfig, Passes
 from meshctl.envoy.model.managers import HttpFilter
@@ -115,8 +115,8 @@ def _alpn(message: Json) -> AlpnOverride:
 _READERS: dict[str, Callable[[Json], HttpConfig]] = {
     f"{_HTTP}.rbac.v3.RBAC": rbac.config,
     f"{_HTTP}.rbac.v3.RBACPerRoute": lambda message: rbac.config(message.below("rbac")),
-    f"{_HTTP}.jwt_authn.v3.JwtAuthentication": jwt.config,
-    f"{_HTTP}.jwt_authn.v3.PerRouteConfig": jwt.per_route,
+    f"{_HTTP}.jwt_authn.v3.JwtAuthentication": jwt_config.config,
+    f"{_HTTP}.jwt_authn.v3.PerRouteConfig": jwt_config.per_route,
     f"{_HTTP}.fault.v3.HTTPFault": fault.config,
     f"{_HTTP}.cors.v3.Cors": cors.config,
     f"{_HTTP}.cors.v3.CorsPolicy": cors.config,

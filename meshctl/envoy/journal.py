@@ -3,9 +3,9 @@
 from typing import Any
 
 from meshctl.envoy.config_dump import ConfigDump
-from meshctl.envoy.filters import Verdict
 from meshctl.envoy.query import Error, Match, Query, Step
 from meshctl.envoy.upstream import Live
+from meshctl.envoy.verdict import Verdict
 from meshctl.origin import Origin
 
 # Envoy, Grpc::Utility::httpToGrpcStatus; every other status is UNKNOWN.

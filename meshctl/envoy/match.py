@@ -7,7 +7,7 @@ it says so in `Match.undecided_because` and stops there.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from meshctl.envoy import arrival, filters, rewrite, route_match, routing, sending
+from meshctl.envoy import arrival, filter_verdicts, filters, network_filters, rewrite, route_match, routing, sending
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.journal import Journal, Stop
 from meshctl.envoy.model.basics import Opaque
@@ -15,9 +15,11 @@ from meshctl.envoy.model.filters import Elsewhere, Passes, Rbac
 from meshctl.envoy.model.listeners import FilterChain
 from meshctl.envoy.model.managers import HttpManager, TcpProxy
 from meshctl.envoy.model.routes import DirectResponse, Forward, Redirect, Route, RouteConfig, Target, VirtualHost
+from meshctl.envoy.place import Place
 from meshctl.envoy.query import Error, Match, Query, Share, Step
 from meshctl.envoy.request import Request
 from meshctl.envoy.upstream import Live
+from meshctl.envoy.verdict import Verdict, not_modelled
 
 __all__ = ["Error", "Match", "Query", "Share", "Step", "match"]
 
@@ -70,18 +72,20 @@ class _Walk(Journal):
                     self.tcp(config, request, request.server_name if sni_cluster else "", closed)
                     return
                 case Rbac():
-                    judged = tuple(filters.rbac_verdicts(each.name, each.type, config, request, metadata, each.origin))
-                    metadata = filters.with_shadow(metadata, config, judged, filters.NETWORK_RBAC)
+                    judged = tuple(
+                        filter_verdicts.rbac_verdicts(each.name, each.type, config, request, metadata, each.origin)
+                    )
+                    metadata = filter_verdicts.with_shadow(metadata, config, judged, filter_verdicts.NETWORK_RBAC)
                     closed = any(self.judge(verdict) for verdict in judged) or closed
                 case Elsewhere():
-                    self.judge(filters.elsewhere(each, config, metadata))
+                    self.judge(filter_verdicts.elsewhere(each, config, metadata))
                 case Passes():
                     continue
                 case Opaque():
-                    if each.type == filters.SNI_CLUSTER:
+                    if each.type == network_filters.SNI_CLUSTER:
                         sni_cluster = True
                         continue
-                    self.verdicts.append(filters.not_modelled(each.name, each.type, each.origin))
+                    self.verdicts.append(not_modelled(each.name, each.type, each.origin))
                     self.undecided(f"the network filter {each.name} ({each.type or 'no type'}) is not modelled")
         if self.open:
             return
@@ -170,7 +174,7 @@ class _Walk(Journal):
         if not isinstance(action, Forward) or not any(target.filter_config for target in action.targets):
             return chosen
         targets = [t for t in action.targets if t.weight or len(action.targets) == 1]
-        place = filters.Place(config=config, host=host, route=chosen, at=self.query.at, extension=self.dump.extension)
+        place = Place(config=config, host=host, route=chosen, at=self.query.at, extension=self.dump.extension)
         judged = [tuple(filters.judge(manager, request, replace(place, target=target))) for target in targets]
         number = self.pins.get(chosen.origin.path)
         if number is None and len({tuple(map(_effect, verdicts)) for verdicts in judged}) > 1:
@@ -204,7 +208,7 @@ class _Walk(Journal):
             self.again = (self.again[0], self.route(self.again[0], seen))
             return self.again
 
-        place = filters.Place(
+        place = Place(
             config=config,
             host=host,
             route=chosen,
@@ -247,7 +251,7 @@ class _Walk(Journal):
                     sending.send(self, targets, chosen.origin, request, limit, missing, hashes)
 
 
-def _effect(verdict: filters.Verdict) -> tuple[object, ...]:
+def _effect(verdict: Verdict) -> tuple[object, ...]:
     """What a verdict does to a request, without the words."""
     return (verdict.filter, verdict.decision, verdict.status, verdict.share, verdict.delay_s, verdict.shadow)
 

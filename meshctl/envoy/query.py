@@ -4,11 +4,11 @@ from dataclasses import field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from meshctl.envoy.filters import Verdict
 from meshctl.envoy.model.listeners import FilterChain, Listener
 from meshctl.envoy.model.managers import HttpManager, TcpProxy
 from meshctl.envoy.model.routes import Route, RouteConfig, VirtualHost
 from meshctl.envoy.upstream import Upstream
+from meshctl.envoy.verdict import Verdict
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 

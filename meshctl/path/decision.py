@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy import rewrite
-from meshctl.envoy.filters import Verdict
 from meshctl.envoy.match import Match, Step
 from meshctl.envoy.model.basics import IstioConfig
 from meshctl.envoy.model.filters import AlpnOverride
 from meshctl.envoy.model.routes import Forward, RetryPolicy
 from meshctl.envoy.request import Request as EnvoyRequest
 from meshctl.envoy.upstream import Upstream
+from meshctl.envoy.verdict import Verdict
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 from meshctl.path.model import Cause, Evidence, Request

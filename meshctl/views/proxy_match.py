@@ -4,8 +4,8 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Style, Table
 from meshctl.envoy.client import offered_alpn, server_name
-from meshctl.envoy.filters import Verdict
 from meshctl.envoy.query import Match, Query, Step
+from meshctl.envoy.verdict import Verdict
 
 
 def document(result: Match) -> dict[str, Any]:
