@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from meshctl.envoy import listener
+from meshctl.envoy import addresses
 from meshctl.envoy.model.state import Bootstrap
 from meshctl.envoy.reading import Json
 
@@ -13,7 +13,7 @@ def bootstrap(section: Json) -> Bootstrap:
     node = message.below("node")
     metadata = node.below("metadata")
     version = node.below("user_agent_build_version").below("version")
-    admin = listener.address(message.below("admin").below("address"))
+    admin = addresses.address(message.below("admin").below("address"))
     static = message.below("static_resources")
     return Bootstrap(
         node_id=node.text("id"),

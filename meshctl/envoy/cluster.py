@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from meshctl.envoy import listener, strings, tls
+from meshctl.envoy import addresses, strings, tls
 from meshctl.envoy.metadata import filter_metadata, istio_config
 from meshctl.envoy.model.basics import Opaque, Status
 from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint, Health, Outlier, SocketMatch, Subsets
@@ -211,14 +211,9 @@ def balance(assignment: Json) -> Balance:
     return Balance(policy.whole("overprovisioning_factor", 140), 1.0 - kept)
 
 
-def locality(message: Json) -> str:
-    """A locality as Istio writes it: ``region/zone/sub_zone``."""
-    return "/".join(filter(None, (message.text(key) for key in ("region", "zone", "sub_zone"))))
-
-
 def _endpoint(message: Json, group: Json) -> Endpoint | None:
     inner = message.below("endpoint")
-    address = listener.address(inner.below("address"))
+    address = addresses.address(inner.below("address"))
     if address is None:
         return None
     metadata = message.below("metadata")
@@ -231,7 +226,7 @@ def _endpoint(message: Json, group: Json) -> Endpoint | None:
         because="" if health == "healthy" else f"EDS says {told}",
         weight=message.whole("load_balancing_weight", 1),
         priority=group.whole("priority"),
-        locality=locality(group.below("locality")),
+        locality=addresses.locality(group.below("locality")),
         locality_weight=group.whole("load_balancing_weight") if group.has("load_balancing_weight") else None,
         workload=filter_metadata(metadata, "istio").text("workload"),
         socket_match=_raw(filter_metadata(metadata, "envoy.transport_socket_match")),

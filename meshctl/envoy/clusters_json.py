@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from meshctl.envoy import cluster, listener
+from meshctl.envoy import addresses
 from meshctl.envoy.model.basics import Address
 from meshctl.envoy.model.clusters import Health
 from meshctl.envoy.reading import Json
@@ -64,7 +64,7 @@ def _hosts(message: Json) -> ClusterHosts:
 
 
 def _host(message: Json) -> HostStatus | None:
-    address = listener.address(message.below("address"))
+    address = addresses.address(message.below("address"))
     if address is None:
         return None
     health = message.below("health_status")
@@ -81,7 +81,7 @@ def _host(message: Json) -> HostStatus | None:
         ejected=health.flag("failed_outlier_check"),
         weight=message.whole("weight", 1),
         priority=message.whole("priority"),
-        locality=cluster.locality(message.below("locality")),
+        locality=addresses.locality(message.below("locality")),
         counters={s.text("name"): s.whole("value") for s in message.each("stats")},
         origin=message.origin,
     )

@@ -3,20 +3,21 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from meshctl.envoy import bootstrap, cluster, http_filters, listener, route, scoped, secret
 from meshctl.envoy.dump_entries import Entry, keep, keep_states, ports
 from meshctl.envoy.dump_sections import Sections, loaded, sections
 from meshctl.envoy.model.basics import Direction, State, Status
-from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint
-from meshctl.envoy.model.filters import HttpConfig, Missing
-from meshctl.envoy.model.listeners import Listener
-from meshctl.envoy.model.managers import Scope
-from meshctl.envoy.model.routes import RouteConfig
 from meshctl.envoy.model.state import Bootstrap, Extension, Secret
 from meshctl.envoy.outline import Held, Outline, outline
 from meshctl.envoy.reading import Json, type_name
+
+if TYPE_CHECKING:
+    from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint
+    from meshctl.envoy.model.filters import HttpConfig, Missing
+    from meshctl.envoy.model.listeners import Listener
+    from meshctl.envoy.model.managers import Scope
+    from meshctl.envoy.model.routes import RouteConfig
 
 T = TypeVar("T")
 _WHO = re.compile(r'(?i)rbac\.v\d|"(direct_?)?source_?(prefix|port|type|ip)|matcher"|"source"')
@@ -42,16 +43,16 @@ class ConfigDump:
 
     # --- listeners
 
-    def listeners(self) -> tuple[Listener, ...]:
+    def listeners(self) -> "tuple[Listener, ...]":
         """All listeners, static ones first; a rejected one that never worked has the state ``rejected``."""
         return tuple(self._listener(name, entry) for name, entry in self._listener_index().items())
 
-    def listener(self, name: str) -> Listener | None:
+    def listener(self, name: str) -> "Listener | None":
         """One listener by name."""
         entry = self._found("Listeners", name, self._listeners, self._listener_index)
         return self._listener(name, entry) if entry is not None else None
 
-    def serving(self, port: int | None = None) -> tuple[Listener, ...]:
+    def serving(self, port: int | None = None) -> "tuple[Listener, ...]":
         """The listeners that take connections now, all or those of a port; only these are parsed."""
         if port is not None and port in self._places:
             return self._places[port]
@@ -77,8 +78,10 @@ class ConfigDump:
             keep_states(found, self._message(one))
         return found
 
-    def entry(self, direction: Direction) -> Listener | None:
+    def entry(self, direction: Direction) -> "Listener | None":
         """The listener that redirected connections of a direction reach; by Istio's name for it where there is one."""
+        from meshctl.envoy import listener
+
         name = listener.ENTRIES.get(direction, "")
         known = self._found("Listeners", name, self._listeners, self._listener_index)
         if known is not None and known.state in ("static", "active"):
@@ -97,14 +100,16 @@ class ConfigDump:
         raw = entry.message.raw if entry is not None else {}
         return self._once("asks who", found.name, lambda: _WHO.search(json.dumps(raw)) is not None)
 
-    def rejected(self) -> tuple[Listener, ...]:
+    def rejected(self) -> "tuple[Listener, ...]":
         """The listeners that Envoy refused and that never worked."""
         if self._outline is not None and "Listeners" in self._sections and self._outline.plain("Listeners"):
             return ()
         index = self._listener_index()
         return tuple(self._listener(name, entry) for name, entry in index.items() if entry.state == "rejected")
 
-    def _listener(self, name: str, entry: "Entry") -> Listener:
+    def _listener(self, name: str, entry: "Entry") -> "Listener":
+        from meshctl.envoy import listener
+
         return self._once("listener", name, lambda: listener.listener(entry.message, entry.status))
 
     def _listener_index(self) -> "Mapping[str, Entry]":
@@ -119,16 +124,18 @@ class ConfigDump:
 
     # --- routes
 
-    def route_configs(self) -> tuple[RouteConfig, ...]:
+    def route_configs(self) -> "tuple[RouteConfig, ...]":
         """All route configurations by name, those that came by RDS first."""
         return tuple(self._route_config(name, entry) for name, entry in self._route_index().items())
 
-    def route_config(self, name: str) -> RouteConfig | None:
+    def route_config(self, name: str) -> "RouteConfig | None":
         """One route configuration that came by RDS."""
         entry = self._found("Routes", name, self._routes, self._route_index)
         return self._route_config(name, entry) if entry is not None and entry.state != "static" else None
 
-    def _route_config(self, name: str, entry: "Entry") -> RouteConfig:
+    def _route_config(self, name: str, entry: "Entry") -> "RouteConfig":
+        from meshctl.envoy import route
+
         static = entry.state == "static"
         return self._once("route", name, lambda: route.config(entry.message, entry.status, inline=static))
 
@@ -144,16 +151,18 @@ class ConfigDump:
 
     # --- clusters
 
-    def clusters(self) -> tuple[Cluster, ...]:
+    def clusters(self) -> "tuple[Cluster, ...]":
         """All clusters, static ones first."""
         return tuple(self._cluster(name, entry) for name, entry in self._cluster_index().items())
 
-    def cluster(self, name: str) -> Cluster | None:
+    def cluster(self, name: str) -> "Cluster | None":
         """One cluster by name; one that is still warming is not there yet for requests (see its status)."""
         entry = self._found("Clusters", name, self._clusters, self._cluster_index)
         return self._cluster(name, entry) if entry is not None else None
 
-    def _cluster(self, name: str, entry: "Entry") -> Cluster:
+    def _cluster(self, name: str, entry: "Entry") -> "Cluster":
+        from meshctl.envoy import cluster
+
         return self._once("cluster", name, lambda: cluster.cluster(entry.message, entry.status))
 
     def _cluster_index(self) -> "Mapping[str, Entry]":
@@ -170,8 +179,10 @@ class ConfigDump:
                         keep(self._clusters, each, "cluster", state)
         return self._clusters
 
-    def endpoints(self, wanted: Cluster) -> tuple[Endpoint, ...] | None:
+    def endpoints(self, wanted: "Cluster") -> "tuple[Endpoint, ...] | None":
         """A cluster's hosts as configured: EDS, static, or DNS names; None where the dump does not hold them."""
+        from meshctl.envoy import cluster
+
         inline = wanted.inline_endpoints.get()
         if wanted.type != "EDS" and inline:
             return inline
@@ -189,8 +200,10 @@ class ConfigDump:
             return self._message(held).below("endpoint_config")
         return self._endpoint_index().get(name)
 
-    def balance(self, wanted: Cluster) -> Balance:
+    def balance(self, wanted: "Cluster") -> "Balance":
         """What the control plane says about a cluster's hosts as a whole."""
+        from meshctl.envoy import cluster
+
         found = self._assignment(wanted.service_name or wanted.name) if wanted.type == "EDS" else None
         return wanted.inline_balance.get() if found is None else cluster.balance(found)
 
@@ -208,6 +221,8 @@ class ConfigDump:
 
     def secrets(self) -> tuple[Secret, ...]:
         """The names and states of secrets; their content is never looked at."""
+        from meshctl.envoy import secret
+
         return tuple(found for part in self._sections.get("Secrets", ()) for found in secret.secrets(part))
 
     def extensions(self) -> tuple[Extension, ...]:
@@ -224,8 +239,11 @@ class ConfigDump:
             for config in (each.below("ecds_filter"),)
         )
 
-    def extension(self, name: str) -> HttpConfig | Missing | None:
+    def extension(self, name: str) -> "HttpConfig | Missing | None":
         """A filter's configuration that came by itself; None where the dump does not say what came."""
+        from meshctl.envoy import http_filters
+        from meshctl.envoy.model.filters import Missing
+
         for part in self._sections.get("Ecds", ()):
             for each in part.each("ecds_filters"):
                 found = each.below("ecds_filter")
@@ -233,8 +251,10 @@ class ConfigDump:
                     return self._once("extension", name, lambda found=found: http_filters.extension(found))  # type: ignore[misc]
         return Missing(name) if self.has("Ecds") else None
 
-    def scopes(self, name: str) -> tuple[Scope, ...] | None:
+    def scopes(self, name: str) -> "tuple[Scope, ...] | None":
         """The scopes of a name that came by SRDS; None where the dump does not hold them."""
+        from meshctl.envoy import scoped
+
         parts = self._sections.get("ScopedRoutes", ())
         named = [each for part in parts for each in part.each("dynamic_scoped_route_configs")]
         found = [each for each in named if each.text("name") == name]
@@ -267,6 +287,8 @@ class ConfigDump:
 
     def bootstrap(self) -> Bootstrap:
         """Who the proxy is; empty where the dump has no bootstrap."""
+        from meshctl.envoy import bootstrap
+
         parts = self._sections.get("Bootstrap", ())
         return self._once("bootstrap", "", lambda: bootstrap.bootstrap(parts[0] if parts else Json({}, self.source)))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from meshctl.envoy import filter_chain, matcher_tree
+from meshctl.envoy import addresses, filter_chain, matcher_tree
 from meshctl.envoy.ip import canonical, wildcard
 from meshctl.envoy.metadata import istio_config
 from meshctl.envoy.model.basics import Address, Direction, Opaque, Status
@@ -24,26 +24,10 @@ _BY_NAME = {
 _DIRECTIONS: dict[str, Direction] = {"INBOUND": "inbound", "OUTBOUND": "outbound"}
 
 
-def address(message: Json) -> Address | None:
-    """Read an ``Address``; None where it is absent or of a kind without a name."""
-    if message.has("socket_address"):
-        socket = message.below("socket_address")
-        protocol = "UDP" if socket.choice("protocol", "TCP", "TCP", "UDP") == "UDP" else "TCP"
-        return Address(canonical(socket.text("address")), socket.whole("port_value"), protocol=protocol)  # type: ignore[arg-type]
-    if message.has("pipe"):
-        return Address(message.below("pipe").text("path"), kind="pipe")
-    if message.has("envoy_internal_address"):
-        internal = message.below("envoy_internal_address")
-        endpoint = internal.text("endpoint_id")
-        name = internal.text("server_listener_name")
-        return Address(f"{name}/{endpoint}" if endpoint else name, kind="internal")
-    return None
-
-
 def listener(message: Json, status: Status) -> Listener:
     """Read a ``Listener``; its filter chains are parsed when they are asked for."""
-    first = address(message.below("address"))
-    more = (address(extra.below("address")) for extra in message.each("additional_addresses"))
+    first = addresses.address(message.below("address"))
+    more = (addresses.address(extra.below("address")) for extra in message.each("additional_addresses"))
     deprecated = message.at("deprecated_v1").value("bind_to_port")
     timeout = message.seconds("listener_filters_timeout")
     matcher = message.below("filter_chain_matcher")
