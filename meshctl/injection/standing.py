@@ -111,8 +111,9 @@ def _policies(pod: Pod, injection: Injection, mesh: Mesh) -> Iterator[Policy]:
     if injection.mode == "none":
         return
     root = mesh.config.root_namespace
-    for policy in authorization_for(mesh.authorization_policies, pod.namespace, pod.labels, root):
-        yield Policy(policy.meta, _authorization_words(policy.action, len(policy.rules)))
+    for policy in authorization_for(mesh.authorization_policies, pod.namespace, pod.labels, root, dry=True):
+        words = _authorization_words(policy.action, len(policy.rules))
+        yield Policy(policy.meta, f"a dry run, which refuses nothing: {words}" if policy.dry_run else words)
     for check in mesh.request_authentications:
         if check.meta.namespace in (pod.namespace, root) and not check.targeted and selects(check.selector, pod.labels):
             issuers = ", ".join(check.issuers) or "no issuer"

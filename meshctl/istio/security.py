@@ -44,13 +44,17 @@ class PolicyRule:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationPolicy:
-    """Who may call what. `targeted`: it has targetRefs (a waypoint's or a gateway's policy)."""
+    """Who may call what. `targeted`: it has targetRefs (a waypoint's or a gateway's policy).
+
+    `dry_run`: proxies only count and log what it would do (``istio.io/dry-run``), and nothing is refused by it.
+    """
 
     meta: Meta
     selector: Labels
     action: str
     rules: tuple[PolicyRule, ...]
     targeted: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,17 @@ def parse_authorization(raw: Mapping[str, Any], source: str, index: int) -> Auth
         spec.text("action") or "ALLOW",
         tuple(_rule(rule) for rule in spec.each("rules")),
         spec.has("targetRef") or spec.has("targetRefs"),
+        _is_dry(raw),
     )
+
+
+_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+"""What Go's ``strconv.ParseBool`` takes for true, which istiod reads the annotation with."""
+
+
+def _is_dry(raw: Mapping[str, Any]) -> bool:
+    annotations = Fields(raw, "", []).below("metadata").strings("annotations")
+    return annotations.get("istio.io/dry-run", "") in _TRUE
 
 
 def parse_request(raw: Mapping[str, Any], source: str, index: int) -> RequestAuthentication:
@@ -154,11 +168,16 @@ def _mode(text: str) -> Mode:
 
 
 def authorization_for(
-    policies: tuple[AuthorizationPolicy, ...], namespace: str, labels: Mapping[str, str], root: str
+    policies: tuple[AuthorizationPolicy, ...], namespace: str, labels: Mapping[str, str], root: str, dry: bool = False
 ) -> tuple[AuthorizationPolicy, ...]:
-    """The policies that apply to a workload: its namespace's and the root namespace's, by selector."""
+    """The policies that decide about a workload: its namespace's and the root namespace's, by selector.
+
+    With `dry` also those that decide nothing, since they are dry runs.
+    """
     return tuple(
         policy
         for policy in policies
-        if policy.meta.namespace in (namespace, root) and not policy.targeted and selects(policy.selector, labels)
+        if policy.meta.namespace in (namespace, root)
+        and not (policy.targeted or (policy.dry_run and not dry))
+        and selects(policy.selector, labels)
     )

@@ -165,10 +165,10 @@ def _first(
 def _fits(
     policy: AuthorizationPolicy, rule: PolicyRule, conn: Connection, port: int, tcp: bool, *, denies: bool
 ) -> bool | None:
-    facts = _facts(conn, port, policy.meta.namespace)
+    facts, home = _facts(conn, port), policy.meta.namespace
 
     def holds(terms: Iterable[Term]) -> bool | None:
-        return _all(_term(term, facts, tcp, denies) for term in terms)
+        return _all(_term(_in_full(term, home), facts, tcp, denies) for term in terms)
 
     return _all(
         [
@@ -193,8 +193,18 @@ def _all(verdicts: Iterable[bool | None]) -> bool | None:
     return None if None in found else True
 
 
-def _facts(conn: Connection, port: int, home: str) -> Mapping[str, str | None]:
-    """What a policy may ask for, None where it is not known; `home` is the policy's own namespace."""
+_ACCOUNTS = ("serviceAccounts", "source.serviceAccount")
+
+
+def _in_full(term: Term, home: str) -> Term:
+    """A term whose service accounts all have a namespace: without one they are of the policy's own."""
+    if term.field not in _ACCOUNTS:
+        return term
+    return replace(term, values=tuple(v if "/" in v else f"{home}/{v}" for v in term.values))
+
+
+def _facts(conn: Connection, port: int) -> Mapping[str, str | None]:
+    """What a policy may ask for, None where it is not known."""
     request = conn.request
     principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
     parts = principal.split("/")
@@ -204,8 +214,8 @@ def _facts(conn: Connection, port: int, home: str) -> Mapping[str, str | None]:
         "source.principal": principal,
         "namespaces": namespace,
         "source.namespace": namespace,
-        "serviceAccounts": account if namespace == home else f"{namespace}/{account}",
-        "source.serviceAccount": account if namespace == home else f"{namespace}/{account}",
+        "serviceAccounts": f"{namespace}/{account}",
+        "source.serviceAccount": f"{namespace}/{account}",
         "ports": str(port),
         "destination.port": str(port),
         "ipBlocks": conn.source,
@@ -249,7 +259,7 @@ _TEMPLATE = re.compile(r"\{(\*\*|\*)\}")
 def _value(field: str, pattern: str, value: str) -> bool | None:
     if field in ("ipBlocks", "source.ip"):
         return _in_block(value, pattern)
-    if field in ("serviceAccounts", "source.serviceAccount"):
+    if field in _ACCOUNTS:
         return bool(value.strip("/")) and value == pattern
     if field == "hosts":
         pattern, value = pattern.lower(), value.lower()

@@ -397,6 +397,9 @@ class TestInbound:
             ("ALLOW", {"to": [{"operation": {"paths": ["/a/{*}/c"]}}]}, {"path": "/a/b/b/c"}, 403),
             ("ALLOW", {"to": [{"operation": {"paths": ["/a/{**}"]}}]}, {"path": "/a/b/b/c"}, None),
             ("ALLOW", {"from": [{"source": {"serviceAccounts": ["client"]}}]}, {}, None),
+            ("ALLOW", {"from": [{"source": {"serviceAccounts": ["shop/client"]}}]}, {}, None),
+            ("DENY", {"from": [{"source": {"notServiceAccounts": ["shop/client"]}}]}, {}, None),
+            ("DENY", {"from": [{"source": {"notServiceAccounts": ["other/client"]}}]}, {}, 403),
             ("ALLOW", {"from": [{"source": {"serviceAccounts": ["shop/other"]}}]}, {}, 403),
             ("DENY", {"from": [{"source": {"notRequestPrincipals": ["*"]}}]}, {}, 403),
             ("ALLOW", {"from": [{"source": {"requestPrincipals": ["*"]}}]}, {}, 403),
@@ -409,6 +412,12 @@ class TestInbound:
         found = self.ask(self.policy(action, rule), request=Request(**request_))
         assert not found.undecided
         assert (found.refusal.status if found.refusal else None) == status
+
+    @pytest.mark.parametrize(("said", "refused"), [("true", False), ("1", False), ("false", True), ("yes", True)])
+    def test_a_dry_run_refuses_nothing(self, said: str, refused: bool) -> None:
+        for policy in (self.policy("DENY", {}), self.policy("ALLOW")):
+            policy["metadata"]["annotations"] = {"istio.io/dry-run": said}
+            assert (self.ask(policy).refusal is not None) is refused
 
     @pytest.mark.parametrize(("action", "refused"), [("ALLOW", True), ("DENY", True)])
     def test_http_in_a_rule_for_a_tcp_port(self, action: str, refused: bool) -> None:
