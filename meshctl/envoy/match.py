@@ -263,5 +263,10 @@ def _passed(count: int) -> str:
 
 
 def match(dump: ConfigDump, query: Query, *, live: Live | None = None) -> Match:
-    """Follow a request through one proxy's configuration; `live` is what ``/clusters`` said of its endpoints."""
-    return _Walk(dump, query, live).run()
+    """Follow a request through one proxy's configuration; `live` is what ``/clusters`` said of its endpoints.
+
+    Where a runtime fraction chooses, the likeliest way is the result, and the others are its alternatives.
+    """
+    found = _Walk(dump, query, live).run()
+    ways = sorted((replace(found, alternatives=()), *found.alternatives), key=lambda way: -way.probability)
+    return replace(ways[0], alternatives=tuple(ways[1:])) if len(ways) > 1 else found

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,8 +48,13 @@ def from_file(path: str) -> Proxy:
     content = _unpacked(content, source)
     if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and _may_be_yaml(content):
         found = documents(content.decode(), source)
-        return Proxy(source, config_dump.read(found[0] if len(found) == 1 else list(found), source))
-    return Proxy(source, config_dump.parse(content, source))
+        return Proxy(source, config_dump.read(found[0] if len(found) == 1 else list(found), source), at=_now())
+    return Proxy(source, config_dump.parse(content, source), at=_now())
+
+
+def _now() -> datetime:
+    """A file does not say when its proxy is asked: tokens expire by this machine's clock."""
+    return datetime.now(UTC)
 
 
 def _may_be_yaml(content: bytes) -> bool:

@@ -85,9 +85,9 @@ _ERRORS = {
     "no-filter-chain": "the proxy closes the connection: no filter chain fits",
     "tls-mismatch": "the TLS handshake fails",
     "protocol-error": "the proxy cannot decode the bytes",
-    "no-virtual-host": "404: no virtual host is for this host",
-    "no-route": "404: no route fits",
-    "tls-redirect": "301 to https",
+    "no-virtual-host": "no virtual host is for this host",
+    "no-route": "no route fits",
+    "tls-redirect": "this host is for https only",
     "config-rejected": "Envoy rejects this configuration",
 }
 
@@ -120,7 +120,7 @@ def page(name: str, result: Match) -> Page:
     sentence, style = outcome(result)
     blocks: list[Block] = [
         Heading((f"{query.direction} at ", Span(name, "name")), 1),
-        Facts((("request", asked), ("outcome", Span(sentence, style)))),
+        Facts((("request", asked), ("outcome", (Span(sentence, style), *_shares(result))))),
         *(Note(because, "warn") for because in result.undecided_because),
         Table(
             (Column("DECISION", keep=7, wrap=False), Column("CHOSEN", keep=9), Column("BECAUSE", keep=8)),
@@ -133,10 +133,28 @@ def page(name: str, result: Match) -> Page:
         blocks += [Heading("Filters"), Table(columns, tuple(_filter(v) for v in shown))]
     for other in result.alternatives:
         blocks += [
-            Heading(f"By chance, {other.probability:.4g} of the requests"),
-            Facts((("outcome", outcome(other)[0]),)),
+            Heading(f"By chance, {_percent(other.probability)} of the requests"),
+            Facts((("outcome", (outcome(other)[0], *_answered(other))),)),
         ]
     return Page(f"{query.direction} at {name}", tuple(blocks))
+
+
+def _shares(result: Match) -> tuple[str, ...]:
+    """How many of the requests take this way, and what filters answer by chance."""
+    chance = (f", {_percent(result.probability)} of the requests",) if result.alternatives else ()
+    return (*chance, *_answered(result))
+
+
+def _answered(result: Match) -> tuple[str, ...]:
+    return tuple(
+        f"; {v.filter} answers {_percent(v.share)} of them with {v.status}"
+        for v in result.verdicts
+        if v.decision == "answers" and v.share < 1.0 and not v.shadow
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g}%"
 
 
 def _row(step: Step) -> tuple[Line, ...]:

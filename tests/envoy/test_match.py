@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from meshctl.envoy.match import Match, Query, match
+from meshctl.views import proxy_match
 from tests.envoy import dumps
 from tests.envoy.dumps import cluster, dump, host, http_chain, listener, route_config, tcp_chain, tls_socket
 
@@ -171,9 +172,12 @@ def test_routes_that_chance_decides_become_alternatives() -> None:
     first = {"name": "some", "match": {"prefix": "/", "runtime_fraction": half}, "direct_response": {"status": 418}}
     rest = {"name": "rest", "match": {"prefix": "/"}, "route": {"cluster": "app"}}
     found = gateway(http_chain("c", route_config("r", host("v", ["*"], first, rest))))
-    assert (found.route and found.route.name, found.status, found.probability) == ("some", 418, 0.25)
+    assert (found.route and found.route.name, found.cluster, found.probability) == ("rest", "app", 0.75)
     (other,) = found.alternatives
-    assert (other.route and other.route.name, other.cluster, other.probability) == ("rest", "app", 0.75)
+    assert (other.route and other.route.name, other.status, other.probability) == ("some", 418, 0.25)
+    said = str(proxy_match.page("p", found))
+    assert "75% of the requests" in said
+    assert "By chance, 25% of the requests" in said
 
 
 def test_a_filter_that_is_not_known_leaves_it_undecided_and_is_named() -> None:
