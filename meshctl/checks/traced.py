@@ -16,6 +16,8 @@ TITLES = {
     "MT107": "The two ends of a request disagree on mutual TLS",
     "MT108": "A request arrives where nothing listens",
     "MT109": "A proxy decides a request by other configuration than the resources say",
+    "MT110": "An endpoint fails, and only retries hide it",
+    "MT111": "A route copies requests to where nothing takes them",
     "MT199": "A request does not arrive",
 }
 _CAUSES = {
@@ -23,9 +25,12 @@ _CAUSES = {
     "MT103": ("MC502", "MC503"),
     "MT107": ("MC505", "MC507"),
     "MT108": ("MC207", "MC209"),
+    "MT110": ("MC207", "MC209"),
     "MT199": ("MC506",),
 }
 """What says the same of the service already, with the cause."""
+_NO_FAILURE = ("MT109", "MT110", "MT111")
+"""What is wrong beside a request that arrives all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,10 @@ def findings(failures: Iterable[Failure], callers: int, others: Sequence[Finding
         severity: Severity = "warning"
         if found[0].on_purpose:
             severity = "info"
-        elif len(who) == callers and all(f.certain for f in found):
+        elif id not in _NO_FAILURE and len(who) == callers and all(f.certain for f in found):
             severity = "error"
-        said = f"a request to port {port} fails, from {shown} ({len(who)} of {callers} callers): {text}"
+        fails = "" if id in _NO_FAILURE else " fails"
+        said = f"a request to port {port}{fails}, from {shown} ({len(who)} of {callers} callers): {text}"
         fix = f"see the whole path: meshctl trace {service}:{port} --from {who[0]}"
         subject = f"service/{namespace}/{name}"
         yield Finding(id=id, severity=severity, subject=subject, text=said, evidence="traced", fix=fix)

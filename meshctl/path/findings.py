@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from meshctl.path.model import Aim, Cause, End, Finding, Hop, succeeds
-from meshctl.path.outcome import Course
+from meshctl.path.outcome import Course, failing
 
 _IDS = (("UH", "MT102"), ("NC", "MT103"), ("NR", "MT104"))
 _OF_CAUSE: Mapping[Cause, str] = {
@@ -58,6 +58,13 @@ def not_up_to_date(hops: Iterable[Hop], aim: Aim) -> Iterator[Finding]:
         if hop.stale:
             text = f"{aim.service}:{aim.port}: {hop.title} at {hop.at} is not up to date: {hop.stale}"
             yield Finding("MT109", "warning", text, "see whether the proxy hears of changes: istioctl proxy-status")
+
+
+def hidden(courses: Iterable[Course], aim: Aim) -> Iterator[Finding]:
+    """Endpoints that fail without the client noticing, since the proxy tries another one."""
+    for spared in dict.fromkeys(one for course in courses for one in course.spared):
+        text = f"{aim.service}:{aim.port}: {spared.place} {failing(spared)}, and only retries hide it: {spared.why}"
+        yield Finding("MT110", "warning", text, "mend that endpoint: each such request costs another try")
 
 
 def _id(end: End) -> str:

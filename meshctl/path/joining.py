@@ -42,7 +42,11 @@ def joined(
         first.mirrors if first is not None else (),
     )
     hops = tuple(map(_unnamed, _with_node((*before, *best.hops), answer, station)))
-    found = (*findings.failures(together, aim), *findings.not_up_to_date(hops, aim))
+    found = (
+        *findings.failures(together, aim),
+        *findings.hidden(courses, aim),
+        *findings.not_up_to_date(hops, aim),
+    )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
 
 

@@ -13,8 +13,20 @@ from meshctl.path.model import Branch, End, Hop, KubeProxy, Mtls
 
 
 @dataclass(frozen=True, slots=True)
+class Spared:
+    """An endpoint that fails, which retries hide: the share (0..1) of its tries that fail, and why."""
+
+    place: str
+    share: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
-    """One way that a request may go: its chance 0..1, where it went, how it ends, and the stations after the choice."""
+    """One way that a request may go: its chance 0..1, where it went, how it ends, and the stations after the choice.
+
+    `spared` are endpoints of the same cluster whose failures it does not see, since the proxy tries again.
+    """
 
     probability: float
     end: End
@@ -23,6 +35,7 @@ class Course:
     endpoint: str = ""
     pod: str = ""
     kube_proxy: KubeProxy | None = None
+    spared: tuple[Spared, ...] = ()
 
 
 def untold(
@@ -54,11 +67,20 @@ def retries_on(policy: RetryPolicy | None, *, connected: bool) -> bool:
     return policy is not None and bool(wanted.intersection(policy.on))
 
 
-def retries_status(policy: RetryPolicy | None, status: int) -> bool:
-    """Whether an answer with this status is tried again."""
+_GRPC = {400: "internal", 429: "unavailable", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
+"""What a proxy's own answer is to a gRPC request, where ``x-envoy-retry-grpc-on`` has a word for it.
+
+Source: Envoy, ``Grpc::Utility::httpToGrpcStatus``: gRPC's own status is in a header, beside HTTP status 200.
+"""
+
+
+def retries_status(policy: RetryPolicy | None, status: int, *, grpc: bool = False) -> bool:
+    """Whether a proxy's answer with this status is tried again; to a `grpc` request it is a gRPC status."""
     if policy is None:
         return False
     on = set(policy.on)
+    if grpc:
+        return _GRPC.get(status) in on
     if "retriable-status-codes" in on and status in policy.status_codes:
         return True
     if "5xx" in on and 500 <= status < 600:
@@ -68,7 +90,17 @@ def retries_status(policy: RetryPolicy | None, status: int) -> bool:
     return "retriable-4xx" in on and status == 409
 
 
-def through_client_http(end: End, policy: RetryPolicy | None) -> End:
+def retried(end: End, policy: RetryPolicy | None, *, grpc: bool = False) -> bool:
+    """Whether a try that ends like this on the other side is one to try again, as often as there are tries left."""
+    if end.broken in ("refused", "tls", "timeout"):
+        return retries_on(policy, connected=False)
+    if end.broken == "reset":
+        return retries_on(policy, connected=True)
+    told = end.status is not None and end.answered_by in ("server-proxy", "gateway")
+    return told and end.status is not None and retries_status(policy, end.status, grpc=grpc)
+
+
+def through_client_http(end: End, policy: RetryPolicy | None, *, grpc: bool = False) -> End:
     """What a caller with an HTTP proxy gets where the other side ends like this."""
     end = replace(end, through_client=True)
     if end.broken in ("refused", "tls", "timeout"):
@@ -77,9 +109,7 @@ def through_client_http(end: End, policy: RetryPolicy | None) -> End:
     if end.broken == "reset":
         flags = "URX,UC" if retries_on(policy, connected=True) else "UC"
         return replace(end, answered_by="client-proxy", status=503, flags=flags, broken="")
-    if end.status is not None and end.answered_by in ("server-proxy", "gateway") and retries_status(policy, end.status):
-        return replace(end, flags="URX")
-    return end
+    return replace(end, flags="URX") if retried(end, policy, grpc=grpc) else end
 
 
 def through_client_tcp(end: End) -> End:
@@ -120,21 +150,66 @@ def branches(courses: Iterable[Course]) -> tuple[Branch, ...]:
     return tuple(Branch(round(c.probability, 6), c.cluster, c.end) for c in merged(courses))
 
 
-def with_retries(courses: list[Course], policy: RetryPolicy | None) -> list[Course]:
-    """Where only some endpoints of a cluster fail to connect, another one is tried.
-
-    Istio's routes avoid hosts that were tried (``previous_hosts``), so the request fails only if more endpoints fail
-    than there are tries; with as many good ones as that it never does.
-    """
-    bad = [c for c in courses if c.end.broken in ("refused", "tls", "timeout") or "UF" in c.end.flags]
-    good = [c for c in courses if c not in bad]
-    if not bad or not good or policy is None or not retries_on(policy, connected=False):
+def with_retries(courses: list[Course], policy: RetryPolicy | None, *, grpc: bool = False) -> list[Course]:
+    """Where only some of a cluster's endpoints fail in a way that the policy retries, another try may be answered."""
+    bad = [retried(c.end, policy, grpc=grpc) for c in courses]
+    total, failing = (
+        sum(c.probability for c in courses),
+        sum(c.probability for c, b in zip(courses, bad, strict=True) if b),
+    )
+    if policy is None or not failing or failing >= total * (1 - 1e-9) or not policy.attempts:
         return courses
-    avoids = any("previous_hosts" in name for name in policy.host_predicates)
+    first = failing / total
+    lost = _lost(courses, bad, policy)
+    spared = _spared(courses, bad)
+    found = []
+    for course, fails in zip(courses, bad, strict=True):
+        chance = course.probability * (lost / first if fails else (1 - lost) / (1 - first))
+        if chance > 1e-9:
+            found.append(replace(course, probability=chance, spared=(*course.spared, *spared)))
+    return found
+
+
+def _lost(courses: list[Course], bad: list[bool], policy: RetryPolicy) -> float:
+    """The share (0..1) of requests of which every try fails.
+
+    Istio's routes avoid hosts that were tried (``previous_hosts``). Then each further try finds the endpoints that
+    are left, on average one that failed the fewer; with none left, any of them again.
+    """
     total = sum(c.probability for c in courses)
-    share = sum(c.probability for c in bad) / total
-    enough = avoids and len({c.endpoint for c in bad}) <= policy.attempts
-    lost = 0.0 if enough else share ** (policy.attempts + 1)
-    kept = [replace(c, probability=c.probability * (1 - lost) / (1 - share)) for c in good]
-    failed = [replace(c, probability=c.probability * lost / share) for c in bad] if lost > 1e-9 else []
-    return kept + failed
+    share: dict[str, float] = {}
+    fails: dict[str, float] = {}
+    for course, failed in zip(courses, bad, strict=True):
+        share[course.endpoint] = share.get(course.endpoint, 0.0) + course.probability / total
+        fails[course.endpoint] = fails.get(course.endpoint, 0.0) + (course.probability / total if failed else 0.0)
+    first = sum(fails.values())
+    gone = gone_failing = 0.0
+    if any("previous_hosts" in name for name in policy.host_predicates):
+        gone = sum(fails[place] * share[place] for place in share) / first
+        gone_failing = sum(fails[place] ** 2 for place in share) / first
+    lost = 1.0
+    for tried in range(policy.attempts + 1):
+        left = 1 - tried * gone
+        now = (first - tried * gone_failing) / left if left > 1e-9 else first
+        lost *= min(1.0, max(0.0, now))
+    return lost if lost > 1e-9 else 0.0
+
+
+def _spared(courses: list[Course], bad: list[bool]) -> tuple[Spared, ...]:
+    """The endpoints that fail, each with the share of its tries that do."""
+    whole: dict[str, float] = {}
+    failed: dict[str, tuple[float, Course]] = {}
+    for course, fails in zip(courses, bad, strict=True):
+        whole[course.endpoint] = whole.get(course.endpoint, 0.0) + course.probability
+        if fails:
+            known = failed.get(course.endpoint, (0.0, course))[0]
+            failed[course.endpoint] = (known + course.probability, course)
+    return tuple(
+        Spared(f"{place} {course.pod}".strip(), chance / whole[place], course.end.why)
+        for place, (chance, course) in failed.items()
+    )
+
+
+def failing(spared: Spared) -> str:
+    """How often an endpoint fails whose failures the retries hide, in words."""
+    return "fails every try" if spared.share > 0.999 else f"fails {spared.share:.0%} of its tries"

@@ -7,8 +7,8 @@ from meshctl.envoy import upstream
 from meshctl.envoy.model.clusters import Cluster
 from meshctl.path import auto_mtls, hosts, network, resource_hosts, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
-from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Request
-from meshctl.path.outcome import Course, through_client_http, through_client_tcp, untold, with_retries
+from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Hop, Request
+from meshctl.path.outcome import Course, failing, through_client_http, through_client_tcp, untold, with_retries
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -44,9 +44,11 @@ def to_cluster(
     ways: list[Course] = []
     for host in picked.chosen:
         ways += _to_host(scene, station, conn, decision, cluster, name, host)
+    grpc = _is_grpc(conn.request)
     if not decision.tcp:
-        ways = with_retries(ways, decision.retry)
-    turned = [replace(c, end=_turned(c.end, decision, by)) for c in ways]
+        ways = with_retries(ways, decision.retry, grpc=grpc)
+        cluster_hop = _with_spared(cluster_hop, ways)
+    turned = [replace(c, end=_turned(c.end, decision, by, grpc)) for c in ways]
     return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], share
 
 
@@ -61,8 +63,23 @@ def cause_of(flags: str) -> Cause:
     return next((cause for flag, cause in known if flag in flags.split(",")), "")
 
 
-def _turned(end: End, decision: Decision, by: str) -> End:
-    turned = through_client_tcp(end) if decision.tcp else through_client_http(end, decision.retry)
+def _is_grpc(request: Request) -> bool:
+    """Whether a request says that it is gRPC, as Envoy tells it (``Grpc::Common::hasGrpcContentType``)."""
+    said = next((value for name, value in request.headers if name.lower() == "content-type"), "")
+    return said == "application/grpc" or said.startswith(("application/grpc+", "application/grpc;"))
+
+
+def _with_spared(hop: Hop, ways: list[Course]) -> Hop:
+    """The cluster's station with the endpoints that fail, where another one is tried then."""
+    found = tuple(dict.fromkeys(spared for way in ways for spared in way.spared))
+    if not found:
+        return hop
+    facts = tuple(f"{one.place} {failing(one)}: {one.why}" for one in found)
+    return replace(hop, facts=(*hop.facts, *facts), mood="warn" if hop.mood == "plain" else hop.mood)
+
+
+def _turned(end: End, decision: Decision, by: str, grpc: bool) -> End:
+    turned = through_client_tcp(end) if decision.tcp else through_client_http(end, decision.retry, grpc=grpc)
     if by == "gateway" and turned.answered_by == "client-proxy":
         turned = replace(turned, answered_by="gateway")
     return turned

@@ -12,12 +12,22 @@ from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import services
 from meshctl.path import dns, expect, flags, netns, why
 from meshctl.path.model import Aim, Branch, ClusterShare, End, KubeProxy, Outcome, Request, Sender, Trace, succeeds
-from meshctl.path.outcome import Course, merged, retries_on, retries_status, through_client_http, with_retries
+from meshctl.path.outcome import (
+    Course,
+    Spared,
+    failing,
+    merged,
+    retries_on,
+    retries_status,
+    through_client_http,
+    with_retries,
+)
 from meshctl.path.target import port_of, protocol_of, request_for
 from meshctl.refs import parse_target
 
 DEFAULT = RetryPolicy(on=("connect-failure", "retriable-status-codes"), attempts=2, host_predicates=("previous_hosts",))
 REFUSED = End("nobody", delivered=False, broken="refused", mtls=None)
+UNREACHED = End("server-proxy", 503, server_flags="UF", delivered=False, why="nothing listens")
 ANSWERED = End("app", delivered=True)
 
 
@@ -39,6 +49,55 @@ class TestOutcome:
     def test_another_endpoint_is_tried_where_one_refuses(self) -> None:
         courses = [Course(0.5, REFUSED, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
         assert [c.end for c in with_retries(courses, DEFAULT)] == [ANSWERED]
+
+    @pytest.mark.parametrize(
+        ("on", "grpc", "lost"),
+        [
+            (("5xx",), False, 0.0),
+            (("gateway-error",), False, 0.0),
+            (("connect-failure", "unavailable"), False, 0.5),
+            (("unavailable",), True, 0.0),
+            (("5xx",), True, 0.5),
+            (("retriable-status-codes",), False, 0.0),
+        ],
+    )
+    def test_another_endpoint_is_tried_where_a_proxy_answers_503(
+        self, on: tuple[str, ...], grpc: bool, lost: float
+    ) -> None:
+        policy = RetryPolicy(on=on, attempts=2, status_codes=(503,), host_predicates=("previous_hosts",))
+        courses = [Course(0.5, UNREACHED, endpoint="1", pod="a/b"), Course(0.5, ANSWERED, endpoint="2")]
+        found = with_retries(courses, policy, grpc=grpc)
+        assert sum(c.probability for c in found if c.end is UNREACHED) == pytest.approx(lost)
+        assert found[-1].spared == ((Spared("1 a/b", 1.0, "nothing listens"),) if not lost else ())
+
+    def test_a_reset_is_tried_again_only_where_the_policy_says_so(self) -> None:
+        cut = End("nobody", delivered=False, broken="reset")
+        courses = [Course(0.5, cut, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
+        assert len(with_retries(courses, DEFAULT)) == 2
+        assert [
+            c.end
+            for c in with_retries(
+                courses, RetryPolicy(on=("reset",), attempts=1, host_predicates=("x.previous_hosts",))
+            )
+        ] == [ANSWERED]
+
+    def test_without_avoiding_tried_hosts_each_try_is_left_to_chance(self) -> None:
+        courses = [Course(0.5, REFUSED, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
+        found = with_retries(courses, RetryPolicy(on=("connect-failure",), attempts=2))
+        assert [c.probability for c in found] == pytest.approx([0.125, 0.875])
+
+    def test_more_bad_endpoints_than_tries_may_all_be_met(self) -> None:
+        courses = [Course(0.25, REFUSED, endpoint=str(i)) for i in range(3)] + [Course(0.25, ANSWERED, endpoint="9")]
+        policy = RetryPolicy(on=("connect-failure",), attempts=1, host_predicates=("previous_hosts",))
+        found = with_retries(courses, policy)
+        assert sum(c.probability for c in found if c.end is REFUSED) == pytest.approx(3 / 4 * 2 / 3)
+
+    def test_an_endpoint_that_fails_by_chance_may_be_met_by_every_try(self) -> None:
+        courses = [Course(0.3, UNREACHED, endpoint="1"), Course(0.7, ANSWERED, endpoint="1")]
+        policy = RetryPolicy(on=("5xx",), attempts=1, host_predicates=("previous_hosts",))
+        found = with_retries(courses, policy)
+        assert found[0].probability == pytest.approx(0.09)
+        assert failing(found[0].spared[0]) == "fails 30% of its tries"
 
     def test_without_retries_half_of_the_requests_fail(self) -> None:
         courses = [Course(0.5, REFUSED, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
