@@ -5,6 +5,7 @@ name the Gateway. What a client shows in its handshake beyond the name is not kn
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from meshctl.istio.entries import Gateway, GatewayServer
 from meshctl.istio.mesh import virtual_services_for
@@ -99,12 +100,17 @@ def _with_tls(scene: Scene, station: Station, port: int, request: Request, named
     match server.tls:
         case "SIMPLE" | "OPTIONAL_MUTUAL":
             serve = _http if server.protocol in ("HTTPS", *_PLAIN) else _tcp
-            return serve(scene, station, port, request, fitting)
+            return _inside(serve(scene, station, port, request, fitting), request)
         case "PASSTHROUGH":
             return _tcp(scene, station, port, request, fitting)
         case mode:
             why = f"{gateway.meta} has TLS mode {mode} on port {port}: what the client shows there is not known"
             return Decision(undecided=(why,), assumed=True)
+
+
+def _inside(decision: Decision, request: Request) -> Decision:
+    """A decision about what was inside the client's TLS, which ends here."""
+    return replace(decision, forwarded=replace(decision.forwarded or request, tls=False), terminated=True)
 
 
 def _http(scene: Scene, station: Station, port: int, request: Request, named: Sequence[_Server]) -> Decision:

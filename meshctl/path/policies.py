@@ -83,11 +83,14 @@ def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refu
     if mode == "DISABLE" and conn.layer == "mtls":
         why = f"the callee takes no mutual TLS ({said}), and this is mutual TLS"
         return Refusal(None, "", "", why, "handshake", "mutual-tls")
-    if declared != "http" or conn.layer == "mtls":
+    if declared != "http":
         return None
     if conn.layer == "tls":
         why = "the port is declared HTTP, and TLS of the application's own fits none of its filter chains"
         return Refusal(None, "NR", "filter_chain_not_found", why, "handshake", "no-route")
+    if conn.request.tls:
+        why = "the port is declared HTTP, and what the mutual TLS carries is TLS of the application's own"
+        return Refusal(400, "DPE", "", why, "connection")
     if conn.request.protocol == "tcp":
         return Refusal(400, "DPE", "", "bytes that are no HTTP reach a port that is declared HTTP", "connection")
     return None

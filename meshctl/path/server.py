@@ -138,6 +138,8 @@ def refused(conn: Connection, decision: Decision) -> End:
     assert refusal is not None
     flags, why, cause = refusal.flags, refusal.why, refusal.cause
     cause = cause or ("no-route" if "NR" in flags.split(",") else "")
+    if conn.request.tls and "DPE" in flags.split(","):  # its plain answer is no TLS: the client cannot read it
+        return End("nobody", None, "", flags, False, False, True, conn.mtls, "reset", why, cause=cause)
     if refusal.status is not None:
         return End("server-proxy", refusal.status, "", flags, False, False, True, conn.mtls, why=why, cause=cause)
     mtls = conn.mtls if refusal.kind == "filter" else None

@@ -413,6 +413,12 @@ class TestInbound:
         assert not found.undecided
         assert (found.refusal.status if found.refusal else None) == status
 
+    def test_tls_of_the_application_s_own_inside_mutual_tls_is_no_http(self) -> None:
+        found = self.ask(request=Request(tls=True)).refusal
+        assert found is not None
+        assert (found.status, found.flags) == (400, "DPE")
+        assert self.ask(request=Request(tls=True), port=99).refusal is None
+
     @pytest.mark.parametrize(("said", "refused"), [("true", False), ("1", False), ("false", True), ("yes", True)])
     def test_a_dry_run_refuses_nothing(self, said: str, refused: bool) -> None:
         for policy in (self.policy("DENY", {}), self.policy("ALLOW")):
@@ -470,6 +476,10 @@ class TestGateways:
         secure = {"port": port, "hosts": ["a.example.com"], "tls": {"mode": "SIMPLE", "credentialName": "c"}}
         objects = (self.gateway(HTTP, secure), self.rules("v", route("web", 80)))
         assert clusters(self.ask(*objects, port=443, host="a.example.com", tls=True)) == ["outbound|80||web.shop"]
+        inside = self.ask(*objects, port=443, host="a.example.com", tls=True)
+        assert inside.terminated
+        assert inside.forwarded is not None
+        assert inside.forwarded.tls is False
         for request in ({"host": "a.example.com"}, {"host": "b.example.com", "tls": True}):
             refused = self.ask(*objects, port=443, **request).refusal
             assert refused is not None

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from meshctl.envoy import config_dump
+from meshctl.istio import mesh as istio_mesh
 from meshctl.istio.entries import Sidecar, imports, parse_sidecar
+from meshctl.istio.mesh_config import MeshConfig
 from meshctl.path.model import End, Request, Trace
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.trace import Question, trace
@@ -163,3 +165,17 @@ def test_a_proxy_whose_configuration_turns_out_broken_takes_nothing_else_with_it
     assert place.station(pod).proxy is None
     assert any("filter_chains should be a list" in gap for gap in found.gaps)
     assert "uid 4321" in found.hops[0].facts[0]
+
+
+@pytest.mark.parametrize("place", [scene("policies"), blind("policies")])
+def test_a_plain_answer_of_the_callee_is_none_to_a_client_that_speaks_tls(place: Scene) -> None:
+    to = [{"destination": {"host": "backend", "port": {"number": 9080}}}]
+    spec = {"hosts": ["ledger"], "tls": [{"match": [{"port": 9000, "sniHosts": ["ledger"]}], "route": to}]}
+    raw = {"metadata": {"name": "ledger", "namespace": "policies"}, "spec": spec}
+    made = istio_mesh.read({"virtualservices": ("", [raw])}, MeshConfig()).virtual_services
+    place = replace(place, mesh=replace(place.mesh, virtual_services=made), cache={}, _stations={})
+    sender = replace(caller("client"), proxy=None, live=None)
+    found = trace(place, Question(caller=sender, target=parse_target("https://ledger:9000"), request=Request()))
+    end = found.outcome.end
+    assert (end.answered_by, end.status, end.broken, end.server_flags) == ("nobody", None, "reset", "DPE")
+    assert [f.id for f in found.findings] == ["MT199"]
