@@ -41,6 +41,14 @@ def test_a_dump_of_the_demo_needs_no_cluster_client_and_no_yaml() -> None:
     assert not {name for name in modules if name.startswith(("meshctl.envoy", "meshctl.istio", "meshctl.path"))}
 
 
+def test_a_table_of_a_proxy_reads_its_own_section_alone() -> None:
+    secrets = imported(command("--demo", "proxy", "secrets", "deploy/productpage-v1"))
+    assert "meshctl.envoy.secret" in secrets
+    assert secrets.isdisjoint(
+        {f"meshctl.envoy.{name}" for name in ("route", "listener", "cluster", "filters", "match")}
+    )
+
+
 def test_json_does_not_pay_for_the_terminal() -> None:
     modules = imported(command("--demo", "iptables", "dump", "deploy/productpage-v1", "-o", "json"))
     assert modules.isdisjoint({"rich", "rich.console", "kubernetes", "yaml"})

@@ -157,6 +157,11 @@ class Running:
     dump: ConfigDump
     live: Mapping[str, ClusterHosts]
     log: Path
+    admin: str
+
+    def live_now(self) -> Mapping[str, ClusterHosts]:
+        """What it says of its hosts at this moment."""
+        return clusters_json.parse(_get(self.admin, "/clusters?format=json"), "clusters.json")
 
     def lines(self, wanted: Sequence[str], quiet: float = 1.5) -> dict[str, dict[str, Any]]:
         """The log by the addresses of the connection, once all wanted lines are there or none has come for a while."""
@@ -208,7 +213,7 @@ def running(
             admin = _admin(folder, process)
             dump = config_dump.parse(_get(admin, "/config_dump?include_eds"), "config_dump.json")
             live = clusters_json.parse(_get(admin, "/clusters?format=json"), "clusters.json")
-            yield Running(dump, live, log)
+            yield Running(dump, live, log, admin)
         finally:
             process.terminate()
             try:
