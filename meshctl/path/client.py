@@ -5,7 +5,7 @@ from typing import Literal
 
 from meshctl.envoy.match import match
 from meshctl.frozen import dataclass
-from meshctl.path import decision_hops, hosts, resources, stale, upstream, wire
+from meshctl.path import decision_hops, hosts, resource_hosts, resources, stale, upstream, wire
 from meshctl.path.decision import BLACK_HOLE, NO_LISTENER, Decision, of_match
 from meshctl.path.model import ClusterShare, End, Hop
 from meshctl.path.outcome import Course, untold
@@ -39,11 +39,31 @@ def through_proxy(
         decisions = of_match(match(station.proxy, query, live=station.live), request)
     courses: list[Course] = []
     shares: list[ClusterShare] = []
+    decisions = tuple(_with_dropped(scene, station, address, port, decision) for decision in decisions)
     for decision in decisions:
         found, seen = _decided(scene, station, direction, address, port, conn, decision)
         courses += found
         shares += seen
     return Forwarding(decisions, tuple(courses), tuple({share.name: share for share in shares}.values()))
+
+
+def _with_dropped(scene: Scene, station: Station, address: str, port: int, decision: Decision) -> Decision:
+    """A decision with the copies that reach nobody: Envoy drops what a mirror without a cluster or host would get.
+
+    Source: Envoy, router filter: "shadow cluster does not exist" is only written to its log.
+    """
+    if not decision.mirrors or decision.refusal is not None or decision.undecided:
+        return decision
+    dropped = []
+    for mirror in decision.mirrors:
+        name = mirror.partition(" ")[0]
+        if station.proxy is None:
+            picked = resource_hosts.hosts(scene, station, name, address, port)
+        else:
+            picked = hosts.pick(scene, station, name, address, port)
+        if not picked.chosen and not picked.undecided:
+            dropped.append((name, picked.why))
+    return replace(decision, dropped=tuple(dropped))
 
 
 def _decided(

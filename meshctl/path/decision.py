@@ -73,7 +73,8 @@ class Decision:
     """One proxy's decision about one request; `probability` is that of this alternative.
 
     `source` names the Istio object behind the route; `terminated`: the proxy ends the client's TLS itself; `endpoint`
-    is where a Sidecar's ingress sends an inbound connection, empty for where it was to.
+    is where a Sidecar's ingress sends an inbound connection, empty for where it was to. `mirrors` are as
+    ``CLUSTER SHARE``, `dropped` those of them (by cluster) whose copies Envoy drops, each with the reason.
     """
 
     tcp: bool = False
@@ -87,6 +88,7 @@ class Decision:
     retry: RetryPolicy | None = None
     timeout_s: float | None = None
     mirrors: tuple[str, ...] = ()
+    dropped: tuple[tuple[str, str], ...] = ()
     offers: tuple[str, ...] = ()
     forwarded: Request | None = None
     policies: tuple[str, ...] = ()

@@ -33,6 +33,8 @@ def sending(station: Station, decision: Decision, gateway: bool) -> tuple[Hop, H
         said = f"{answer}: {decision.refusal.why}"
     elif decision.undecided:
         mood, said = "warn", f"cannot be told: {decision.undecided[0]}"
+    elif decision.dropped:
+        mood = "warn"
     title = f"route {decision.route}" if decision.route else ("TCP proxy" if decision.tcp else "route")
     second = Hop(
         "route",
@@ -56,7 +58,9 @@ def _route_facts(decision: Decision) -> Iterator[str]:
         yield f"retries {decision.retry.attempts} on {', '.join(decision.retry.on)}"
     if decision.timeout_s:
         yield f"timeout {decision.timeout_s:g}s"
-    yield from (f"mirrored to {mirror}" for mirror in decision.mirrors)
+    for mirror in decision.mirrors:
+        lost = dict(decision.dropped).get(mirror.partition(" ")[0], "")
+        yield f"mirrored to {mirror}{f', but every copy is dropped: {lost}' if lost else ''}"
     yield from (f"{injected.share:.0%}: {injected.why}" for injected in decision.injected)
     yield from (f"policy: {policy}" for policy in decision.policies)
 

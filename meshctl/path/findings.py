@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from meshctl.path.decision import Decision
 from meshctl.path.model import Aim, Cause, End, Finding, Hop, succeeds
 from meshctl.path.outcome import Course, failing
 
@@ -15,6 +16,7 @@ _OF_CAUSE: Mapping[Cause, str] = {
     "policy": "MT105",
     "fault": "MT106",
     "mutual-tls": "MT107",
+    "certificate": "MT107",
     "strict": "MT107",
     "nobody-listens": "MT108",
 }
@@ -25,6 +27,7 @@ _FIXES: Mapping[Cause, str] = {
     "policy": "change the policy, or call with what it asks for",
     "fault": "remove fault.abort from the VirtualService",
     "mutual-tls": "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
+    "certificate": "meshctl proxy certs shows what each proxy has; the agent's log says why it got no other",
     "strict": "let the caller speak mutual TLS (a sidecar, and the Service's name), or set PERMISSIVE for the port",
     "registry-only": "add a ServiceEntry for it, name it in the Sidecar's egress hosts, or set ALLOW_ANY",
     "nobody-listens": "let targetPort name the port that the application listens on, on all addresses",
@@ -65,6 +68,15 @@ def hidden(courses: Iterable[Course], aim: Aim) -> Iterator[Finding]:
     for spared in dict.fromkeys(one for course in courses for one in course.spared):
         text = f"{aim.service}:{aim.port}: {spared.place} {failing(spared)}, and only retries hide it: {spared.why}"
         yield Finding("MT110", "warning", text, "mend that endpoint: each such request costs another try")
+
+
+def copies(decisions: Iterable[Decision], aim: Aim) -> Iterator[Finding]:
+    """Mirrors whose copies of the request reach nobody: neither the client nor a log notices."""
+    for name, why in dict.fromkeys(pair for decision in decisions for pair in decision.dropped):
+        text = f"{aim.service}:{aim.port}: the copies for {name} are dropped: {why}"
+        yield Finding(
+            "MT111", "warning", text, "name a host, subset and port in the VirtualService's mirror that exist"
+        )
 
 
 def _id(end: End) -> str:

@@ -45,6 +45,7 @@ def joined(
     found = (
         *findings.failures(together, aim),
         *findings.hidden(courses, aim),
+        *findings.copies((d for way in ways for d in way.decisions), aim),
         *findings.not_up_to_date(hops, aim),
     )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))

@@ -80,7 +80,8 @@ def blocks(trace: Trace) -> list[Block]:
     if found.timeout:
         rows.append(("timeout", found.timeout))
     if found.mirrors:
-        rows.append(("mirrored to", ", ".join(found.mirrors)))
+        lost = any(finding.id == "MT111" for finding in trace.findings)
+        rows.append(("mirrored to", f"{', '.join(found.mirrors)}{' (copies are dropped: see MT111)' if lost else ''}"))
     shown: list[Block] = [Heading("Outcome"), Note(verdict(end), _mood(end), _why(end)), Facts(tuple(rows), 2)]
     if len(found.branches) > 1:
         shown.append(Text("Chance decides between:", 2))

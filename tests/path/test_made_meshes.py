@@ -282,3 +282,34 @@ def test_without_the_node_s_rules_the_service_s_own_policy_counts(tmp_path: Path
     lost = mesh.trace(tmp_path / "b", "dns:53", "client").outcome.end
     assert lost.broken == "timeout"
     assert "not for TCP (it has 53/UDP)" in lost.why
+
+
+COPIES = "outbound|81||log.shop.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ([], f"the proxy has no cluster {COPIES}"),
+        ([at(COPIES, 81)], f"{COPIES} has no endpoints"),
+        ([at(COPIES, 81, "10.0.0.8")], ""),
+    ],
+)
+def test_a_mirror_that_leads_nowhere_is_said(tmp_path: Path, more: list[Any], reason: str) -> None:
+    web = "outbound|80||web.shop.svc.cluster.local"
+    share = {"default_value": {"numerator": 25, "denominator": "HUNDRED"}}
+    mirror = [{"cluster": COPIES, "runtime_fraction": share}]
+    routes = route_config("80", host("web:80", ["web"], to(web, request_mirror_policies=mirror)))
+    found = Mesh(
+        pods=[pod("client", "10.0.0.5"), pod("web", "10.0.0.9")],
+        services=[service("web", "10.96.0.1", 80, 8080)],
+        slices=[endpoints("web", 8080, "10.0.0.9")],
+        dumps={"client": sidecar([routes], [at(web, 8080, "10.0.0.9"), *more])},
+        listening={"web": ["0.0.0.0:8080"]},
+    ).trace(tmp_path, "web:80", "client")
+    assert found.outcome.mirrors == (f"{COPIES} 25%",)
+    (route,) = [hop for hop in found.hops if hop.kind == "route"]
+    told = [f.text for f in found.findings if f.id == "MT111"]
+    assert told == ([f"web.shop:80: the copies for {COPIES} are dropped: {reason}"] if reason else [])
+    assert any(fact.endswith(f"every copy is dropped: {reason}") for fact in route.facts) == bool(reason)
+    assert (route.mood == "warn") == bool(reason)
