@@ -23,6 +23,7 @@ class Name:
     """The answer: `addresses` empty with `fails` means no such name; empty without means it cannot be told.
 
     `full` is the name that answered; `tried` the names asked before it; `captured`: the proxy's agent answered.
+    `foreign`: nothing in the cluster has the name, whether or not something else does.
     """
 
     asked: str
@@ -37,6 +38,7 @@ class Name:
     fails: bool = False
     undecided: str = ""
     suggestions: tuple[str, ...] = ()
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def _nobody(host: str, zone: Zone, tried: tuple[str, ...]) -> Name:
         return Name(host, "outside", (), host, tried=tried, undecided=reason)
     if _could_be_public(host, zone):
         reason = f"{host} is outside the cluster: whether and to what it resolves is not recorded"
-        return Name(host, "outside", (), host, tried=tried, undecided=reason)
+        return Name(host, "outside", (), host, tried=tried, undecided=reason, foreign=True)
     return Name(host, "outside", (), host, tried=tried, fails=True, suggestions=suggestions(host, zone))
 
 

@@ -66,9 +66,18 @@ def _trace(scene: Scene, question: Question) -> Trace:
     ways = [leaving.from_pod(scene, station, address, aim.port, request) for address in addresses]
     shared = [replace(c, probability=c.probability / len(ways)) for way in ways for c in way.courses]
     if name.undecided:
-        shared = [replace(c, end=unsure(c.end, name.undecided)) for c in shared]
+        shared = [replace(c, end=_unresolved(c.end, name)) for c in shared]
     answer = kube_proxy_answer(scene, station, name, aim, ways[0], shared)
     return joined(scene, sender, aim, request, (*hops, *ways[0].hops), ways, shared, answer, station)
+
+
+def _unresolved(end: End, name: Name) -> End:
+    """An end where it is not known what the name resolves to, if it does: in the end the mesh may refuse all of it."""
+    if not name.foreign or end.delivered is not False or end.undecided or end.cause != "registry-only":
+        return unsure(end, name.undecided)
+    answer = f"{end.status} from the caller's proxy: " if end.status is not None else ""
+    why = f"{answer}{end.why}; and if {name.asked} does not resolve, the request does not even get that far"
+    return End(None, delivered=False, through_client=None, mtls=None, why=why, cause=end.cause)
 
 
 def _aim(question: Question, name: Name) -> tuple[Aim, Request]:

@@ -112,7 +112,7 @@ def verdict(end: End) -> str:
         "dns": "the name does not resolve",
         "tls": "the TLS handshake fails",
     }
-    return f"{words.get(end.broken, 'no answer')}{flags}"
+    return f"{words.get(end.broken, 'no answer' if end.answered_by else 'not delivered')}{flags}"
 
 
 def _mood(end: End) -> Literal["good", "bad", "warn"]:

@@ -179,3 +179,17 @@ def test_a_plain_answer_of_the_callee_is_none_to_a_client_that_speaks_tls(place:
     end = found.outcome.end
     assert (end.answered_by, end.status, end.broken, end.server_flags) == ("nobody", None, "reset", "DPE")
     assert [f.id for f in found.findings] == ["MT199"]
+
+
+@pytest.mark.parametrize("place", [scene("policies"), blind("policies")])
+@pytest.mark.parametrize("target", ["http://www.google.com", "https://www.google.com", "tcp://www.google.com:4711"])
+def test_what_the_mesh_refuses_is_not_delivered_whatever_its_name_resolves_to(place: Scene, target: str) -> None:
+    def end(prefix: str) -> End:
+        sender = next(p for p in place.pods if p.name.startswith(prefix) and p.namespace == "policies")
+        asked = Question(caller=place.station(sender), target=parse_target(target), request=Request())
+        return trace(place, asked).outcome.end
+
+    refused, open_ = end("intruder"), end("client")
+    assert (refused.delivered, refused.answered_by, refused.undecided) == (False, None, ())
+    assert "REGISTRY_ONLY; and if www.google.com does not resolve" in refused.why.replace(" (BlackHoleCluster)", "")
+    assert (open_.delivered, bool(open_.undecided)) == (None, True)
