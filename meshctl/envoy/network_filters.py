@@ -33,6 +33,7 @@ _UNSUPPORTED = (
     "scheme_header_transformation",
     "typed_header_validation_config",
 )
+_UNDERSCORES = ("ALLOW", "ALLOW", "REJECT_REQUEST", "DROP_HEADER")
 SNI_CLUSTER = "envoy.extensions.filters.network.sni_cluster.v3.SniCluster"
 _NAMES = {"envoy.filters.network.sni_cluster": SNI_CLUSTER}
 
@@ -55,6 +56,7 @@ def _config(kind: str, name: str, config: Json) -> NetworkConfig:
 
 def manager(config: Json) -> HttpManager:
     """Read ``HttpConnectionManager``."""
+    common = config.below("common_http_protocol_options")
     inline = config.below("route_config")
     rds = config.below("rds").text("route_config_name")
     strip = (
@@ -92,7 +94,10 @@ def manager(config: Json) -> HttpManager:
         internal_ranges=_internal_ranges(config.below("internal_address_config")),
         idle_timeout_s=300.0 if (idle := config.seconds("stream_idle_timeout")) is None else idle,
         request_timeout_s=config.seconds("request_timeout") or 0.0,
-        max_stream_s=config.below("common_http_protocol_options").seconds("max_stream_duration") or 0.0,
+        max_stream_s=common.seconds("max_stream_duration") or 0.0,
+        underscores=common.choice("headers_with_underscores_action", *_UNDERSCORES),
+        most_header_kb=config.whole("max_request_headers_kb", 60),
+        most_headers=common.whole("max_headers_count", 100),
         unsupported=tuple(key for key in _UNSUPPORTED if config.has(key)),
         access_logs=tuple(_log_path(log) for log in config.each("access_log")),
         origin=config.origin,

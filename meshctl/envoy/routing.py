@@ -27,6 +27,7 @@ def decoded(walk: Journal, manager: HttpManager, raw: Request) -> Request:
         raise walk.fail("protocol-error", "http", because, manager.origin, flags="DPE", **told)
     for odd in manager.unsupported:
         walk.undecided(f"{odd} of the connection manager is not modelled")
+    raw = _within_limits(walk, manager, raw)
     if raw.path.startswith("*") and raw.method != "CONNECT":
         walk.step("http", "", f"the path {raw.path} does not start with a slash", manager.origin)
         walk.answer(404, None, "absolute_path_rejected")
@@ -44,6 +45,33 @@ def decoded(walk: Journal, manager: HttpManager, raw: Request) -> Request:
     found = headers.seen(manager, raw, http2=query.protocol == "http2")
     walk.is_grpc = found.is_grpc
     return replace(found, host=rewrite.host_seen(manager, raw.host, raw.port), path=path)
+
+
+def _within_limits(walk: Journal, manager: HttpManager, raw: Request) -> Request:
+    """The request without headers that are dropped; stops where it has more, or others, than the manager takes."""
+    lines = [(name, value) for name, values in raw.headers.items() for value in values]
+    if sum(len(name) + len(value) for name, value in lines) > manager.most_header_kb * 1024:
+        because = f"its headers are larger than {manager.most_header_kb} KB"
+        raise _undecodable(walk, because, manager.origin, 431, "headers_too_large")
+    if len(lines) > manager.most_headers:
+        because = f"it has more than {manager.most_headers} headers"
+        raise _undecodable(walk, because, manager.origin, 431, "too_many_headers")
+    odd = sorted(name for name in raw.headers if "_" in name)
+    if odd and manager.underscores == "REJECT_REQUEST":
+        because = f"the header {odd[0]} has an underscore in its name"
+        raise _undecodable(walk, because, manager.origin, 400, "unexpected_underscore")
+    if not odd or manager.underscores == "ALLOW":
+        return raw
+    return replace(raw, headers={name: values for name, values in raw.headers.items() if "_" not in name})
+
+
+def _undecodable(walk: Journal, because: str, origin: Origin, status: int, details: str) -> Stop:
+    """What the codec refuses: HTTP/1.1 gets an answer, a stream of HTTP/2 is reset."""
+    if walk.query.protocol == "http2":
+        return walk.fail("protocol-error", "http", because, origin, flags="DR", details=f"http2.{details}")
+    walk.step("http", "", because, origin)
+    walk.answer(status, "DPE", f"http1.{details}")
+    return Stop()
 
 
 def refuse_upgrade(walk: Journal, manager: HttpManager, chosen: Route, request: Request) -> None:

@@ -258,7 +258,20 @@ ODD: tuple[Case, ...] = (
           for t, c in (("tls", ""), ("mtls", "spiffe://cluster.local/ns/a/sa/b")))),
 )  # fmt: skip
 
+LIMITED = (
+    *(
+        web(f"underscores-{n}",
+            *(Ask(headers=(("x_one", "a"), ("x-two", "b")), protocol=p) for p in ("http", "http2")), Ask(),
+            routes=[when({"name": "x_one", "present_match": True}), ELSE],
+            common_http_protocol_options={"headers_with_underscores_action": action})
+        for n, action in enumerate(("ALLOW", "REJECT_REQUEST", "DROP_HEADER"))
+    ),
+    web("large-headers", *(Ask(headers=(("x-one", "a" * size),)) for size in (100, 4000)), max_request_headers_kb=2),
+    web("many-headers", *(Ask(headers=tuple((f"x-{n}", "a") for n in range(count))) for count in (3, 30)),
+        common_http_protocol_options={"max_headers_count": 20}),
+)  # fmt: skip
+
 CASES: tuple[Case, ...] = (
     *HEADERS, *NAMED, *TWICE,
-    *VIRTUAL, *PATHED, *TEMPLATED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD,
+    *VIRTUAL, *PATHED, *TEMPLATED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD, *LIMITED,
 )  # fmt: skip

@@ -69,8 +69,8 @@ class HttpManager:
     """An HTTP connection manager: where routes come from and which filters a request passes.
 
     `upgrades` by their type in lower case; false is turned off. `internal_ranges` are the addresses that count as
-    internal; None is not said: then it depends on the release. Of its limits of time 0 is none. `unsupported` changes
-    requests in ways not modelled.
+    internal; None is not said: then it depends on the release. Of its limits of time 0 is none. `underscores` is what
+    becomes of headers that have one in their name. `unsupported` changes requests in ways not modelled.
     """
 
     stat_prefix: str
@@ -95,6 +95,9 @@ class HttpManager:
     idle_timeout_s: float = 300.0
     request_timeout_s: float = 0.0
     max_stream_s: float = 0.0
+    underscores: str = "ALLOW"
+    most_header_kb: int = 60
+    most_headers: int = 100
     unsupported: tuple[str, ...] = ()
     access_logs: tuple[str, ...] = ()
     origin: Origin
