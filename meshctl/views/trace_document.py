@@ -55,13 +55,16 @@ def _sender(sender: Sender) -> dict[str, object]:
 
 def _aim(aim: Aim) -> dict[str, object]:
     name, _, namespace = aim.service.partition(".")
-    is_service = aim.kind in ("service", "headless", "external-name") or (aim.kind in ("address", "pod") and namespace)
+    # A label is NAME.NAMESPACE only where a Service was found: an address and a longer name have more dots.
+    is_service = bool(namespace) and "." not in namespace and aim.kind not in ("entry", "outside", "gateway")
+    addresses = [part for part in aim.address.split(", ") if part]
     return {
-        "service": name if is_service and not aim.service.replace(".", "").isdigit() else aim.service,
+        "service": name if is_service else aim.service,
         "namespace": namespace if is_service else None,
         "host": aim.host,
         "port": aim.port,
-        "address": aim.address or None,
+        "address": addresses[0] if addresses else None,
+        "addresses": addresses,
         "kind": aim.kind,
     }
 

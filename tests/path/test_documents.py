@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from meshctl.blocks import Note
 from meshctl.cli.app import app
 from meshctl.gather.matrix import matrix
+from meshctl.path.model import Aim, Branch, End, KubeProxy, Outcome, Request, Sender, Trace
 from meshctl.views import matrix as matrix_view
 from meshctl.views import trace as view
 from meshctl.views import trace_document
@@ -84,6 +85,28 @@ def test_exit_codes(snapshot: str, words: list[str], code: int) -> None:
 def test_a_near_miss_is_suggested() -> None:
     result = run("trace", *recorded("classic"), "review:9080", "-o", "json")
     assert "reviews" in json.loads(result.stdout)["findings"][0]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("aim", "expected"),
+    [
+        (Aim("10.1.2.3", "10.1.2.3", 80, "10.1.2.3", "address"), ("10.1.2.3", None, "10.1.2.3", 1)),
+        (Aim("fd00::1", "fd00::1", 80, "fd00::1", "address"), ("fd00::1", None, "fd00::1", 1)),
+        (Aim("web.shop", "10.96.0.1", 80, "10.96.0.1", "address"), ("web", "shop", "10.96.0.1", 1)),
+        (Aim("db.shop", "db", 80, "10.1.2.3, 10.1.2.4", "headless"), ("db", "shop", "10.1.2.3", 2)),
+        (Aim("a.example.com", "a.example.com", 80, "", "entry"), ("a.example.com", None, None, 0)),
+        (Aim("example.com", "example.com", 80, "", "outside"), ("example.com", None, None, 0)),
+    ],
+)
+def test_what_is_called_names_a_namespace_only_for_services(aim: Aim, expected: tuple[object, ...]) -> None:
+    end = End("app", delivered=True)
+    outcome = Outcome(end, None, (), (Branch(1.0, None, end),))
+    made = Trace(Sender("a", "b"), aim, Request(), (), outcome, KubeProxy(False, ""))
+    document = trace_document.document(made)
+    jsonschema.validate(json.loads(json.dumps(document)), schema("trace"))
+    to = document["to"]
+    assert isinstance(to, dict)
+    assert (to["service"], to["namespace"], to["address"], len(to["addresses"])) == expected
 
 
 def test_the_caller_is_the_one_that_calls_most_and_the_evidence_is_named() -> None:
