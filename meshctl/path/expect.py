@@ -48,7 +48,8 @@ def judge(expression: str, trace: Trace) -> Expectation:
     """Compare a trace with an expression. Raises BadInput for a field that there is not.
 
     ``status=200`` is met as well where the application itself answers: its own status cannot be predicted.
-    ``cluster`` and ``pod`` may be any of those that chance may choose; ``*`` stands for anything in a value.
+    ``cluster`` and ``pod`` may be any of those that chance may choose; ``*`` stands for anything in a value, ``-`` for
+    none, as in the access log.
     """
     items = []
     for part in _parts(expression):
@@ -83,6 +84,8 @@ def _parts(expression: str) -> list[str]:
 
 
 def _fits(field: str, wanted: str, value: str) -> bool:
+    if value == "none" and wanted in ("-", ""):
+        return True
     if field == "status" and value == "application":
         return wanted in ("200", "2xx", "application", "*")
     if field == "status" and len(wanted) == 3 and wanted[1:] == "xx":

@@ -130,6 +130,13 @@ class TestExpect:
         end = End("client-proxy", 503, "URX,UF", delivered=False)
         assert expect.judge("status=503,flags=URX,UF", a_trace(end)).met
 
+    @pytest.mark.parametrize("text", ["flags=-", "flags=none", "server_response_flags=-", "route=default,flags=-"])
+    def test_a_dash_means_none_as_in_the_access_log(self, text: str) -> None:
+        assert expect.judge(text, a_trace(ANSWERED)).met
+
+    def test_a_dash_is_not_met_by_a_flag(self) -> None:
+        assert not expect.judge("flags=-", a_trace(End("client-proxy", 503, "UF", delivered=False))).met
+
     def test_mtls_alone_means_mutual(self) -> None:
         assert not expect.judge("mtls", a_trace(End("app", delivered=True, mtls="none"))).met
 
