@@ -67,10 +67,11 @@ def _within_limits(walk: Journal, manager: HttpManager, raw: Request) -> Request
 
 def _undecodable(walk: Journal, because: str, origin: Origin, status: int, details: str) -> Stop:
     """What the codec refuses: HTTP/1.1 gets an answer, a stream of HTTP/2 is reset."""
-    if walk.query.protocol == "http2":
-        return walk.fail("protocol-error", "http", because, origin, flags="DR", details=f"http2.{details}")
     walk.step("http", "", because, origin)
-    walk.answer(status, "DPE", f"http1.{details}")
+    if walk.query.protocol == "http2":
+        walk.note(forwards=False, flags="DR", details=f"http2.{details}")
+    else:
+        walk.answer(status, "DPE", f"http1.{details}")
     return Stop()
 
 
