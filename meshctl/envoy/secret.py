@@ -1,5 +1,6 @@
-"""Secrets by name and state; what is in them is never read from a dump."""
+"""Secrets by name and state; of what is in them only the certificates of those that are trusted are counted."""
 
+import base64
 from collections.abc import Iterator
 
 from meshctl.envoy.model.basics import Failure, State
@@ -39,5 +40,17 @@ def _secret(each: Json, state: State) -> Secret:
         updated=each.text("last_updated"),
         version=each.text("version_info"),
         failure=Failure(error.text("details")) if error else None,
+        roots=_roots(message.below("validation_context").below("trusted_ca")),
         origin=each.origin,
     )
+
+
+def _roots(source: Json) -> int:
+    """How many certificates are trusted; 0 where they are not in the dump."""
+    text = source.text("inline_string")
+    if encoded := source.text("inline_bytes"):
+        try:
+            text = base64.b64decode(encoded).decode("ascii", "replace")
+        except ValueError:
+            return 0
+    return text.count("-----BEGIN CERTIFICATE-----")

@@ -191,5 +191,5 @@ def chain_shown(chain: FilterChain) -> str:
 def sans_shown(cluster: Cluster) -> str:
     """Whose certificates a cluster's TLS accepts, in words."""
     sockets = (cluster.socket.get(), *(m.socket for m in cluster.socket_matches.get()))
-    names = dict.fromkeys(strings.shown(m) for s in sockets if s.tls is not None for m in s.tls.sans)
+    names = dict.fromkeys(strings.shown(m.matcher) for s in sockets if s.tls is not None for m in s.tls.sans)
     return ", ".join(names)

@@ -1,11 +1,12 @@
 """Transport sockets: TLS contexts on both sides, and whether a client fits a filter chain's."""
 
+from ipaddress import ip_address
 from typing import Literal
 
 from meshctl.envoy import strings
 from meshctl.envoy.model.basics import Opaque
 from meshctl.envoy.model.matching import StringMatch
-from meshctl.envoy.model.sockets import PLAINTEXT, Tls, TransportSocket
+from meshctl.envoy.model.sockets import PLAINTEXT, SanMatch, Tls, TransportSocket
 from meshctl.envoy.reading import Json, type_name, typed
 
 
@@ -66,16 +67,20 @@ def _trust(common: Json, combined: Json) -> str:
     return ""
 
 
-def _sans(context: Json) -> tuple[StringMatch, ...]:
-    plain = [strings.string_match(m) for m in context.each("match_subject_alt_names")]
-    typed_ones = [strings.string_match(m.below("matcher")) for m in context.each("match_typed_subject_alt_names")]
-    return tuple(plain + typed_ones)
+def _sans(context: Json) -> tuple[SanMatch, ...]:
+    named = ("verify_subject_alt_name", "match_subject_alt_names", "match_typed_subject_alt_names")
+    exact = [SanMatch(StringMatch("exact", name)) for name in context.texts(named[0])]
+    plain = [SanMatch(strings.string_match(m)) for m in context.each(named[1])]
+    typed_ones = [
+        SanMatch(strings.string_match(m.below("matcher")), m.text("san_type")) for m in context.each(named[2])
+    ]
+    return tuple(exact + plain + typed_ones)
 
 
 def client_fits(socket: TransportSocket, client: Literal["plaintext", "tls", "mtls"]) -> tuple[bool | None, str]:
     """Whether a client's handshake with a filter chain succeeds, and why; None where the socket cannot be read.
 
-    Certificates themselves are not in a dump: that each side trusts the other's is taken for granted.
+    Certificates themselves are not in a dump: that each side trusts the other's is for ``path/handshake.py`` to say.
     """
     if socket.opaque is not None:
         return None, f"the transport socket {socket.opaque.text} is not modelled"
@@ -92,11 +97,24 @@ def client_fits(socket: TransportSocket, client: Literal["plaintext", "tls", "mt
     return True, "the chain asks for no client certificate"
 
 
-def san_fits(matchers: tuple[StringMatch, ...], names: tuple[str, ...]) -> bool | None:
+def san_fits(matchers: tuple[SanMatch, ...], names: tuple[str, ...]) -> bool | None:
     """Whether a peer's certificate with these names passes the SAN matchers; no matcher takes every name."""
     if not matchers:
         return True
-    verdicts = [strings.holds(matcher, name) for matcher in matchers for name in names]
+    verdicts = [
+        strings.holds(one.matcher, name) for one in matchers for name in names if one.kind in ("", _kind_of(name))
+    ]
     if any(verdicts):
         return True
     return None if None in verdicts else False
+
+
+def _kind_of(name: str) -> str:
+    """What a name in a certificate is; ``/certs`` tells URIs, DNS names and addresses."""
+    if "://" in name:
+        return "URI"
+    try:
+        ip_address(name)
+    except ValueError:
+        return "DNS"
+    return "IP_ADDRESS"

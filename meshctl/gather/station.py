@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from meshctl.envoy import clusters_json, config_dump
+from meshctl.envoy import clusters_json, config_dump, server_info
 from meshctl.envoy.clusters_json import ClusterHosts
+from meshctl.envoy.server_info import Certificate
 from meshctl.errors import MeshctlError
 from meshctl.gather.parts import optional, optional_bytes, text_of
 from meshctl.gather.walked_rules import RULE_FILES, network_of, rules_of
@@ -87,6 +89,7 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
         rules_from=rules_from,
         proxy=optional_bytes(parts, "envoy/config_dump.json", config_dump.parse, gaps),
         live=_Live(world, pod, gaps) if injection.proxy is not None else None,
+        load_certificates=_certificates(world, pod, gaps) if injection.proxy is not None else lambda: None,
         sockets=_sockets(sockets, injection, gaps),
         sockets_source=sockets[1] if sockets is not None else "",
         processes=processes,
@@ -118,6 +121,20 @@ def _sockets(
         gaps["netns/sockets.txt"] = f"{text[1]}: not a whole listing of ss"
         return None
     return found
+
+
+def _certificates(world: World, pod: Pod, gaps: dict[str, str]) -> Callable[[], tuple[Certificate, ...] | None]:
+    """What ``/certs`` said, fetched once, when mutual TLS is looked at; None where it is not there or broken."""
+
+    @cache
+    def load() -> tuple[Certificate, ...] | None:
+        parts = world.parts(pod.namespace, pod.name, ["envoy/certs.json"])
+        found: tuple[Certificate, ...] | None = optional_bytes(
+            parts, "envoy/certs.json", server_info.certificates, gaps
+        )
+        return found
+
+    return load
 
 
 class _Live(Mapping[str, ClusterHosts]):

@@ -27,7 +27,7 @@ _FIXES: Mapping[Cause, str] = {
     "policy": "change the policy, or call with what it asks for",
     "fault": "remove fault.abort from the VirtualService",
     "mutual-tls": "let both ends agree: PeerAuthentication of the callee, DestinationRule of the caller",
-    "certificate": "meshctl proxy certs shows what each proxy has; the agent's log says why it got no other",
+    "certificate": "meshctl proxy secrets shows what a proxy has; the agent's log says why it got no other",
     "strict": "let the caller speak mutual TLS (a sidecar, and the Service's name), or set PERMISSIVE for the port",
     "registry-only": "add a ServiceEntry for it, name it in the Sidecar's egress hosts, or set ALLOW_ANY",
     "nobody-listens": "let targetPort name the port that the application listens on, on all addresses",

@@ -30,6 +30,7 @@ Cause: TypeAlias = Literal[
     "fault",
     "strict",
     "mutual-tls",
+    "certificate",
     "registry-only",
     "nobody-listens",
     "proxy-down",

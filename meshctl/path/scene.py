@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
+from meshctl.envoy.server_info import Certificate
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 from meshctl.istio.api_routes import Converted
@@ -38,7 +39,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Station:
-    """A pod with all that was found of it; None means that it was not looked at (see `gaps`, by part)."""
+    """A pod with all that was found of it; None means that it was not looked at (see `gaps`, by part).
+
+    `load_certificates` reads what the proxy says of its certificates when a path first asks for it.
+    """
 
     pod: Pod
     mode: Mode
@@ -47,6 +51,7 @@ class Station:
     rules_from: RulesFrom = "none"
     proxy: ConfigDump | None = None
     live: Mapping[str, ClusterHosts] | None = None
+    load_certificates: Callable[[], tuple[Certificate, ...] | None] = lambda: None
     sockets: tuple[Socket, ...] | None = None
     sockets_source: str = ""
     processes: tuple[Process, ...] = ()

@@ -6,7 +6,7 @@ from typing import Literal
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model.clusters import Cluster
 from meshctl.frozen import dataclass
-from meshctl.path import ambient, decision_hops, entering, policies, rules, sockets, stale, wants, wire
+from meshctl.path import ambient, decision_hops, entering, handshake, policies, rules, sockets, stale, wants, wire
 from meshctl.path.decision import Decision, Refusal, of_match
 from meshctl.path.model import End, Request
 from meshctl.path.netns import listens
@@ -56,7 +56,7 @@ def _through_proxy(
     decisions = _decisions(scene, station, address, port, conn)
     courses: list[Course] = []
     for decision in decisions:
-        decision = _named(scene, station, port, conn, decision)
+        decision = handshake.judged(scene, station, conn, _named(scene, station, port, conn, decision))
         told = stale.of_inbound(scene, station, port, conn, decision)
         ended = _decided(scene, station, address, port, conn, decision)
         courses += [replace(c, hops=(stale.marked(c.hops[0], told), *c.hops[1:])) for c in ended]

@@ -7,6 +7,7 @@ from meshctl.envoy import upstream
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Query
 from meshctl.envoy.model.clusters import Cluster, Endpoint
+from meshctl.envoy.model.sockets import Tls
 from meshctl.frozen import dataclass
 from meshctl.path.model import Evidence, Hop, Mtls, Request
 from meshctl.path.scene import Station
@@ -18,7 +19,8 @@ class Connection:
 
     `layer` is what the sender's proxy (or the application itself, ``tls``) puts around the bytes. `principal` is the
     sender's mesh identity where it shows a certificate. `by_proxy`: a proxy opened it, not the application. `newest` is
-    the newest TLS version that the sender takes: Istio's proxies say so, Envoy's own default is ``TLSv1_2``.
+    the newest TLS version that the sender takes: Istio's proxies say so, Envoy's own default is ``TLSv1_2``. `tls` is
+    the sender's own TLS context: what it shows, and which certificates it takes.
     """
 
     source: str | None
@@ -31,6 +33,7 @@ class Connection:
     by_proxy: bool = False
     depth: int = 0
     newest: str = "TLSv1_3"
+    tls: Tls | None = None
 
     @property
     def handshake(self) -> Literal["", "TLSv1_2", "TLSv1_3"]:
@@ -95,6 +98,7 @@ def opened(
         by_proxy=True,
         depth=depth,
         newest=tls.versions[1] or "TLSv1_2",
+        tls=tls,
     )
 
 

@@ -46,7 +46,7 @@ def _cluster_document(cluster: Cluster, hosts: tuple[int, int] | None) -> dict[s
         "state": cluster.status.state,
         "tls": cluster_tls(cluster),
         "sni": next((s.tls.sni for s in sockets if s.tls is not None and s.tls.sni), None),
-        "sans": [strings.shown(m) for s in sockets if s.tls is not None for m in s.tls.sans],
+        "sans": [strings.shown(m.matcher) for s in sockets if s.tls is not None for m in s.tls.sans],
         "lb_policy": cluster.policy,
         "connect_timeout_seconds": cluster.connect_timeout_s,
         "outlier_detection": cluster.outlier is not None,

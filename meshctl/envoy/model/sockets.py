@@ -6,13 +6,21 @@ from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
 
+@dataclass(frozen=True, slots=True)
+class SanMatch:
+    """What one of the names in a peer's certificate must be; `kind` as in Envoy (``URI``, ``DNS`` ...), empty for any."""
+
+    matcher: StringMatch
+    kind: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """A TLS context. Names of secrets only: a dump holds no private keys, and meshctl never asks for them."""
 
     certificates: tuple[str, ...] = ()
     trust: str = ""
-    sans: tuple[StringMatch, ...] = ()
+    sans: tuple[SanMatch, ...] = ()
     require_client_certificate: bool = False
     alpn: tuple[str, ...] = ()
     sni: str = ""

@@ -11,7 +11,7 @@ from meshctl.origin import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """What is known of a secret besides its content."""
+    """What is known of a secret besides its content; `roots`: how many certificates it trusts, 0 if not recorded."""
 
     name: str
     kind: Literal["certificate", "trust", "key", "unknown"]
@@ -19,6 +19,7 @@ class Secret:
     updated: str = ""
     version: str = ""
     failure: Failure | None = None
+    roots: int = 0
     origin: Origin
 
 

@@ -1,0 +1,229 @@
+"""Certificates: what one proxy shows and the other takes. Recordings, edited: no recording has a broken handshake."""
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshctl.envoy.model.matching import StringMatch
+from meshctl.envoy.model.sockets import SanMatch
+from meshctl.envoy.tls import san_fits
+from meshctl.gather import question
+from meshctl.gather import trace as gather
+from meshctl.gather.scope import Scope
+from meshctl.path.model import Trace
+from meshctl.path.trace import trace
+from meshctl.sources.snapshot import open_snapshot
+from tests.path.recordings import FOLDER
+
+SPIFFE = "spiffe://cluster.local/ns/policies/sa/backend"
+PAST, YESTERDAY, SOON, FAR = (
+    "2026-01-01T00:00:00Z",
+    "2026-11-22T00:00:00Z",
+    "2026-12-01T00:00:00Z",
+    "2036-01-01T00:00:00Z",
+)
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("recorded")
+    with tarfile.open(FOLDER / "policies.tar.gz") as archive:
+        archive.extractall(place, filter="data")
+    return next(place.rglob("snapshot.json")).parent
+
+
+def _certificates(account: str, number: int) -> dict[str, Any]:
+    """What ``/certs`` says of a workload's certificate and of the mesh's root."""
+    valid = {"path": "<inline>", "valid_from": YESTERDAY, "expiration_time": SOON}
+    names = [{"uri": f"spiffe://cluster.local/ns/policies/sa/{account}"}]
+    return {
+        "ca_cert": [{**valid, "serial_number": "7ba4", "subject_alt_names": []}],
+        "cert_chain": [{**valid, "serial_number": str(number), "subject_alt_names": names}],
+    }
+
+
+class Mesh:
+    """A copy of the recording whose files may be edited."""
+
+    def __init__(self, original: Path, place: Path) -> None:
+        import shutil
+
+        self.folder = place / "mesh"
+        shutil.copytree(original, self.folder)
+        for number, dump in enumerate(sorted(self.folder.glob("pods/policies/*/envoy/config_dump.json"))):
+            certs = {"certificates": [_certificates(dump.parent.parent.name.split("-")[0], number)]}
+            (dump.parent / "certs.json").write_text(json.dumps(certs))
+
+    def edit(self, pods: str, part: str, change: Edit) -> None:
+        """Change a part of all pods whose name starts so."""
+        found = list(self.folder.glob(f"pods/policies/{pods}-*/envoy/{part}"))
+        assert found
+        for path in found:
+            document = json.loads(path.read_text())
+            change(document)
+            path.write_text(json.dumps(document))
+
+    def drop(self, part: str) -> None:
+        """Leave out a part of all pods."""
+        for path in self.folder.glob(f"pods/*/*/envoy/{part}"):
+            path.unlink()
+
+    def resources(self, kind: str, *items: Any) -> None:
+        (self.folder / "resources" / f"{kind}.json").write_text(json.dumps({"kind": "List", "items": items}))
+
+    def ask(self, target: str = "http://backend:9080/api/list", **asked: Any) -> Trace:
+        world = open_snapshot(str(self.folder))
+        scene = gather.scene(world, Scope("policies"))
+        sender = next(self.folder.glob("pods/policies/client-*")).name
+        words = {"path": None, "method": None, "host": None, **asked}
+        told = question.Asked(target=target, sender=sender, **words)
+        return trace(scene, question.question(world, scene, told, Scope("policies")))
+
+
+@pytest.fixture
+def mesh(original: Path, tmp_path: Path) -> Mesh:
+    return Mesh(original, tmp_path)
+
+
+def said(found: Trace) -> tuple[int | None, str, bool | None]:
+    end = found.outcome.end
+    return end.status, end.flags, end.delivered
+
+
+FAILS = (503, "URX,UF", False)
+DELIVERED = (None, "", True)
+UNTOLD = (None, "", None)
+
+
+def asking(key: str, *matchers: Any) -> Edit:
+    """Clusters whose TLS asks for these names."""
+
+    def change(dump: dict[str, Any]) -> None:
+        text = json.dumps(dump)
+        assert SPIFFE in text
+        for part in dump["configs"]:
+            for one in part.get("dynamic_active_clusters", ()):
+                for match in one["cluster"].get("transport_socket_matches", ()):
+                    common = match["transport_socket"].get("typed_config", {}).get("common_tls_context", {})
+                    if context := common.get("combined_validation_context"):
+                        context["default_validation_context"] = {key: list(matchers)}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("key", "matcher", "expected"),
+    [
+        ("match_subject_alt_names", {"exact": SPIFFE}, DELIVERED),
+        ("match_subject_alt_names", {"exact": SPIFFE + "2"}, FAILS),
+        ("match_subject_alt_names", {"prefix": "spiffe://cluster.local/ns/policies/"}, DELIVERED),
+        ("match_subject_alt_names", {"suffix": "/sa/ledger"}, FAILS),
+        ("match_subject_alt_names", {"contains": "/policies/"}, DELIVERED),
+        ("match_subject_alt_names", {"safe_regex": {"regex": "spiffe://.*/sa/b.*"}}, DELIVERED),
+        ("match_subject_alt_names", {"something": {}}, UNTOLD),
+        ("match_typed_subject_alt_names", {"san_type": "URI", "matcher": {"exact": SPIFFE}}, DELIVERED),
+        ("match_typed_subject_alt_names", {"san_type": "URI", "matcher": {"exact": "spiffe://x/y"}}, FAILS),
+        ("match_typed_subject_alt_names", {"san_type": "DNS", "matcher": {"exact": SPIFFE}}, FAILS),
+    ],
+)
+def test_the_callee_s_certificate_carries_a_name_that_the_caller_asks_for(
+    mesh: Mesh, key: str, matcher: Any, expected: Any
+) -> None:
+    mesh.edit("client", "config_dump.json", asking(key, matcher))
+    found = mesh.ask()
+    assert said(found) == expected
+    if expected is FAILS:
+        assert "certificate verify failed" in found.outcome.end.why
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (SPIFFE, DELIVERED),
+        ("spiffe://cluster.local/ns/policies/sa/other", FAILS),
+        ("spiffe://another.domain/ns/policies/sa/backend", UNTOLD),
+    ],
+)
+def test_a_certificate_that_was_not_recorded_names_the_service_account(mesh: Mesh, name: str, expected: Any) -> None:
+    mesh.drop("certs.json")
+    mesh.edit("client", "config_dump.json", asking("match_subject_alt_names", {"exact": name}))
+    assert said(mesh.ask()) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "fits"), [(("a.example.com",), "DNS", True), (("10.0.0.1",), "DNS", False), ((), "", False)]
+)
+def test_names_of_another_type_do_not_count(names: tuple[str, ...], kind: str, fits: bool) -> None:
+    assert san_fits((SanMatch(StringMatch("contains", ""), kind),), names) is fits
+
+
+def validity(kind: str, since: str, until: str) -> Edit:
+    def change(certs: dict[str, Any]) -> None:
+        for group in certs["certificates"]:
+            for one in group.get(kind, ()):
+                one |= {"valid_from": since, "expiration_time": until}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("pod", "kind", "since", "until", "expected", "why"),
+    [
+        ("backend", "cert_chain", PAST, PAST, FAILS, "the callee's certificate expired"),
+        ("backend", "cert_chain", SOON, FAR, FAILS, "the callee's certificate is not valid before"),
+        ("client", "ca_cert", PAST, PAST, FAILS, "the caller's root certificate expired"),
+        ("client", "cert_chain", PAST, PAST, (503, "UC", False), "the caller's certificate expired"),
+    ],
+)
+def test_a_certificate_that_is_not_valid_now(
+    mesh: Mesh, pod: str, kind: str, since: str, until: str, expected: Any, why: str
+) -> None:
+    """What the callee refuses, the caller learns in TLS 1.3 only after it took the handshake for done."""
+    mesh.edit(pod, "certs.json", validity(kind, since, until))
+    found = mesh.ask()
+    assert said(found)[0::2] == expected[0::2]
+    assert expected[1] in found.outcome.end.flags
+    assert why in found.outcome.end.why
+
+
+def other_root(certs: dict[str, Any]) -> None:
+    for group in certs["certificates"]:
+        for one in group.get("ca_cert", ()):
+            one["serial_number"] = "1234"
+
+
+def test_both_ends_have_different_roots(mesh: Mesh) -> None:
+    mesh.edit("backend", "certs.json", other_root)
+    found = mesh.ask()
+    assert said(found) == FAILS
+    assert "different root certificates" in found.outcome.end.why
+
+
+def test_of_several_roots_only_the_first_is_known(mesh: Mesh) -> None:
+    def two(dump: dict[str, Any]) -> None:
+        for part in dump["configs"]:
+            for one in part.get("dynamic_active_secrets", ()):
+                if trust := one["secret"].get("validation_context"):
+                    trust["trusted_ca"] = {"inline_string": "-----BEGIN CERTIFICATE-----\n" * 2}
+
+    mesh.edit("backend", "certs.json", other_root)
+    mesh.edit("client", "config_dump.json", two)
+    assert said(mesh.ask()) == UNTOLD
+
+
+@pytest.mark.parametrize(("pod", "who"), [("client", "caller"), ("backend", "callee")])
+def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str, who: str) -> None:
+    def warming(dump: dict[str, Any]) -> None:
+        for part in dump["configs"]:
+            if secrets := part.pop("dynamic_active_secrets", None):
+                part["dynamic_warming_secrets"] = [{"name": s["name"], "version_info": ""} for s in secrets]
+
+    mesh.edit(pod, "config_dump.json", warming)
+    found = mesh.ask()
+    assert said(found) == FAILS
+    assert f"the {who}'s proxy still waits for secret default" in found.outcome.end.why
