@@ -20,10 +20,13 @@ class Entry:
 
     @property
     def message(self) -> Json:
-        """The resource; of a rejected one what Envoy was given."""
-        if self.state == "rejected":
-            return self.error.below("error_state").below("failed_configuration")
-        return self.holder.below(self.key)
+        """The resource; of a rejected one what Envoy was given, which may be no more than its name."""
+        if self.state != "rejected":
+            return self.holder.below(self.key)
+        given = self.error.below("error_state").below("failed_configuration")
+        if not given.has("name") and self.error.has("name"):
+            given.raw = {**given.raw, "name": self.error.value("name")}
+        return given
 
     @property
     def status(self) -> Status:

@@ -47,6 +47,12 @@ def test_a_rejected_listener_keeps_its_reason() -> None:
     assert not {r.name for r in rejected} & {r.name for r in found.serving()}
 
 
+def test_a_rejected_listener_has_its_name_where_envoy_does_not_keep_what_it_was_given() -> None:
+    section = {"dynamic_listeners": [{"name": "x", "error_state": {"details": "bad cert"}}]}
+    (found,) = dumps.dump(Listeners=section).rejected()
+    assert (found.name, found.status.failure and found.status.failure.details) == ("x", "bad cert")
+
+
 def test_an_older_version_that_is_still_active_names_the_failure() -> None:
     active = {"version_info": "1", "listener": dumps.listener("x", "0.0.0.0", 80)}
     error = {"failed_configuration": {}, "details": "bad", "version_info": "2"}
