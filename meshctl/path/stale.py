@@ -36,9 +36,13 @@ class _Said:
         return f"{shares or 'no cluster'}{f' with {faults}' if faults else ''}"
 
 
+_OF_A_CLUSTER = frozenset(("UH", "NC", "UO", "UF", "UC", "UR", "UT", "LR", "URX"))
+"""Flags of failures that come after the choice of a cluster: what the resources say of routes is no matter there."""
+
+
 def _said(decision: Decision) -> _Said:
     refusal = decision.refusal
-    if refusal is not None and "UH" not in refusal.flags and "NC" not in refusal.flags:
+    if refusal is not None and not _OF_A_CLUSTER & set(refusal.flags.split(",")):
         return _Said(refusal.status, True, (), ())
     clusters = tuple(sorted((o.cluster, round(o.probability, 3)) for o in decision.options))
     faults = tuple(sorted((i.status or 0, round(i.share, 3)) for i in decision.injected if i.share > 0))

@@ -1,5 +1,6 @@
 """A proxy's configuration beside other resources than it was made from: it decides, and that it differs is said."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from meshctl.path.model import Request, Trace
 from meshctl.path.scene import Scene, Station
 from meshctl.path.trace import Question, trace
 from meshctl.refs import parse_target
+from tests.envoy.dumps import part
 from tests.path.recordings import scene
 
 
@@ -77,6 +79,23 @@ def test_hosts_that_the_endpoint_slices_no_longer_have() -> None:
 def test_nothing_is_compared_where_resources_could_not_be_read() -> None:
     place = replace(changed(virtual_services=()), unread=frozenset({"virtualservices"}))
     assert told(ask(place, "client", "backend:9080", "/api/x")) == ""
+
+
+def test_a_cluster_that_lets_nothing_through_is_no_other_route() -> None:
+    name = "outbound|9080|v2|backend.policies.svc.cluster.local"
+    text, source = part("policies", "policies", "client-v1", "envoy/config_dump.json")
+    raw = json.loads(text)
+    for section in raw["configs"]:
+        for entry in section.get("dynamic_active_clusters", ()):
+            if entry["cluster"]["name"] == name:
+                entry["cluster"]["circuit_breakers"] = {"thresholds": [{"max_requests": 0, "max_connections": 0}]}
+    place = scene("policies")
+    pod = next(p for p in place.pods if p.name.startswith("client") and p.namespace in place.recorded)
+    sender = replace(place.station(pod), proxy=config_dump.read(raw, source), live=None)
+    request = Request(path="/api/list", headers=(("end-user", "jason"),))
+    found = trace(place, Question(caller=sender, target=parse_target("backend:9080"), request=request))
+    assert (found.outcome.end.status, found.outcome.end.flags, found.outcome.route) == (503, "UO", "beta-users")
+    assert told(found) == ""
 
 
 def with_dump(station: Station, *sections: str) -> Station:

@@ -191,5 +191,5 @@ def test_what_the_mesh_refuses_is_not_delivered_whatever_its_name_resolves_to(pl
 
     refused, open_ = end("intruder"), end("client")
     assert (refused.delivered, refused.answered_by, refused.undecided) == (False, None, ())
-    assert "REGISTRY_ONLY; and if www.google.com does not resolve" in refused.why.replace(" (BlackHoleCluster)", "")
+    assert "if www.google.com does not resolve" in refused.why
     assert (open_.delivered, bool(open_.undecided)) == (None, True)
