@@ -45,6 +45,8 @@ def inspected(walk: Journal, where: Listener) -> filter_chain.Connection:
     transport, name, protocols, because = client.inspected(query, looks)
     if looks.tls or looks.http or looks.tls is None or looks.http is None:
         shown = " ".join(filter(None, (transport or "unknown", name, ",".join(protocols or ()))))
+        if query.protocol == "tcp" and query.tls == "plaintext" and (looks.tls or looks.http):
+            because += f"; a client that lets the server speak first {_waits(where)}"
         walk.step("listener filters", shown, because, where.origin)
     return filter_chain.Connection(
         address=query.address,
@@ -55,6 +57,14 @@ def inspected(walk: Journal, where: Listener) -> filter_chain.Connection:
         source=query.source,
         source_port=query.source_port,
     )
+
+
+def _waits(where: Listener) -> str:
+    """What the inspectors do to a connection on which nothing comes (listener.proto, ``listener_filters_timeout``)."""
+    if not where.filters_timeout_s:
+        return "waits here for good (listener_filters_timeout is 0)"
+    then = "goes on unrecognised" if where.continue_on_timeout else "is closed"
+    return f"waits here {where.filters_timeout_s:g} s, then {then} (listener_filters_timeout)"
 
 
 def chain_of(walk: Journal, where: Listener, connection: filter_chain.Connection) -> FilterChain:

@@ -252,3 +252,17 @@ def test_without_the_peers_identity_a_policy_on_it_is_undecided() -> None:
     found = match(server, query)
     assert (found.forwards, found.cluster) == (None, "inbound|9080||")
     assert "identity" in found.undecided_because[0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({}, "waits here 15 s, then is closed"),
+        ({"listener_filters_timeout": "0.1s", "continue_on_listener_filters_timeout": True}, "0.1 s, then goes on"),
+        ({"listener_filters_timeout": "0s", "continue_on_listener_filters_timeout": True}, "waits here for good"),
+    ],
+)
+def test_it_says_how_long_the_inspectors_wait_for_a_client_that_says_nothing(limits: Any, said: str) -> None:
+    found = gateway(tcp_chain("t", "app"), more={"listener_filters": dumps.INSPECTORS, **limits}, protocol="tcp")
+    (step,) = (each for each in found.steps if each.what == "listener filters")
+    assert said in step.because
