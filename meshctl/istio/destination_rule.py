@@ -13,9 +13,18 @@ from meshctl.kube.fields import Fields
 
 
 @dataclass(frozen=True, slots=True)
+class Certificates:
+    """What TLS settings say of certificates: the names the callee's must have, and the file or Secret of the own."""
+
+    names: tuple[str, ...] = ()
+    own: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPolicy:
     """TLS as asked for (`tls` empty: not said, so auto mTLS decides); `ports` are the port level settings.
 
+    `certificates` are by port, 0 for all others.
     `also` names what else is set, as it is called in the resource (``connectionPool``, ``outlierDetection`` ...).
     """
 
@@ -24,10 +33,15 @@ class TrafficPolicy:
     load_balancer: str = ""
     ports: tuple[tuple[int, str], ...] = ()
     also: tuple[str, ...] = ()
+    certificates: tuple[tuple[int, Certificates], ...] = ()
 
     def tls_on(self, port: int) -> str:
         """The TLS mode towards a port; empty where nothing is said."""
         return dict(self.ports).get(port) or self.tls
+
+    def certificates_on(self, port: int) -> Certificates:
+        """What is said of certificates where `tls_on` says the mode: a port's settings replace the others."""
+        return dict(self.certificates).get(port if dict(self.ports).get(port) else 0, Certificates())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,13 @@ class DestinationRule:
         part = self.subset(subset) if subset else None
         return (part.policy.tls_on(port) if part and part.policy else "") or self.policy.tls_on(port)
 
+    def certificates_on(self, port: int, subset: str = "") -> Certificates:
+        """What is said of certificates on a port, in the same place as the mode."""
+        part = self.subset(subset) if subset else None
+        own = part is not None and part.policy is not None and part.policy.tls_on(port)
+        policy = part.policy if own and part is not None and part.policy is not None else self.policy
+        return policy.certificates_on(port)
+
 
 def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
     """Read one DestinationRule."""
@@ -80,14 +101,21 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
 def _policy(policy: Fields) -> TrafficPolicy:
     tls = policy.below("tls")
     ports = []
+    certificates = [(0, _certificates(tls))]
     for entry in policy.each("portLevelSettings"):
         number = entry.below("port").number("number")
         if number is not None and entry.has("tls"):
             ports.append((number, _mode(entry.below("tls"))))
+            certificates.append((number, _certificates(entry.below("tls"))))
     balancer = policy.below("loadBalancer")
     also = tuple(key for key in policy.raw if key not in ("tls", "loadBalancer", "portLevelSettings"))
     kind = balancer.text("simple") or ", ".join(balancer.raw)
-    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", tls.text("sni"), kind, tuple(ports), also)
+    said = tuple((number, one) for number, one in certificates if one != Certificates())
+    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", tls.text("sni"), kind, tuple(ports), also, said)
+
+
+def _certificates(tls: Fields) -> Certificates:
+    return Certificates(tls.texts("subjectAltNames"), tls.text("clientCertificate") or tls.text("credentialName"))
 
 
 def _mode(tls: Fields) -> str:

@@ -2,8 +2,11 @@
 
 from typing import Literal
 
+from meshctl.envoy.model.matching import StringMatch
+from meshctl.envoy.model.sockets import OWN, ROOT, SanMatch, Tls
 from meshctl.istio.security import peer_mode
 from meshctl.kube.pods import Pod
+from meshctl.origin import NOWHERE
 from meshctl.path import registry
 from meshctl.path.hosts import Host
 from meshctl.path.model import Request
@@ -18,6 +21,7 @@ def opened(
     layer: Literal["plaintext", "tls", "mtls"] = "tls" if request.tls else "plaintext"
     sni = bare(request.host) if request.tls else ""
     alpn: tuple[str, ...] = ()
+    context: Tls | None = None
     if cluster.count("|") == 3:
         _, number, subset, name = cluster.split("|")
         rule = registry.destination_rule(scene, station, name)
@@ -28,8 +32,11 @@ def opened(
         if mutual:
             layer, sni = "mtls", f"outbound_.{number}_.{subset}_.{name}"
             alpn = _offers(request, tcp)
+            context = _context(OWN, ROOT, rule.certificates_on(int(number), subset).names if rule else ())
         elif asked in ("SIMPLE", "MUTUAL"):
             layer, sni = "tls", rule.policy.sni if rule else ""
+            own = rule.certificates_on(int(number), subset).own if rule and asked == "MUTUAL" else ""
+            context = _context(own, "", ())
     return Connection(
         source=station.pod.ip or None,
         sender=station,
@@ -40,6 +47,18 @@ def opened(
         principal=scene.principal(station) if layer == "mtls" else None,
         by_proxy=True,
         depth=depth,
+        tls=context,
+    )
+
+
+def _context(certificate: str, trust: str, names: tuple[str, ...]) -> Tls:
+    """The TLS context that istiod makes: names are compared as they are (``StringToExactMatch``, 1.30)."""
+    return Tls(
+        certificates=(certificate,) if certificate else (),
+        trust=trust,
+        sans=tuple(SanMatch(StringMatch("exact", name)) for name in names),
+        versions=("TLSv1_2", "TLSv1_3"),
+        origin=NOWHERE,
     )
 
 

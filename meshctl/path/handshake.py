@@ -10,16 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from meshctl.envoy import strings, tls
-from meshctl.envoy.model.sockets import SanMatch, Tls
+from meshctl.envoy.model.sockets import ROOT, SanMatch, Tls
 from meshctl.envoy.server_info import Certificate
 from meshctl.frozen import dataclass
 from meshctl.kube.fields import moment_of
 from meshctl.path.decision import Decision, Refusal
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
-
-OWN, ROOT = "default", "ROOTCA"
-"""Istio's names for the secrets with a workload's own certificate and with the roots of the mesh."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,3 +227,38 @@ def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str, who: str) -> None:
     found = mesh.ask()
     assert said(found) == FAILS
     assert f"the {who}'s proxy still waits for secret default" in found.outcome.end.why
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [
+        ({"mode": "ISTIO_MUTUAL", "subjectAltNames": [SPIFFE]}, DELIVERED),
+        ({"mode": "ISTIO_MUTUAL", "subjectAltNames": ["spiffe://cluster.local/ns/x/sa/y"]}, FAILS),
+        ({"mode": "MUTUAL", "clientCertificate": "/a", "privateKey": "/b", "caCertificates": "/c"}, UNTOLD),
+        ({"mode": "SIMPLE"}, (503, "UC", False)),
+    ],
+)
+@pytest.mark.parametrize("level", ["rule", "port", "subset"])
+def test_what_a_destination_rule_asks_for_without_a_proxy_s_configuration(
+    mesh: Mesh, tls: Any, expected: Any, level: str
+) -> None:
+    """STRICT: one-way TLS shows no certificate; who signed a file of the caller's own is not known."""
+    mesh.drop("config_dump.json")
+    ports = {"portLevelSettings": [{"port": {"number": 9080}, "tls": tls}]}
+    ours: dict[str, Any] = {"host": "backend", "trafficPolicy": {"tls": {"mode": "DISABLE"}} if level != "rule" else {}}
+    match level:
+        case "rule":
+            ours["trafficPolicy"] = {"tls": tls}
+        case "port":
+            ours["trafficPolicy"] |= ports
+        case _:
+            ours["subsets"] = [{"name": "all", "trafficPolicy": {"tls": tls}}]
+    route = {"destination": {"host": "backend", **({"subset": "all"} if level == "subset" else {})}}
+    metadata = {"name": "b", "namespace": "policies"}
+    mesh.resources("destinationrules.networking.istio.io", {"metadata": metadata, "spec": ours})
+    spec = {"hosts": ["backend"], "http": [{"route": [route]}]}
+    mesh.resources("virtualservices.networking.istio.io", {"metadata": metadata, "spec": spec})
+    mesh.resources("authorizationpolicies.security.istio.io")
+    found = said(mesh.ask())
+    assert (found[0], found[2]) == (expected[0], expected[2])
+    assert expected[1] in found[1]

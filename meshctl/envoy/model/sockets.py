@@ -5,10 +5,13 @@ from meshctl.envoy.model.matching import StringMatch
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
+OWN, ROOT = "default", "ROOTCA"
+"""Istio's names for the secrets with a workload's own certificate and with the roots of the mesh."""
+
 
 @dataclass(frozen=True, slots=True)
 class SanMatch:
-    """What one of the names in a peer's certificate must be; `kind` as in Envoy (``URI``, ``DNS`` ...), empty for any."""
+    """What a name in a peer's certificate must be; `kind` as in Envoy (``URI``, ``DNS`` ...), empty for any."""
 
     matcher: StringMatch
     kind: str = ""
@@ -36,7 +39,7 @@ class Tls:
     @property
     def istio_mutual(self) -> bool:
         """Whether this is Istio's mutual TLS: the workload's own certificate, which Istio names ``default``."""
-        return self.certificates[:1] == ("default",)
+        return self.certificates[:1] == (OWN,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
