@@ -18,6 +18,7 @@ TITLES = {
     "MT109": "A proxy decides a request by other configuration than the resources say",
     "MT110": "An endpoint fails, and only retries hide it",
     "MT111": "A route copies requests to where nothing takes them",
+    "MT112": "A listener that a request is meant for does not run",
     "MT199": "A request does not arrive",
 }
 _CAUSES = {
@@ -26,6 +27,7 @@ _CAUSES = {
     "MT107": ("MC505", "MC507"),
     "MT108": ("MC207", "MC209"),
     "MT110": ("MC207", "MC209"),
+    "MT112": ("MC206", "MC403"),
     "MT199": ("MC506",),
 }
 """What says the same of the service already, with the cause."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from meshctl.envoy.match import match
 from meshctl.frozen import dataclass
-from meshctl.path import decision_hops, hosts, resource_hosts, resources, stale, upstream, wire
+from meshctl.path import decision_hops, hosts, not_running, resource_hosts, resources, stale, upstream, wire
 from meshctl.path.decision import BLACK_HOLE, NO_LISTENER, Decision, of_match
 from meshctl.path.model import ClusterShare, End, Hop
 from meshctl.path.outcome import Course, untold
@@ -36,13 +36,15 @@ def through_proxy(
         decisions: tuple[Decision, ...] = (resources.outbound(scene, station, direction, address, port, request),)
     else:
         query = wire.query(conn, direction, address, port, scene.now, request.protocol)
-        decisions = of_match(match(station.proxy, query, live=station.live), request)
+        found = match(station.proxy, query, live=station.live)
+        missed = not_running.listener_for(scene, station, found.listener, address, port)
+        decisions = tuple(replace(decision, missed=missed) for decision in of_match(found, request))
     courses: list[Course] = []
     shares: list[ClusterShare] = []
     decisions = tuple(_with_dropped(scene, station, address, port, decision) for decision in decisions)
     for decision in decisions:
-        found, seen = _decided(scene, station, direction, address, port, conn, decision)
-        courses += found
+        ways, seen = _decided(scene, station, direction, address, port, conn, decision)
+        courses += [replace(way, end=not_running.blamed(way.end, decision.missed)) for way in ways]
         shares += seen
     return Forwarding(decisions, tuple(courses), tuple({share.name: share for share in shares}.values()))
 
@@ -78,7 +80,7 @@ def _decided(
     gateway = direction == "gateway"
     hops = decision_hops.sending(station, decision, gateway)
     told = "" if gateway else stale.of_route(scene, station, decision, address, port, conn.request)
-    hops = (*hops[:-1], stale.marked(hops[-1], told))
+    hops = (stale.marked(hops[0], not_running.older(station, decision)), stale.marked(hops[-1], told))
     chance = decision.probability
     by: Literal["gateway", "client-proxy"] = "gateway" if gateway else "client-proxy"
     if decision.refusal is not None and gateway and decision.refusal.details == NO_LISTENER:
@@ -89,7 +91,7 @@ def _decided(
     if decision.refusal is not None:
         cluster = None if "NC" in decision.refusal.flags else _only(decision)
         shares = [ClusterShare(o.cluster, upstream.subset_of(o.cluster), o.weight) for o in decision.options]
-        return [Course(chance, _refused(_with_reason(scene, decision), by), hops, cluster)], shares
+        return [Course(chance, _refused(_with_reason(scene, station, decision), by), hops, cluster)], shares
     courses: list[Course] = []
     shares = []
     for option in decision.options:
@@ -108,13 +110,13 @@ def _decided(
     return _with_faults(courses, decision, hops, by), shares
 
 
-def _with_reason(scene: Scene, decision: Decision) -> Decision:
+def _with_reason(scene: Scene, station: Station, decision: Decision) -> Decision:
     """A refusal for want of a cluster or of endpoints, with the reason that the mesh's resources show."""
     refusal = decision.refusal
     name = _only(decision)
     if refusal is None or name in (None, BLACK_HOLE) or not {"UH", "NC"} & set(refusal.flags.split(",")):
         return decision
-    why = hosts.lacking(scene, name, cluster="NC" in refusal.flags) or refusal.why
+    why = not_running.cluster(station, name) or hosts.lacking(scene, name, cluster="NC" in refusal.flags) or refusal.why
     return replace(decision, refusal=replace(refusal, why=why))
 
 

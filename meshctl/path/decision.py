@@ -74,7 +74,8 @@ class Decision:
 
     `source` names the Istio object behind the route; `terminated`: the proxy ends the client's TLS itself; `endpoint`
     is where a Sidecar's ingress sends an inbound connection, empty for where it was to. `mirrors` are as
-    ``CLUSTER SHARE``, `dropped` those of them (by cluster) whose copies Envoy drops, each with the reason.
+    ``CLUSTER SHARE``, `dropped` those of them (by cluster) whose copies Envoy drops, each with the reason. `missed`
+    says why the listener that is meant for the destination does not decide.
     """
 
     tcp: bool = False
@@ -89,6 +90,7 @@ class Decision:
     timeout_s: float | None = None
     mirrors: tuple[str, ...] = ()
     dropped: tuple[tuple[str, str], ...] = ()
+    missed: str = ""
     offers: tuple[str, ...] = ()
     forwarded: Request | None = None
     policies: tuple[str, ...] = ()

@@ -23,8 +23,9 @@ def sending(station: Station, decision: Decision, gateway: bool) -> tuple[Hop, H
         at,
         f"{name} {decision.listener}".rstrip(),
         _said(early) or ("decided from the mesh's resources" if decision.assumed else "no listener"),
-        tuple(_assumed(decision)),
+        (*_assumed(decision), *filter(None, (decision.missed,))),
         _proof(early),
+        "bad" if decision.missed else "plain",
     )
     mood, said = "plain", _route_said(decision, late)
     if decision.refusal is not None:

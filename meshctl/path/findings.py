@@ -19,6 +19,7 @@ _OF_CAUSE: Mapping[Cause, str] = {
     "certificate": "MT107",
     "strict": "MT107",
     "nobody-listens": "MT108",
+    "not-running": "MT112",
 }
 _FIXES: Mapping[Cause, str] = {
     "no-endpoint": "meshctl proxy endpoints shows what the proxy knows",
@@ -35,6 +36,7 @@ _FIXES: Mapping[Cause, str] = {
     "no-port": "call a port that the Service has",
     "no-service": "call a Service by its name: the address is no Service's (any more)",
     "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
+    "not-running": "meshctl check says what Envoy refused, and what it still waits for: mend that configuration first",
     "rules": "meshctl iptables diff shows which rules are not the mesh's",
 }
 
@@ -79,8 +81,19 @@ def copies(decisions: Iterable[Decision], aim: Aim) -> Iterator[Finding]:
         )
 
 
+def not_running(decisions: Iterable[Decision], courses: Iterable[Course], aim: Aim) -> Iterator[Finding]:
+    """Listeners that are meant for the request and do not run, where it arrives without them."""
+    blamed = [course.end.why for course in courses if course.end.cause == "not-running"]
+    for missed in dict.fromkeys(decision.missed for decision in decisions if decision.missed):
+        if not any(why.startswith(missed) for why in blamed):
+            text = f"{aim.service}:{aim.port}: {missed}"
+            yield Finding("MT112", "warning", text, _FIXES["not-running"])
+
+
 def _id(end: End) -> str:
     """The finding that an end is: by Envoy's flag where there is one that names it, else by its cause."""
+    if end.cause == "not-running":
+        return _OF_CAUSE[end.cause]
     words = set(end.flags.split(",")) | set(end.server_flags.split(","))
     by_flag = next((id_ for flag, id_ in _IDS if flag in words), "")
     return by_flag or _OF_CAUSE.get(end.cause, "MT199")

@@ -10,6 +10,7 @@ from meshctl.envoy.model.basics import Address
 from meshctl.envoy.model.clusters import Cluster, Endpoint
 from meshctl.frozen import dataclass
 from meshctl.kube.services import Service
+from meshctl.path import not_running
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.scene import Scene, Station
 
@@ -71,7 +72,8 @@ def pick(
         return Picked(undecided=f"{name} is reached by {odd}, which is no address", file=file, path=path)
     everyone = (*shown, *(_host(scene, endpoint, 0.0) for endpoint in found.out))
     if found.verdict == "no-cluster":
-        return Picked(why=f"the proxy has no cluster {name}", flag="NC", file=station.proxy.source)
+        why = not_running.cluster(station, name) or f"the proxy has no cluster {name}"
+        return Picked(why=why, flag="NC", file=station.proxy.source)
     if found.verdict == "no-host":
         why = _none(scene, name, found.cluster, len(everyone), found.because)
         return Picked(all=everyone, why=why, flag="UH", policy=policy, file=file, path=path)

@@ -44,6 +44,7 @@ def joined(
     hops = tuple(map(_unnamed, _with_node((*before, *best.hops), answer, station)))
     found = (
         *findings.failures(together, aim),
+        *findings.not_running((d for way in ways for d in way.decisions), together, aim),
         *findings.hidden(courses, aim),
         *findings.copies((d for way in ways for d in way.decisions), aim),
         *findings.not_up_to_date(hops, aim),

@@ -37,6 +37,7 @@ Cause: TypeAlias = Literal[
     "kube-proxy",
     "no-port",
     "no-service",
+    "not-running",
 ]
 """What a failure comes from; ``policy``, ``fault``, ``strict`` and ``registry-only`` are what somebody asked for."""
 AnsweredBy: TypeAlias = Literal["app", "client-proxy", "server-proxy", "gateway", "nobody"]

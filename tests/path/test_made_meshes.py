@@ -313,3 +313,65 @@ def test_a_mirror_that_leads_nowhere_is_said(tmp_path: Path, more: list[Any], re
     assert told == ([f"web.shop:80: the copies for {COPIES} are dropped: {reason}"] if reason else [])
     assert any(fact.endswith(f"every copy is dropped: {reason}") for fact in route.facts) == bool(reason)
     assert (route.mood == "warn") == bool(reason)
+
+
+WEB = "outbound|80||web.shop.svc.cluster.local"
+
+
+def with_state(made: Any, state: str) -> Any:
+    """A sidecar's dump whose listener for the Service is only warming, or was rejected."""
+    (part,) = [c for c in made["configs"] if c["@type"].endswith("ListenersConfigDump")]
+    holders = [*part.get("static_listeners", []), *part.get("dynamic_listeners", [])]
+    found = [(h, h.get("listener") or h["active_state"]["listener"]) for h in holders]
+    ((holder, config),) = [(h, one) for h, one in found if one["name"] == "0.0.0.0_80"]
+    for key in ("static_listeners", "dynamic_listeners"):
+        part[key] = [h for h in part.get(key, []) if h is not holder]
+    states = {
+        "warming": {"warming_state": {"listener": config}},
+        "rejected": {"error_state": {"failed_configuration": config, "details": "it does not fit"}},
+        "older": {"active_state": {"listener": config}, "error_state": {"details": "it does not fit"}},
+    }
+    part["dynamic_listeners"].append({"name": config["name"], **states[state]})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("state", "id", "severity", "words"),
+    [
+        ("warming", "MT112", "error", "it is still warming"),
+        ("rejected", "MT112", "error", "Envoy rejected it: it does not fit"),
+        ("older", "MT109", "warning", "Envoy rejected a newer version of it: it does not fit"),
+    ],
+)
+def test_a_listener_that_does_not_run_is_the_first_reason(
+    tmp_path: Path, state: str, id: str, severity: str, words: str
+) -> None:
+    routes = route_config("80", host("web:80", ["web"], to(WEB)))
+    found = Mesh(
+        pods=[pod("client", "10.0.0.5"), pod("web", "10.0.0.9")],
+        services=[service("web", "10.96.0.1", 80, 8080)],
+        slices=[endpoints("web", 8080, "10.0.0.9")],
+        dumps={"client": with_state(sidecar([routes], [at(WEB, 8080, "10.0.0.9")]), state)},
+        listening={"web": ["0.0.0.0:8081" if id == "MT112" else "0.0.0.0:8080"]},
+    ).trace(tmp_path, "web:80", "client")
+    assert (found.findings[0].id, found.findings[0].severity) == (id, severity)
+    assert words in found.findings[0].text
+    (taken,) = [hop for hop in found.hops if hop.kind == "listener" and hop.where == "caller"]
+    assert any(words in fact for fact in taken.facts)
+    if id == "MT112":
+        assert found.outcome.end.why.startswith("listener 0.0.0.0_80, which is meant for this destination")
+
+
+def test_a_cluster_that_is_still_warming_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    routes = route_config("80", host("web:80", ["web"], to(WEB)))
+    made = sidecar([routes], [at(WEB, 8080, "10.0.0.9")])
+    (part,) = [c for c in made["configs"] if c["@type"].endswith("ClustersConfigDump")]
+    for key in ("static_clusters", "dynamic_active_clusters"):
+        waiting = [c for c in part.get(key, []) if c["cluster"]["name"] == WEB]
+        part[key] = [c for c in part.get(key, []) if c not in waiting]
+        part["dynamic_warming_clusters"] = [*part.get("dynamic_warming_clusters", []), *waiting]
+    found = Mesh(
+        pods=[pod("client", "10.0.0.5")], services=[service("web", "10.96.0.1", 80, 8080)], dumps={"client": made}
+    ).trace(tmp_path, "web:80", "client")
+    assert (found.outcome.end.status, found.outcome.end.flags) == (503, "NC")
+    assert found.outcome.end.why.startswith(f"cluster {WEB} is still warming")
