@@ -23,7 +23,8 @@ class Name:
     """The answer: `addresses` empty with `fails` means no such name; empty without means it cannot be told.
 
     `full` is the name that answered; `tried` the names asked before it; `captured`: the proxy's agent answered.
-    `foreign`: nothing in the cluster has the name, whether or not something else does.
+    `foreign`: nothing in the cluster has the name, whether or not something else does. `by_node`: the node's resolver
+    was asked, which knows nothing of the cluster.
     """
 
     asked: str
@@ -39,6 +40,7 @@ class Name:
     undecided: str = ""
     suggestions: tuple[str, ...] = ()
     foreign: bool = False
+    by_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Zone:
 
     `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network).
     `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were,
-    `endpoints_gap` likewise for the EndpointSlices.
+    `endpoints_gap` likewise for the EndpointSlices. `nodes` are the names of nodes, which have themselves in their
+    ``/etc/hosts``.
     """
 
     services: Services
@@ -60,6 +63,7 @@ class Zone:
     unrecorded: tuple[str, ...] = ()
     services_gap: str = ""
     endpoints_gap: str = ""
+    nodes: frozenset[str] = frozenset()
 
     @property
     def domain(self) -> str:
@@ -98,8 +102,8 @@ def _search(host: str, zone: Zone, absolute: bool, aliases: int = 0) -> Name:
         return Name(host, "loopback", ("127.0.0.1",), host)
     tried: list[str] = []
     if not zone.cluster_dns and not zone.captured:
-        if "." not in host and not zone.resolver.search:
-            return Name(host, "outside", (), host, fails=True, suggestions=suggestions(host, zone))
+        if "." not in host and not zone.resolver.search and host not in zone.nodes:
+            return Name(host, "outside", (), host, fails=True, by_node=True)
         reason = f"{host} is asked of the node's resolver, not of the cluster's: what it answers is not recorded"
         return Name(host, "outside", (), host, undecided=reason)
     for candidate in _candidates(host, zone.resolver, absolute):

@@ -49,6 +49,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         unrecorded,
         scene.services_gap,
         scene.endpoints_gap,
+        frozenset(pod.node for pod in scene.pods),
     )
 
 
@@ -139,6 +140,8 @@ def _proof(name: Name) -> Iterator[Evidence]:
 
 
 def _failing(name: Name) -> str:
+    if name.by_node:
+        return f"{name.full}: the node's resolver is asked, and completes no name of one label"
     if name.kind == "external-name":
         return f"{name.full} is an alias of {name.alias or 'nothing'}, which does not resolve"
     if name.service is not None:

@@ -131,16 +131,24 @@ def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
     )
 
 
+_ASK_THE_CLUSTER = (
+    "let the pod ask the cluster's DNS: dnsPolicy ClusterFirst, on the node's network ClusterFirstWithHostNet"
+)
+
+
 def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], name: Name) -> Trace:
     if name.kind == "external-name":
         why = f"{name.full} is an alias of {name.alias or 'nothing'}, which does not resolve"
     elif name.service is not None:
         why = f"{name.full} resolves to nothing: the headless Service has no ready pods"
+    elif name.by_node:
+        why = f"{name.asked} is asked of the node's resolver, which completes no name of one label: the lookup fails"
     else:
         why = f"{name.asked} is no Service or ServiceEntry: the lookup fails"
     end = End("nobody", delivered=False, mtls=None, broken="dns", why=why, cause="dns")
     outcome = Outcome(end, None, (), branches([Course(1.0, end)]))
     fix = f"did you mean {' or '.join(name.suggestions)}?" if name.suggestions else ""
+    fix = _ASK_THE_CLUSTER if name.by_node else fix
     finding = Finding("MT101", "error", why, fix, "dns")
     kube = KubeProxy(False, "no connection is made: the name does not resolve")
     return Trace(sender, aim, request, tuple(hops), outcome, kube, (finding,))

@@ -59,6 +59,10 @@ CASES = [
     # from the node a connection comes as the node's, and a node port is one there, too
     Case("broken", "flushed", "flushed:8080", "app"),
     Case("variants", "hostnet", "192.168.49.2:18080", "app"),
+    # and it asks the node's resolver, which completes no name, and has the node's own in /etc/hosts
+    Case("variants", "hostnet", "classic:8080", "dns", "asked of the node's resolver"),
+    Case("variants", "hostnet", "minikube:18080", "undecided", "asked of the node's resolver"),
+    Case("variants", "hostnet", "classic.variants:8080", "undecided", "asked of the node's resolver"),
     Case("bookinfo", "curl", "http://192.168.49.2:30440/", "404 NR", "none of its"),
     # a pod with IPv4 alone has no way to the other family
     Case("bookinfo", "curl", "http://[fd00::1]:80/", "refused", "no IPv6 address"),
@@ -104,6 +108,7 @@ def test_an_undecided_outcome_gives_its_reason_as_the_reason() -> None:
         ("policies", "intruder", "plainclient.outside:8080", "MT199", "ServiceEntry"),
         ("policies", "client", "backend:9080/admin", "MT105", "policy"),
         ("broken", "client", "wrongport:8080", "MT108", "targetPort"),
+        ("variants", "hostnet", "classic:8080", "MT101", "ClusterFirstWithHostNet"),
         ("broken", "client", "flushed:8080", "MT107", "let both ends agree"),
         ("broken", "client", "nobody:8080", "MT102", "endpoints"),
         ("bookinfo", "curl", "10.105.193.120:9999", "MT199", "a port that the Service has"),
