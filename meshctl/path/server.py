@@ -169,8 +169,9 @@ def _upstream(
         why = f"{cluster_name} is not reached over TCP on an address that was recorded"
         return Course(1.0, untold(why, through_server=True, mtls=conn.mtls))
     host, number = places[0]
+    inside = conn.request.tls if conn.layer == "mtls" else conn.layer == "tls" and not decision.terminated
     if station.sockets is None:
-        return sockets.by_log(scene, station, host, number, conn)
+        return sockets.by_log(scene, station, host, number, conn, inside)
     found = listens(station.sockets, host, number)
     hop = sockets.socket_hop(station, host, number, found, True)
     if (
@@ -182,9 +183,10 @@ def _upstream(
             return Course(1.0, End("nobody", None, "", "", False, False, True, conn.mtls, "reset", why), (hop,))
         return Course(1.0, End("server-proxy", 503, "", "UC", False, False, True, conn.mtls, why=why), (hop,))
     if found is not None:
-        end = End(
-            "app", None, "", "", True, False, True, conn.mtls, why=f"{found.program or 'the application'} answers"
-        )
+        program = found.program or "the application"
+        if inside and (why := sockets.encrypted(scene, station, address, number, program)):
+            return Course(1.0, untold(why, through_server=True, mtls=conn.mtls), (hop,))
+        end = End("app", None, "", "", True, False, True, conn.mtls, why=f"{program} answers")
         return Course(1.0, end, (hop,))
     why = sockets.nobody_listens(station, host, number)
     if decision.tcp:
@@ -252,4 +254,4 @@ def _to_socket(scene: Scene, station: Station, address: str, port: int, conn: Co
                 (sockets.socket_hop(station, address, port, found, False),),
             )
         ]
-    return [sockets.to_app(station, address, port, conn, found)]
+    return [sockets.to_app(scene, station, address, port, conn, found)]

@@ -1,10 +1,15 @@
 """The end of the path: what listens in the pod on the address and port that the connection reaches."""
 
+from meshctl.kube.services import Endpoint
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.netns import Socket, is_loopback, listens
 from meshctl.path.outcome import Course, untold
 from meshctl.path.scene import Scene, Station
+from meshctl.path.target import protocol_of
 from meshctl.path.wire import Connection
+
+TLS_WORDS = ("https", "tls")
+"""What a port is declared to speak whose application ends TLS itself."""
 
 
 def not_up(station: Station, address: str, port: int | None) -> End | None:
@@ -15,7 +20,7 @@ def not_up(station: Station, address: str, port: int | None) -> End | None:
     return End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="proxy-down")
 
 
-def to_app(station: Station, address: str, port: int, conn: Connection, found: Socket | None) -> Course:
+def to_app(scene: Scene, station: Station, address: str, port: int, conn: Connection, found: Socket | None) -> Course:
     """A connection to the application itself."""
     hop = socket_hop(station, address, port, found, False, known=station.sockets is not None)
     if station.sockets is not None and found is None:
@@ -32,16 +37,42 @@ def to_app(station: Station, address: str, port: int, conn: Connection, found: S
     if station.sockets is None:
         why = f"whether something listens on {address}:{port} in {station.pod.name} was not recorded"
         return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
-    end = End(
-        "app", delivered=True, mtls=conn.mtls, why=f"{(found.program if found else '') or 'the application'} answers"
-    )
-    return Course(1.0, end, (hop,))
+    program = (found.program if found else "") or "the application"
+    if conn.layer == "tls" and (why := encrypted(scene, station, address, port, program)):
+        return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
+    return Course(1.0, End("app", delivered=True, mtls=conn.mtls, why=f"{program} answers"), (hop,))
 
 
-def by_log(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> Course:
-    """Without the sockets: an application that answered requests before is taken to be there still."""
+def encrypted(scene: Scene, station: Station, address: str, port: int, program: str) -> str:
+    """Why it cannot be told what an application makes of TLS; empty where a Service or the pod declares that port so.
+
+    A socket is the same for an application that speaks TLS itself and for one that takes the handshake for noise.
+    """
+    named = {p.name: p.number for container in station.pod.containers for p in container.ports}
+    if any(number == port and name.split("-")[0] in TLS_WORDS for name, number in named.items()):
+        return ""
+    for service in scene.services.services:
+        asked = {entry.name for entry in service.ports if protocol_of(entry) in TLS_WORDS}
+        if any(
+            end.port(name) == port and _is_at(end, station, address)
+            for end in scene.services.endpoints(service)
+            for name in asked
+        ):
+            return ""
+    return f"TLS of the sender reaches {program} as it is: whether {program} speaks TLS on port {port} is not recorded"
+
+
+def _is_at(end: Endpoint, station: Station, address: str) -> bool:
+    return end.address in (address, station.pod.ip, *station.pod.ips)
+
+
+def by_log(scene: Scene, station: Station, host: str, number: int, conn: Connection, inside: bool) -> Course:
+    """Without the sockets: an application that answered requests before is taken to be there still.
+
+    Where TLS is what reaches it (`inside`), plain requests that it answered say nothing.
+    """
     line = scene.answered(station.pod, number)
-    if line:
+    if line and not inside:
         fact = "the listening sockets were not recorded: assumed from an earlier request that it answered"
         at, proof = station.key, (Evidence("logs/istio-proxy.txt", "", line),)
         hop = Hop(

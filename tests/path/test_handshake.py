@@ -262,3 +262,26 @@ def test_what_a_destination_rule_asks_for_without_a_proxy_s_configuration(
     found = said(mesh.ask())
     assert (found[0], found[2]) == (expected[0], expected[2])
     assert expected[1] in found[1]
+
+
+@pytest.mark.parametrize(("declared", "delivered"), [("", None), ("https", True), ("TLS", True)])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_whether_an_application_speaks_tls_is_known_only_where_its_port_says_so(
+    mesh: Mesh, declared: str, delivered: bool | None, recorded: bool
+) -> None:
+    """The socket that listens is the same for both."""
+
+    def says(document: dict[str, Any]) -> None:
+        for one in document["items"]:
+            for port in one["spec"]["ports"]:
+                port |= {"appProtocol": declared} if one["metadata"]["name"] == "ledger" and declared else {}
+
+    path = mesh.folder / "resources" / "services.json"
+    services = json.loads(path.read_text())
+    says(services)
+    path.write_text(json.dumps(services))
+    if not recorded:
+        mesh.drop("config_dump.json")
+    found = mesh.ask("https://ledger:9000/").outcome.end
+    assert (found.delivered, found.through_server, found.mtls) == (delivered, True, "mutual")
+    assert delivered or "speaks TLS on port 9090 is not recorded" in found.why
