@@ -99,7 +99,7 @@ FLAGS: dict[str, Meaning] = {
             _causes(
                 (
                     "no virtual host has this Host header on this port",
-                    "meshctl proxy match POD --host HOST --port PORT",
+                    "meshctl proxy match POD --address ADDRESS --port PORT --host HOST",
                     "route_not_found",
                 ),
                 ("a VirtualService has matches only, and none fits this path, method or header", _TRACE),
@@ -124,7 +124,7 @@ FLAGS: dict[str, Meaning] = {
             "DC",
             "the client closed the connection before the answer was complete",
             _causes(
-                ("the client's own timeout is shorter than the server needs", "meshctl why LINE"),
+                ("the client's own timeout is shorter than the server needs", "kubectl logs POD -c istio-proxy"),
                 ("the client was stopped, or a caller before it gave up", "kubectl logs POD"),
             ),
         ),
@@ -146,7 +146,7 @@ FLAGS: dict[str, Meaning] = {
             "an external authorization service refused the request",
             _causes(
                 ("an AuthorizationPolicy with action CUSTOM asks a provider that said no", "meshctl check"),
-                ("the provider cannot be reached and fails closed", "meshctl trace PROVIDER --from POD"),
+                ("the provider cannot be reached and fails closed", "meshctl trace PROVIDER:PORT --from POD"),
             ),
         ),
         Meaning(
@@ -160,7 +160,7 @@ FLAGS: dict[str, Meaning] = {
         Meaning(
             "LR",
             "the proxy itself reset the connection",
-            _causes(("a timeout or a limit inside the proxy", "meshctl why LINE")),
+            _causes(("a timeout or a limit inside the proxy", "kubectl logs POD -c istio-proxy")),
         ),
         Meaning(
             "UR",
@@ -176,7 +176,7 @@ FLAGS: dict[str, Meaning] = {
         Meaning(
             "IH",
             "a header of Envoy's own had a value that it refuses",
-            _causes(("an x-envoy-* header is malformed", "meshctl why LINE")),
+            _causes(("an x-envoy-* header is malformed", "kubectl logs POD -c istio-proxy")),
         ),
         Meaning(
             "SI",
@@ -270,6 +270,10 @@ DETAILS: tuple[tuple[str, str], ...] = (
     (r"^no_healthy_upstream$", "the cluster has no healthy endpoint"),
     (r"^filter_chain_not_found$", "no filter chain fits: often plain text where mutual TLS is required"),
     (r"^rbac_access_denied_matched_policy\[none\]$", "no ALLOW policy fits this request"),
+    (
+        r"^rbac_access_denied_matched_policy\[(?:istio-ext-authz-)?ns\[(.+?)\]-policy\[(.+?)\]-rule\[(\d+)\]\]$",
+        "rule {2} (the first is 0) of AuthorizationPolicy {1} in namespace {0} refuses it",
+    ),
     (r"^rbac_access_denied_matched_policy\[(.+)\]$", "a DENY policy fits: {0}"),
     (r"^jwt_authn_access_denied\{(.*)\}$", "the token was refused: {0}"),
     (r"^ext_authz_denied$", "the external authorization service said no"),
@@ -321,6 +325,7 @@ WITHOUT_FLAG: dict[int, tuple[Cause, ...]] = {
         (
             "an AuthorizationPolicy at the callee refuses (its log has rbac_access_denied)",
             "meshctl trace SERVICE:PORT --from POD --path PATH",
+            "rbac_access_denied",
         ),
         ("the application itself refuses", "kubectl logs POD"),
     ),
@@ -328,6 +333,7 @@ WITHOUT_FLAG: dict[int, tuple[Cause, ...]] = {
         (
             "a RequestAuthentication refuses the token (its log has jwt_authn_access_denied)",
             "meshctl trace SERVICE:PORT --from POD --header 'authorization=Bearer ...'",
+            "jwt_authn_access_denied",
         ),
         ("the application itself refuses", "kubectl logs POD"),
     ),

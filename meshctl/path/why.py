@@ -1,6 +1,7 @@
 """What a status, flags or a line of an access log says: its words (``path/flags.py``) and their causes in one order."""
 
 import re
+import shlex
 from dataclasses import replace
 
 from meshctl.envoy import access_log
@@ -74,7 +75,8 @@ def _ordered(reading: Reading, details: tuple[str, ...]) -> Reading:
     flags = [m for m in reading.meanings if m.word in reading.flags]
     telling = [m for m in flags if m.word not in _VAGUE] or flags
     others = [m for m in reading.meanings if m not in flags]
-    said = " ".join((*details, *(m.word for m in others)))
+    waited = ("timeout",) if _waited(reading.log) else ()
+    said = " ".join((*details, *(m.word for m in others), *waited))
     found: list[Cause] = []
     for cause in (cause for meaning in (*telling, *others) for cause in meaning.causes):
         told = bool(cause.sign and re.search(cause.sign, said))
@@ -91,17 +93,50 @@ def _filled(command: str, line: LogLine | None) -> str:
     """The command with what the line says in place of its capitals."""
     if line is None:
         return command
-    host, _, port = line.authority.rpartition(":") if line.authority.count(":") == 1 else (line.authority, "", "")
-    port = port or line.local.rpartition(":")[2]
-    named = line.authority if ":" in line.authority else f"{host}:{port}" if host and port else ""
+    host, port = _called(line)
+    named = f"{host}:{port}" if host and port else ""
+    if named and not line.authority:
+        named = f"tcp://{named}"
+    path = "" if line.path in ("", "/") else f" --path {shlex.quote(line.path)}"
+    method = "" if line.method in ("", "GET", "-") else f" --method {shlex.quote(line.method)}"
+    service, _, namespace = line.cluster.rpartition("|")[2].removesuffix(".svc.cluster.local").partition(".")
+    of_service = bool(namespace) and line.cluster.endswith(".svc.cluster.local")
     for word, value in (
-        ("SERVICE:PORT", f"{named}{'' if line.path in ('', '/') else f' --path {line.path}'}" if named else ""),
+        (" --path PATH", path or " --path /"),
+        ("SERVICE:PORT", f"{shlex.quote(named)}{'' if ' --path' in command else path}{method}" if named else ""),
+        ("service-name=SERVICE", f"service-name={service} -n {namespace}" if of_service else ""),
         ("CLUSTER", f"'{line.cluster}'" if line.cluster else ""),
-        ("--host HOST", f"--host {host}" if host else ""),
+        ("ADDRESS", line.local.rpartition(":")[0].strip("[]")),
+        ("--host HOST", f"--host {shlex.quote(line.authority)}" if line.authority else ""),
         ("--port PORT", f"--port {port}" if port else ""),
     ):
         command = command.replace(word, value) if value else command
     return command
+
+
+def _called(line: LogLine) -> tuple[str, str]:
+    """The host and port that the line's client asked for; empty what it does not tell.
+
+    The callee's proxy logs the pod's own port; the Service's is in the name of mutual TLS (``outbound_.80_._.HOST``).
+    """
+    host, colon, port = line.authority.rpartition(":")
+    if not colon or not port.isdecimal() or (":" in host and not host.endswith("]")):
+        host, port = line.authority, ""
+    address, _, number = line.local.rpartition(":")
+    named = re.match(r"outbound_\.(\d+)_\.", line.server_name) if line.inbound else None
+    return host or address, port or (named[1] if named else number)
+
+
+_CONNECT_TIMEOUT_MS = 10_000
+"""Istio's ``connectTimeout`` where nothing else is set: what a try to connect to an address without an answer takes."""
+
+
+def _waited(line: LogLine | None) -> bool:
+    """Whether a connection that failed for no logged reason took as long as some whole tries that time out."""
+    if line is None or line.failure or "UF" not in line.flags or not line.duration_ms:
+        return False
+    tries = round(line.duration_ms / _CONNECT_TIMEOUT_MS)
+    return tries > 0 and abs(line.duration_ms - tries * _CONNECT_TIMEOUT_MS) < 500
 
 
 def _words(words: tuple[str, ...]) -> Reading:

@@ -1,6 +1,7 @@
 """What ``meshctl trace`` and ``why`` print: the contracts validate, the exit codes are those promised."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from meshctl.blocks import Note
 from meshctl.cli.app import app
 from meshctl.gather.matrix import matrix
+from meshctl.path.flags import FLAGS, WITHOUT_FLAG
 from meshctl.path.model import Aim, Branch, End, KubeProxy, Outcome, Request, Sender, Trace
 from meshctl.views import matrix as matrix_view
 from meshctl.views import trace as view
@@ -128,6 +130,27 @@ def test_why_keeps_the_contract(words: list[str]) -> None:
     result = run("why", *words, "-o", "json")
     assert result.exit_code == 0
     jsonschema.validate(json.loads(result.stdout), schema("why"))
+
+
+def suggested() -> list[str]:
+    """Each command of meshctl's own that ``why`` knows, with what a user puts in place of the capitals."""
+    places = {
+        **{"SERVICE:PORT": "reviews:9080", "PROVIDER:PORT": "reviews:9080", "ADDRESS": "10.96.0.1", "PORT": "9080"},
+        **{"CLUSTER": "reviews", "--host HOST": "--host reviews", "POD": "deploy/productpage-v1", "PATH": "/reviews"},
+    }
+    causes = [cause for meaning in FLAGS.values() for cause in meaning.causes]
+    causes += [cause for some in WITHOUT_FLAG.values() for cause in some]
+    found = dict.fromkeys(cause.command for cause in causes if cause.command.startswith("meshctl "))
+    for word, value in places.items():
+        found = dict.fromkeys(command.replace(word, value) for command in found)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("command", suggested())
+def test_every_command_that_why_suggests_runs(command: str) -> None:
+    _, *words = shlex.split(command)
+    result = run(*words, *recorded("classic"))
+    assert result.exit_code in (0, 10), result.output
 
 
 def test_why_says_which_cause_it_is_here() -> None:

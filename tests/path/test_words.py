@@ -155,6 +155,12 @@ LINE = (
     '"a:80" "10.0.0.1:80" outbound|80||a.b.svc.cluster.local - 10.1.0.1:80 10.0.0.2:1 - default'
 )
 
+INBOUND = (
+    '[2026-01-01T00:00:00.000Z] "POST /a b HTTP/1.1" 403 - rbac_access_denied_matched_policy[none] - "-" 0 19 0 - '
+    '"-" "curl/7" "id" "backend" "-" inbound|9080|| - 10.0.0.2:9080 10.0.0.3:1 '
+    "outbound_.9081_.v1_.backend.shop.svc.cluster.local default"
+)
+
 
 class TestWhy:
     def test_a_status_and_flags(self) -> None:
@@ -195,6 +201,39 @@ class TestWhy:
         commands = " ".join(cause.command for cause in reading.causes)
         assert "meshctl trace a:80 --path /x" in commands
         assert "--cluster 'outbound|80||a.b.svc.cluster.local'" in commands
+
+    @pytest.mark.parametrize(
+        ("details", "words"),
+        [
+            (
+                "ns[shop]-policy[deny-all]-rule[2]",
+                "rule 2 (the first is 0) of AuthorizationPolicy deny-all in namespace shop",
+            ),
+            ("istio-ext-authz-ns[a]-policy[b]-rule[0]", "AuthorizationPolicy b in namespace a"),
+            ("none", "no ALLOW policy fits"),
+            ("by-hand", "a DENY policy fits: by-hand"),
+        ],
+    )
+    def test_a_refusal_names_the_policy(self, details: str, words: str) -> None:
+        (found,) = why.read((f"rbac_access_denied_matched_policy[{details}]",)).meanings
+        assert words in found.plain
+
+    def test_a_refused_line_s_command_has_each_option_once(self) -> None:
+        reading = why.read((INBOUND,))
+        assert reading.causes[0].told
+        assert reading.causes[0].command == "meshctl trace backend:9081 --method POST --from POD --path '/a b'"
+
+    @pytest.mark.parametrize(
+        ("milliseconds", "first"), [(33, "nothing listens"), (10003, "does not answer"), (30050, "does not answer")]
+    )
+    def test_as_long_as_a_connect_timeout_means_no_answer(self, milliseconds: int, first: str) -> None:
+        line = (
+            f'[2026-01-01T00:00:00.000Z] "- - -" 0 UF,URX - - "-" 0 0 {milliseconds} - "-" "-" "-" "-" '
+            '"10.9.9.9:3306" PassthroughCluster - 10.9.9.9:3306 10.0.0.2:1 - -'
+        )
+        reading = why.read((line,))
+        assert first in reading.causes[0].text
+        assert "tcp://10.9.9.9:3306" in " ".join(cause.command for cause in reading.causes)
 
     def test_a_pasted_line_is_taken_apart(self) -> None:
         reading = why.read((LINE,))
