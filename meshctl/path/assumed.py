@@ -35,7 +35,10 @@ def step(what: str, chosen: str, because: str, origin: object = None) -> Step:
 
 
 def only_port(scene: Scene) -> route_rules.PortOf:
-    """The port that a destination without one stands for: the Service's only one, else the port asked for."""
+    """The port that a destination without one stands for: the Service's only one, else the port asked for.
+
+    So it is for gateways and for TCP. Source: ``GetDestinationCluster``, 1.30.
+    """
 
     def port_of(host: str) -> int | None:
         service = registry.service_of(scene, host)

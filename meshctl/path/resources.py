@@ -204,7 +204,9 @@ def _http(
         )
     setting = Setting(port, station.pod.namespace, station.pod.labels, ("mesh",))
     others = scene.mesh.virtual_services if scene is not None else ()
-    return route_rules.http((service,), others, setting, request, said, only_port(scene) if scene else None)
+    # Of the Services, istiod looks only at those with the listener's port here, and only at that port of theirs: a
+    # destination without a port is that port, too (``BuildSidecarOutboundVirtualHosts``, 1.30).
+    return route_rules.http((service,), others, setting, request, said)
 
 
 def _tcp(scene: Scene, station: Station, host: str, port: int, request: Request, said: Step) -> Decision:

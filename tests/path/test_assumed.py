@@ -108,8 +108,8 @@ class TestListeners:
 
     def test_paths_are_normalised_first(self) -> None:
         match = [{"uri": {"prefix": "/api"}}]
-        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw", match=match), route("web", 80)]})
-        place = scene(rules)
+        http = [route("raw", 90, match=match), route("web", 80)]
+        place = scene(a("VirtualService", "web", {"hosts": ["web"], "http": http}))
         for path, name in (("/api/x", "raw"), ("/api/../x", "web"), ("/x/%2e%2e/api", "raw"), ("//api", "web")):
             assert clusters(ask(place, "10.96.0.1", 80, "web", path=path))[0].endswith(f"||{name}.shop")
         place.mesh = replace(place.mesh, config=MeshConfig(path_normalization="NONE"))
@@ -212,9 +212,12 @@ def route(host: str, port: int | None = None, **more: Any) -> dict[str, Any]:
 
 
 class TestRules:
-    def test_a_destination_without_a_port_is_the_only_port_of_its_service(self) -> None:
-        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw")]})
-        assert clusters(ask(scene(rules), "10.96.0.1", 80, "web")) == ["outbound|90||raw.shop"]
+    def test_a_destination_without_a_port_is_the_listener_s(self) -> None:
+        """As recorded for a mirror of ``policies``: ``outbound|9080||slow``, a cluster that does not exist."""
+        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("raw", mirror={"host": "raw"})]})
+        found = ask(scene(rules), "10.96.0.1", 80, "web")
+        assert clusters(found) == ["outbound|80||raw.shop"]
+        assert found.mirrors == ("outbound|80||raw.shop.svc.cluster.local 100%",)
         rules = a("VirtualService", "far", {"hosts": ["far.other.svc.cluster.local"], "http": [route("web")]})
         assert clusters(ask(scene(rules), "10.96.0.4", 80, "far.other")) == ["outbound|80||web.shop"]
 
@@ -241,7 +244,7 @@ class TestRules:
             "root",
             {"hosts": ["web"], "http": [{"match": [{"uri": {"prefix": "/a"}}], "delegate": {"name": "part"}}]},
         )
-        rules = [route("raw", match=[{"uri": {"prefix": "/a/b"}}], timeout="2s"), route("web", 80)]
+        rules = [route("raw", 90, match=[{"uri": {"prefix": "/a/b"}}], timeout="2s"), route("web", 80)]
         place = scene(root, a("VirtualService", "part", {"http": rules}))
         found = ask(place, "10.96.0.1", 80, "web", path="/a/b/c")
         assert (clusters(found), found.timeout_s) == (["outbound|90||raw.shop"], 2.0)
