@@ -66,7 +66,8 @@ class HttpRule:
     """One entry of ``http``; `rewrite` is the new path, or (`rewrite_regex` not empty) what replaces its matches.
 
     `delegate` is the namespace and name of the VirtualService that has the rules instead. `rank` orders the rules of
-    the Gateway API's routes, the greatest first; Istio's own have none.
+    the Gateway API's routes, the greatest first; Istio's own have none. `origins` are those whose preflight requests
+    the proxy answers (None: there is no ``corsPolicy``), and with `all_preflights` it answers those of others as well.
     """
 
     name: str
@@ -85,6 +86,9 @@ class HttpRule:
     rewrite_host: str = ""
     delegate: tuple[str, str] | None = None
     rank: tuple[int, ...] = ()
+    per_try_timeout: str = ""
+    origins: tuple[StringMatch, ...] | None = None
+    all_preflights: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +158,25 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         direct.number("status") if rule.has("directResponse") else None,
         _fault(rule.below("fault")) if rule.has("fault") else None,
         rule.text("timeout"),
-        retries.number("attempts"),
+        (retries.number("attempts") or 0) if rule.has("retries") else None,
         retries.text("retryOn"),
         tuple(_mirrors(rule, namespace)),
         pattern.text("rewrite") if rewrite.has("uriRegexRewrite") else rewrite.text("uri"),
         pattern.text("match"),
         rewrite.text("authority"),
         (delegate.text("namespace") or namespace, delegate.text("name")) if rule.has("delegate") else None,
+        per_try_timeout=retries.text("perTryTimeout"),
+        origins=tuple(_origins(rule.below("corsPolicy"))) if rule.has("corsPolicy") else None,
+        all_preflights=rule.below("corsPolicy").text("unmatchedPreflights") == "IGNORE",
     )
+
+
+def _origins(policy: Fields) -> Iterator[StringMatch]:
+    """The origins that are allowed; ``allowOrigin`` is what they were before there were matches."""
+    if policy.has("allowOrigins"):
+        yield from (_string(origin) for origin in policy.each("allowOrigins"))
+    else:
+        yield from (StringMatch("exact", origin) for origin in policy.texts("allowOrigin"))
 
 
 def _match(match: Fields) -> HttpMatch:

@@ -13,7 +13,7 @@ from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
 from meshctl.path.decision import Decision, Injected, Option, Refusal
 from meshctl.path.model import Request
-from meshctl.path.rule_fits import Setting, http_fits, l4_fits
+from meshctl.path.rule_fits import Setting, http_fits, l4_fits, preflight
 
 DEFAULT_RETRY = RetryPolicy(
     on=("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"),
@@ -65,7 +65,10 @@ def _with_delegate(rule: HttpRule, named: Mapping[tuple[str, str], VirtualServic
             matches=tuple(both),
             timeout=one.timeout or rule.timeout,
             attempts=rule.attempts if one.attempts is None else one.attempts,
-            retry_on=one.retry_on or rule.retry_on,
+            retry_on=rule.retry_on if one.attempts is None else one.retry_on,
+            per_try_timeout=rule.per_try_timeout if one.attempts is None else one.per_try_timeout,
+            origins=rule.origins if one.origins is None else one.origins,
+            all_preflights=rule.all_preflights if one.origins is None else one.all_preflights,
             fault=one.fault or rule.fault,
             rewrite=one.rewrite or rule.rewrite,
             rewrite_host=one.rewrite_host or rule.rewrite_host,
@@ -116,17 +119,47 @@ def _of_rule(
         return replace(base, refusal=Refusal(rule.direct_status, "", "direct_response", why))
     if not rule.destinations:
         return replace(base, undecided=(f"{service.meta} {rule.path} names no destination that is recorded",))
-    retry = DEFAULT_RETRY if rule.attempts is None else None
-    if rule.attempts:
-        on = tuple(rule.retry_on.split(",")) if rule.retry_on else DEFAULT_RETRY.on
-        retry = RetryPolicy(on=on, attempts=rule.attempts, host_predicates=("previous_hosts",))
+    injected, answered = tuple(_faults(rule)), preflight(rule, request)
+    if answered is not False and not any(i.status is not None and i.share >= 1 for i in injected):
+        return _of_preflight(base, service, rule, answered, bool(injected))
     return replace(
         base,
         options=tuple(_options(rule.destinations, port, port_of)),
-        injected=tuple(_faults(rule)),
-        retry=retry,
+        injected=injected,
+        retry=_retry(rule),
         timeout_s=_seconds(rule.timeout),
         mirrors=tuple(f"{_cluster(m, port, port_of)} {m.weight}%" for m in rule.mirrors),
+    )
+
+
+def _of_preflight(
+    base: Decision, service: VirtualService, rule: HttpRule, answered: bool | None, faulty: bool
+) -> Decision:
+    """A preflight request that the rule's cross-origin policy answers, or may answer; faults come before it."""
+    why = f"{service.meta} {rule.path}: corsPolicy answers a preflight request of this origin"
+    if answered is None or faulty:
+        doubt = "faults may come first" if faulty else "whether it allows the origin cannot be told"
+        return replace(base, undecided=(f"{why}, but {doubt}",))
+    return replace(base, refusal=Refusal(200, "", "cors_response", why, "filter"))
+
+
+def _retry(rule: HttpRule) -> RetryPolicy | None:
+    """Source: ``retry.ConvertPolicy`` and ``parseRetryOn``, 1.30: numbers among the conditions are statuses."""
+    if rule.attempts is None:
+        return DEFAULT_RETRY
+    if rule.attempts <= 0:
+        return None
+    parts = [part for one in rule.retry_on.split(",") if (part := one.strip())]
+    codes = tuple(int(part) for part in parts if part.isdecimal())
+    on = [part for part in parts if not part.isdecimal()]
+    if codes and "retriable-status-codes" not in on:
+        on.append("retriable-status-codes")
+    return RetryPolicy(
+        on=tuple(on) if parts else DEFAULT_RETRY.on,
+        attempts=rule.attempts,
+        per_try_timeout_s=_seconds(rule.per_try_timeout),
+        status_codes=codes,
+        host_predicates=("previous_hosts",),
     )
 
 

@@ -52,6 +52,18 @@ def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | 
     return None if None in tests else True
 
 
+def preflight(rule: HttpRule, request: Request) -> bool | None:
+    """Whether the rule's cross-origin policy makes the proxy answer the request itself (Envoy, cors filter)."""
+    headers = {name.lower(): value for name, value in request.headers}
+    origin, asked = headers.get("origin"), headers.get("access-control-request-method")
+    if rule.origins is None or request.method != "OPTIONS" or not origin or not asked:
+        return False
+    verdicts = [_holds(wanted, text) for wanted in rule.origins for text in ("*", origin)]
+    if True in verdicts or rule.all_preflights:
+        return True
+    return None if None in verdicts else False
+
+
 def _header(name: str, wanted: StringMatch, headers: Mapping[str, str]) -> bool | None:
     if name.startswith("@"):  # a claim of a token (``@request.auth.claims.…``), not a header
         return None

@@ -263,6 +263,44 @@ class TestRules:
         assert sent is not None
         assert (sent.path, sent.host) == ("/b/7/x?q=1", "inner.example.com")
 
+    @pytest.mark.parametrize(
+        ("origin", "policy", "status"),
+        [
+            ("http://a", {"allowOrigins": [{"exact": "http://a"}]}, 200),
+            ("http://b", {"allowOrigins": [{"exact": "http://a"}]}, None),
+            ("http://b", {"allowOrigins": [{"exact": "http://a"}], "unmatchedPreflights": "IGNORE"}, 200),
+            ("http://b", {"allowOrigin": ["*"]}, 200),
+            ("http://b", {"allowOrigins": [{"regex": "http://[ab]"}]}, 200),
+        ],
+    )
+    def test_a_preflight_request(self, origin: str, policy: Any, status: int | None) -> None:
+        rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("web", corsPolicy=policy)]})
+        headers = (("Origin", origin), ("Access-Control-Request-Method", "GET"))
+        found = ask(scene(rules), "10.96.0.1", 80, "web", method="OPTIONS", headers=headers)
+        assert (found.refusal.status if found.refusal else None) == status
+        for request in ({"method": "GET", "headers": headers}, {"method": "OPTIONS", "headers": headers[:1]}):
+            assert clusters(ask(scene(rules), "10.96.0.1", 80, "web", **request)) == ["outbound|80||web.shop"]
+
+    def test_faults_come_before_preflight_requests(self) -> None:
+        policy, headers = {"allowOrigin": ["*"]}, (("origin", "http://a"), ("access-control-request-method", "GET"))
+        for percent, undecided in ((50, True), (100, False)):
+            fault = {"abort": {"httpStatus": 418, "percentage": {"value": percent}}}
+            rules = route("web", corsPolicy=policy, fault=fault)
+            place = scene(a("VirtualService", "web", {"hosts": ["web"], "http": [rules]}))
+            found = ask(place, "10.96.0.1", 80, "web", method="OPTIONS", headers=headers)
+            assert (bool(found.undecided), found.refusal) == (undecided, None)
+
+    def test_retries(self) -> None:
+        def retry(retries: Any) -> Any:
+            rules = a("VirtualService", "web", {"hosts": ["web"], "http": [route("web", retries=retries)]})
+            return ask(scene(rules), "10.96.0.1", 80, "web").retry
+
+        found = retry({"attempts": 3, "perTryTimeout": "500ms", "retryOn": "reset, 503"})
+        assert (found.attempts, found.per_try_timeout_s, found.status_codes) == (3, 0.5, (503,))
+        assert found.on == ("reset", "retriable-status-codes")
+        assert retry({"perTryTimeout": "2s"}) is None
+        assert retry({"attempts": 1}).on == retry(None).on
+
     def test_rules_for_tls_are_for_tls(self) -> None:
         spec = {
             "hosts": ["db"],
