@@ -115,7 +115,7 @@ def _answer(allowed: bool | None, why: str, conn: Connection) -> tuple[str, Mood
         case None:
             return f"cannot be told: {why}", "warn", untold(why, mtls=conn.mtls)
         case False:
-            end = End("nobody", delivered=False, mtls=None, broken="reset", why=why, cause="policy")
+            end = End("nobody", delivered=False, mtls=conn.mtls, broken="reset", why=why, cause="policy")
             return f"resets it: {why}", "bad", end
         case True:
             return f"lets it in: {why}", "good", None

@@ -1,9 +1,11 @@
 """A proxy that a connection reaches at one of its own listeners: a gateway, or a port that a sidecar has for itself."""
 
 from dataclasses import replace
+from typing import Literal
 
+from meshctl.path import handshake
 from meshctl.path.model import AnsweredBy, End, Hop
-from meshctl.path.outcome import Course
+from meshctl.path.outcome import Course, untold
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
@@ -37,4 +39,29 @@ def _inner(end: End) -> End:
 def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> tuple[Course, ...]:
     from meshctl.path import client  # the path turns back to a sending proxy here, and nowhere else
 
-    return client.through_proxy(scene, station, "gateway", address, port, replace(conn, depth=conn.depth + 1)).courses
+    found = client.through_proxy(scene, station, "gateway", address, port, replace(conn, depth=conn.depth + 1))
+    ended = bool(found.decisions) and all(decision.terminated for decision in found.decisions)
+    if ended and conn.by_proxy and conn.layer == "mtls" and not found.decisions[0].assumed:
+        failure = handshake.failure(scene, station, conn, handshake.receiving(station, found.decisions[0]))
+        if failure is not None:
+            return (_without_handshake(conn, found.courses[0].hops[:1], failure),)
+    if ended or conn.layer == "plaintext":
+        return tuple(_came_in(course, conn) for course in found.courses)
+    return found.courses
+
+
+def _came_in(course: Course, conn: Connection) -> Course:
+    """A course that ends at this proxy: what is known of the wire is how the connection came in."""
+    onwards = any(hop.kind == "wire" for hop in course.hops)
+    if onwards or course.end.undecided or course.end.mtls is not None or course.end.broken == "refused":
+        return course
+    return replace(course, end=replace(course.end, mtls=conn.mtls))
+
+
+def _without_handshake(conn: Connection, hops: tuple[Hop, ...], failure: handshake.Failure) -> Course:
+    """The end of a connection whose TLS this proxy does not get to see the end of."""
+    if not failure.sure:
+        return Course(1.0, untold(failure.why, through_client=True), hops)
+    broken: Literal["reset", "tls"] = "reset" if failure.late and conn.handshake == "TLSv1_3" else "tls"
+    end = End("nobody", None, "", "", False, True, False, None, broken, failure.why, cause="certificate")
+    return Course(1.0, end, tuple(replace(hop, decision=failure.why, mood="bad") for hop in hops))

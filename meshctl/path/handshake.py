@@ -34,7 +34,7 @@ def judged(scene: Scene, station: Station, conn: Connection, decision: Decision)
         return replace(decision, refusal=None, undecided=(why,))
     if not _ended_by_it(conn, decision):
         return decision
-    found = failure(scene, station, conn, _receiving(station, decision))
+    found = failure(scene, station, conn, receiving(station, decision))
     if found is None:
         return decision
     if not found.sure:
@@ -43,26 +43,26 @@ def judged(scene: Scene, station: Station, conn: Connection, decision: Decision)
     return replace(decision, refusal=refused, undecided=())
 
 
-def failure(scene: Scene, station: Station, conn: Connection, receiving: Tls | None) -> Failure | None:
+def failure(scene: Scene, station: Station, conn: Connection, takes: Tls | None) -> Failure | None:
     """Why the mutual TLS of a sender's proxy with the proxy of `station` fails; None where nothing speaks against it.
 
-    `receiving` is the callee's TLS context, None where its configuration was not recorded: then it is Istio's own.
+    `takes` is the callee's TLS context, None where its configuration was not recorded: then it is Istio's own.
     """
     asked, sender = conn.tls, conn.sender
     if asked is None or sender is None:
         return None
-    for who, place, context in (("caller", sender, asked), ("callee", station, receiving)):
+    for who, place, context in (("caller", sender, asked), ("callee", station, takes)):
         if context is not None and (name := _unsupplied(place, context)):
             return Failure(f"the {who}'s proxy still waits for secret {name}: it is not supplied by SDS, so TLS fails")
     theirs, ours = station.load_certificates(), sender.load_certificates()
-    own = receiving is None or receiving.istio_mutual
+    own = takes is None or takes.istio_mutual
     if own and (why := _outdated(_workload(theirs), scene.now)):
         return Failure(f"the callee's certificate {why}: the caller's proxy refuses it (certificate verify failed)")
     if own and asked.trust == ROOT and (found := _strangers(sender, station, ours, theirs, scene.now)):
         return found
     if found := _misnamed(scene, station, asked.sans, _workload(theirs), own):
         return found
-    asks = receiving is None or receiving.asks_for_certificate
+    asks = takes is None or takes.asks_for_certificate
     if asks and asked.istio_mutual and (why := _outdated(_workload(ours), scene.now)):
         return Failure(f"the caller's certificate {why}: the callee's proxy refuses it", late=True)
     return None
@@ -87,7 +87,7 @@ def _ended_by_it(conn: Connection, decision: Decision) -> bool:
     return decision.terminated or (decision.assumed and not refused)
 
 
-def _receiving(station: Station, decision: Decision) -> Tls | None:
+def receiving(station: Station, decision: Decision) -> Tls | None:
     """The TLS context of the chain that a decision names: chains of one name differ in what they match only."""
     if station.proxy is None or decision.assumed:
         return None

@@ -142,8 +142,15 @@ def refused(conn: Connection, decision: Decision) -> End:
         return End("nobody", None, "", flags, False, False, True, conn.mtls, "reset", why, cause=cause)
     if refusal.status is not None:
         return End("server-proxy", refusal.status, "", flags, False, False, True, conn.mtls, why=why, cause=cause)
-    mtls = conn.mtls if refusal.kind == "filter" else None
+    mtls = conn.mtls if _stood(conn, decision, refusal) else None
     return End("nobody", None, "", flags, False, False, True, mtls, _cut(conn, refusal), why, cause=cause)
+
+
+def _stood(conn: Connection, decision: Decision, refusal: Refusal) -> bool:
+    """Whether the sender's transport stood before the connection was refused: plain text always does."""
+    if conn.layer == "plaintext" or refusal.kind == "filter":
+        return True
+    return refusal.kind != "handshake" and (conn.layer == "tls" or decision.terminated or decision.assumed)
 
 
 def _cut(conn: Connection, refusal: Refusal) -> Literal["reset", "tls"]:
@@ -240,7 +247,8 @@ def _to_socket(scene: Scene, station: Station, address: str, port: int, conn: Co
     if found is not None and found.program == "ztunnel":
         why = f"port {port} is ztunnel's own: it takes only what the rules and other ztunnels send there"
         hop = sockets.socket_hop(station, address, port, found, False)
-        end = End("nobody", delivered=False, broken="reset", mtls=None, why=why)
+        mtls = conn.mtls if conn.layer == "plaintext" else None
+        end = End("nobody", delivered=False, broken="reset", mtls=mtls, why=why)
         return [Course(1.0, end, (replace(hop, decision=why, mood="bad"),))]
     if found is not None and sockets.is_listener(station, found):
         return entering.at_listener(scene, station, address, port, conn)

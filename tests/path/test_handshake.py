@@ -14,9 +14,11 @@ from meshctl.envoy.tls import san_fits
 from meshctl.gather import question
 from meshctl.gather import trace as gather
 from meshctl.gather.scope import Scope
-from meshctl.path.model import Trace
+from meshctl.path.expect import judge
+from meshctl.path.model import Request, Trace
 from meshctl.path.trace import trace
 from meshctl.sources.snapshot import open_snapshot
+from tests.path import recordings
 from tests.path.recordings import FOLDER
 
 SPIFFE = "spiffe://cluster.local/ns/policies/sa/backend"
@@ -285,3 +287,33 @@ def test_whether_an_application_speaks_tls_is_known_only_where_its_port_says_so(
     found = mesh.ask("https://ledger:9000/").outcome.end
     assert (found.delivered, found.through_server, found.mtls) == (delivered, True, "mutual")
     assert delivered or "speaks TLS on port 9090 is not recorded" in found.why
+
+
+def test_a_tcp_connection_that_a_policy_cuts_had_its_handshake(mesh: Mesh) -> None:
+    mesh.drop("config_dump.json")
+    metadata = {"name": "empty", "namespace": "policies"}
+    mesh.resources("authorizationpolicies.security.istio.io", {"metadata": metadata, "spec": {}})
+    end = mesh.ask("ledger:9000").outcome.end
+    assert (end.broken, end.mtls, end.cause) == ("reset", "mutual", "policy")
+
+
+def test_plain_text_is_no_mutual_tls_though_it_is_refused(mesh: Mesh) -> None:
+    """The pod's own address is no Service's: the caller's proxy passes the bytes on as they are, and it is STRICT."""
+    pods = json.loads((mesh.folder / "resources" / "pods.json").read_text())["items"]
+    address = next(p["status"]["podIP"] for p in pods if p["metadata"]["name"].startswith("ledger-"))
+    found = mesh.ask(f"http://{address}:9090/")
+    assert (found.outcome.end.delivered, found.outcome.end.mtls) == (False, "none")
+    assert judge("mtls=none", found).met
+
+
+def test_what_a_gateway_answers_itself_came_in_as_plain_text() -> None:
+    """A NodePort of the ingress gateway, and a host that it has no route for."""
+    place = recordings.scene("bookinfo")
+    gateway = next(p for p in place.pods if p.name.startswith("istio-ingressgateway"))
+    sender = next(f"{p.namespace}/{p.name}" for p in place.pods if p.name.startswith("curl-"))
+    service = next(s for s in place.services.services if s.selects(gateway.labels) and s.namespace == gateway.namespace)
+    number = next(p.node_port for p in service.ports if p.number == 80)
+    node = next(a for a in place.node(place.nodes[0]).addresses if "." in a)
+    found = recordings.predicted("bookinfo", sender, f"http://{node}:{number}/", Request(host="nosuch.example"))
+    end = found.outcome.end
+    assert (end.status, end.delivered, end.mtls) == (404, False, "none")
