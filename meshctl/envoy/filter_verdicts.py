@@ -223,15 +223,17 @@ def of_fault(
     for one in found:
         if one.status is None and patience is not None and patience[0] < one.delay_s:
             limit, flag, details = patience
-            because = f"{one.share:.4g} of the requests are held for {one.delay_s:g} s, longer than the {limit:g} s "
+            because = (
+                f"{one.share * 100:.4g}% of the requests are held for {one.delay_s:g} s, longer than the {limit:g} s "
+            )
             because += "that the proxy waits: it answers 504"
             flags = ",".join(filter(None, ("DI", flag)))
             yield verdict("answers", because, share=one.share, status=504, flags=flags, details=details)
         elif one.status is None:
-            because = f"{one.share:.4g} of the requests are held for {one.delay_s:g} s"
+            because = f"{one.share * 100:.4g}% of the requests are held for {one.delay_s:g} s"
             yield verdict("delays", because, share=one.share, delay_s=one.delay_s, flags="DI")
         else:
-            because = f"{one.share:.4g} of the requests are answered {one.status}"
+            because = f"{one.share * 100:.4g}% of the requests are answered {one.status}"
             details = "fault_filter_abort"
             told = {"status": one.status, "grpc_status": one.grpc_status, "flags": "FI", "details": details}
             yield verdict("answers", because, share=one.share, **told)

@@ -87,7 +87,7 @@ def _upstream(
         end = replace(end, by_hash=by, because=f"{end.because}, the same one again for the same {by}")
     if end.verdict == "undecided":
         walk.undecided(f"{target.cluster}: {end.because}")
-    part = f"{share.probability:.4g} of the requests; " if share.probability < 1 else ""
+    part = f"{share.probability * 100:.4g}% of the requests; " if share.probability < 1 else ""
     walk.step("cluster", target.cluster, f"{part}{end.because}", end.cluster.origin if end.cluster else None)
     return end
 

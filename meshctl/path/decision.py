@@ -75,7 +75,8 @@ class Decision:
     `source` names the Istio object behind the route; `terminated`: the proxy ends the client's TLS itself; `endpoint`
     is where a Sidecar's ingress sends an inbound connection, empty for where it was to. `mirrors` are as
     ``CLUSTER SHARE``, `dropped` those of them (by cluster) whose copies Envoy drops, each with the reason. `missed`
-    says why the listener that is meant for the destination does not decide.
+    says why the listener that is meant for the destination does not decide, `changes` what the route changes of the
+    request, and by what of it the endpoint is chosen.
     """
 
     tcp: bool = False
@@ -91,6 +92,7 @@ class Decision:
     mirrors: tuple[str, ...] = ()
     dropped: tuple[tuple[str, str], ...] = ()
     missed: str = ""
+    changes: tuple[str, ...] = ()
     offers: tuple[str, ...] = ()
     forwarded: Request | None = None
     policies: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ def _one(match: Match, request: Request) -> Decision:
     action = match.route.action if match.route is not None else None
     forward = action if isinstance(action, Forward) else None
     tcp = match.action == "tcp" or (match.tcp_proxy is not None and match.manager is None)
+    sent = _rewritten(match, forward, request) if forward is not None else request
     undecided = match.undecided_because if match.forwards is None else ()
     chosen = [share for share in match.clusters if share.probability > 0]
     ends = match.upstreams if len(match.upstreams) == len(chosen) else (None,) * len(chosen)
@@ -131,8 +134,9 @@ def _one(match: Match, request: Request) -> Decision:
         retry=_retry(match, forward),
         timeout_s=forward.timeout_s if forward is not None else None,
         mirrors=tuple(_mirrors(forward)) if forward is not None else (),
+        changes=tuple(_changes(forward, request, sent)) if forward is not None else (),
         offers=_offers(match),
-        forwarded=_rewritten(match, forward, request) if forward is not None else request,
+        forwarded=sent,
         policies=tuple(str(v.policy) for v in match.verdicts if v.policy is not None and not v.shadow),
         source=str(match.route.istio) if match.route is not None and match.route.istio is not None else "",
         terminated=_ends_tls(match),
@@ -236,6 +240,22 @@ def _mirrors(forward: Forward) -> Iterator[str]:
     for mirror in forward.mirrors:
         share = "" if mirror.fraction is None else f" {mirror.fraction.share:.0%}"
         yield f"{mirror.cluster}{share}"
+
+
+def _changes(forward: Forward, request: Request, sent: Request) -> Iterator[str]:
+    """What a route changes of a request before it is sent on, and by what of it the endpoint is chosen."""
+    if forward.regex_rewrite is not None:
+        pattern, made = forward.regex_rewrite
+        yield f"the path becomes {sent.path} (the expression {pattern} replaced by {made})"
+    elif forward.prefix_rewrite:
+        yield f"the path becomes {sent.path} (the matched prefix replaced by {forward.prefix_rewrite})"
+    if forward.host_rewrite and sent.host != request.host:
+        yield f"Host becomes {sent.host}"
+    elif forward.auto_host_rewrite:
+        yield "Host becomes the endpoint's name, where it has one"
+    if forward.hash_policy:
+        of = ", else ".join(map(str, forward.hash_policy))
+        yield f"the same endpoint for the same {of} (where the cluster balances by hashes)"
 
 
 def _offers(match: Match) -> tuple[str, ...]:

@@ -55,14 +55,18 @@ def _route_facts(decision: Decision) -> Iterator[str]:
         yield f"made from {_origin(decision.source)}"
     if decision.virtual_host:
         yield f"virtual host {decision.virtual_host}"
+    yield from decision.changes
     if decision.retry is not None and decision.retry.attempts:
-        yield f"retries {decision.retry.attempts} on {', '.join(decision.retry.on)}"
+        limit = decision.retry.per_try_timeout_s
+        each = f", each try at most {limit:g}s" if limit else ""
+        yield f"retries {decision.retry.attempts} on {', '.join(decision.retry.on)}{each}"
     if decision.timeout_s:
         yield f"timeout {decision.timeout_s:g}s"
     for mirror in decision.mirrors:
         lost = dict(decision.dropped).get(mirror.partition(" ")[0], "")
         yield f"mirrored to {mirror}{f', but every copy is dropped: {lost}' if lost else ''}"
-    yield from (f"{injected.share:.0%}: {injected.why}" for injected in decision.injected)
+    for injected in decision.injected:
+        yield injected.why if "% of the requests" in injected.why else f"{injected.share:.0%}: {injected.why}"
     yield from (f"policy: {policy}" for policy in decision.policies)
 
 

@@ -68,7 +68,8 @@ def kube_proxy_answer(
         place = likeliest.endpoint if likeliest is not None and likeliest.endpoint else ""
         by = "ztunnel" if station.mode == "ambient" else "the caller's proxy"
         own = name.service is not None or scene.services.at(address) is not None
-        choosing = f"chooses the endpoint itself{f' ({place})' if place else ''} and connects to the pod's own address"
+        whose = _whose(scene, place)
+        choosing = f"chooses the endpoint itself{f' ({place})' if place else ''} and connects to {whose} own address"
         why = f"{by} {choosing if own else f'connects to {place}, which is no address of a Service'}"
         if likeliest is not None and not place:
             why = f"{by} takes the connection, and it ends there"
@@ -76,6 +77,17 @@ def kube_proxy_answer(
     if name.kind in ("service", "address") and name.service is not None:
         return kube_proxy.not_used(scene, station, address, aim.port, "the connection does not reach the node's rules")
     return KubeProxy(False, f"{address} is no Service's address: kube-proxy has no rule for it")
+
+
+def _whose(scene: Scene, place: str) -> str:
+    """Whose address it is that a proxy connects to (``ADDRESS:PORT``), as the start of ``... own address``."""
+    address = place.rpartition(":")[0].strip("[]")
+    pod = scene.pod_at(address) if address else None
+    if pod is not None:
+        return "the gateway's (or waypoint's)" if scene.station(pod).mode == "gateway" else "the pod's"
+    if address and scene.node_at(address) is not None:
+        return "the node's"
+    return "its" if address and not scene.endpoint_pod(address) else "the pod's"
 
 
 def _unnamed(hop: Hop) -> Hop:

@@ -73,7 +73,10 @@ def _source(station: Station | None, address: str) -> str | None:
 
 def proof(decision: NodeDecision) -> tuple[Evidence, ...]:
     """The node's rules as evidence."""
-    return tuple(Evidence(origin.source, f"line {origin.line}", text) for origin, text in evidence(decision))
+    return tuple(
+        Evidence(origin.source, f"line {origin.line}" if origin.line is not None else origin.path, text)
+        for origin, text in evidence(decision)
+    )
 
 
 def _no_port(scene: Scene, address: str, port: int, node: NodeView | None) -> NodeChoice | None:

@@ -112,7 +112,10 @@ def _sender(scene: Scene, station: Station, question: Question) -> Sender:
 
 
 def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
-    what = f"{request.method} {request.path}" if request.protocol != "tcp" else "a TCP connection"
+    if request.protocol == "tcp":
+        what = "a TLS connection" if request.tls else "a TCP connection"
+    else:
+        what = f"{request.method} {request.path}{' over TLS' if request.tls else ''}"
     owners = {(o.uid, o.gid): o for o in station.owners}
     facts = []
     for owner in owners.values():
@@ -124,11 +127,8 @@ def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
     facts += [f"{name}: {value}" for name, value in request.headers]
     if not station.has_proxy and station.mode != "ambient":
         facts.append("this pod has no proxy: it is outside of the mesh")
-    scheme = "TLS to " if request.tls else ""
     host = f"[{aim.host}]" if ":" in aim.host else aim.host
-    return Hop(
-        "app", "caller", station.key, "the application", f"sends {what} to {scheme}{host}:{aim.port}", tuple(facts)
-    )
+    return Hop("app", "caller", station.key, "the application", f"sends {what} to {host}:{aim.port}", tuple(facts))
 
 
 _ASK_THE_CLUSTER = (

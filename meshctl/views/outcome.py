@@ -76,7 +76,8 @@ def blocks(trace: Trace) -> list[Block]:
     if end.flags or end.server_flags:
         rows.append(("response flags", f"caller's proxy {end.flags or '-'}, callee's proxy {end.server_flags or '-'}"))
     if found.retries:
-        rows.append(("retries", f"{found.retries.attempts} on {found.retries.on.replace(',', ', ')}"))
+        each = f", each try at most {found.retries.per_try}" if found.retries.per_try else ""
+        rows.append(("retries", f"{found.retries.attempts} on {found.retries.on.replace(',', ', ')}{each}"))
     if found.timeout:
         rows.append(("timeout", found.timeout))
     if found.mirrors:

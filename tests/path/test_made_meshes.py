@@ -375,3 +375,37 @@ def test_a_cluster_that_is_still_warming_is_not_said_to_be_missing(tmp_path: Pat
     ).trace(tmp_path, "web:80", "client")
     assert (found.outcome.end.status, found.outcome.end.flags) == (503, "NC")
     assert found.outcome.end.why.startswith(f"cluster {WEB} is still warming")
+
+
+def test_the_route_says_what_it_changes_and_how_it_chooses(tmp_path: Path) -> None:
+    retry = {"retry_on": "5xx", "num_retries": 2, "per_try_timeout": "0.500s"}
+    hashes = [{"header": {"header_name": "x-user"}}]
+    action: dict[str, Any] = {
+        "prefix_rewrite": "/v2",
+        "host_rewrite_literal": "inner",
+        "retry_policy": retry,
+        "hash_policy": hashes,
+    }
+    routes = route_config("80", host("web:80", ["web"], to(WEB, "/api", **action)))
+    found = Mesh(
+        pods=[pod("client", "10.0.0.5"), pod("web", "10.0.0.9")],
+        services=[service("web", "10.96.0.1", 80, 8080)],
+        slices=[endpoints("web", 8080, "10.0.0.9")],
+        dumps={"client": sidecar([routes], [at(WEB, 8080, "10.0.0.9")])},
+        listening={"web": ["0.0.0.0:8080"]},
+    ).trace(tmp_path, "web:80", "client", path="/api/list")
+    (route,) = [hop for hop in found.hops if hop.kind == "route"]
+    assert "the path becomes /v2/list (the matched prefix replaced by /v2)" in route.facts
+    assert "Host becomes inner" in route.facts
+    assert "retries 2 on 5xx, each try at most 0.5s" in route.facts
+    assert any("the same header x-user" in fact for fact in route.facts)
+    assert "connects to the pod's own address" in found.kube_proxy.why
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("https://web:80", "sends GET / over TLS to web:80"), ("tls://web:80", "sends a TLS connection to web:80")],
+)
+def test_what_the_application_sends_is_said_once(tmp_path: Path, target: str, said: str) -> None:
+    mesh = Mesh(pods=[pod("client", "10.0.0.5")], services=[service("web", "10.96.0.1", 80, 8080)])
+    assert mesh.trace(tmp_path, target, "client").hops[0].decision == said
