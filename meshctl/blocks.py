@@ -112,10 +112,14 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """A path drawn from top to bottom: lanes in order, arrows between stages; `arrows[i]` labels the i-th."""
+    """A path drawn from top to bottom: lanes in order, arrows between stages; `arrows[i]` labels the i-th.
+
+    `end` is how it ends: pictures show it, where nothing else on the page does.
+    """
 
     lanes: tuple[Lane, ...]
     arrows: tuple[str, ...] = ()
+    end: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True)

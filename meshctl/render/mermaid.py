@@ -8,7 +8,7 @@ contains a character that Mermaid gives a meaning to there; identifiers are numb
 import re
 from itertools import pairwise
 
-from meshctl.blocks import Block, Edge, Graph, Lanes, Line, Page, Stage, Timeline, Vertex
+from meshctl.blocks import Block, Edge, Graph, Lane, Lanes, Line, Page, Stage, Timeline, Vertex
 from meshctl.errors import BadInput
 from meshctl.render.palette import MARKS
 from meshctl.render.plain import folded, plain, printable
@@ -87,13 +87,14 @@ def path(block: Lanes) -> str:
     lines = ["flowchart TB", WIDE]
     moods: dict[str, list[str]] = {}
     keys: list[str] = []
-    for index, lane in enumerate(block.lanes):
+    ended = (Lane("Outcome", (block.end,)),) if block.end is not None else ()
+    for index, lane in enumerate((*block.lanes, *ended)):
         lines.append(f'subgraph l{index}["{_row(lane.title)}"]')
         for stage in lane.stages:
             key = f"s{len(keys)}"
             keys.append(key)
             moods.setdefault(stage.mood, []).append(key)
-            lines.append(f'  {key}["{_rows((_title(stage), plain(stage.decision)))}"]')
+            lines.append(f'  {key}["{_rows(_said(stage, block))}"]')
         lines.append("end")
     for index, (start, end) in enumerate(pairwise(keys)):
         lines.append(_arrow(start, end, block.arrows[index] if index < len(block.arrows) else ""))
@@ -104,23 +105,30 @@ def path(block: Lanes) -> str:
 
 
 def sequence(block: Lanes) -> str:
-    """A request's path as a sequence diagram: lanes with one title are one participant."""
+    """A request's path as a sequence diagram: lanes with one title are one participant; it ends where it began."""
     ids: dict[str, str] = {}
     for lane in block.lanes:
         ids.setdefault(plain(lane.title), f"p{len(ids)}")
     lines = [f"participant {key} as {_row(title)}" for title, key in ids.items()]
     done = 0
     before = ""
-    for lane in block.lanes:
+    ended = (Lane(block.lanes[0].title, (block.end,)),) if block.end is not None else ()
+    for lane in (*block.lanes, *ended):
         here = ids[plain(lane.title)]
         for stage in lane.stages:
             label = escaped(block.arrows[done - 1]) if 0 < done <= len(block.arrows) else ""
             if before and (label or before != here):
                 lines.append(f"{before}->>{here}: {label or '#32;'}")
-            lines.append(f"Note over {here}: {_rows((_title(stage), plain(stage.decision)), 48)}")
+            lines.append(f"Note over {here}: {_rows(_said(stage, block), 48)}")
             before = here
             done += 1
     return "\n".join(["sequenceDiagram", *_indented(lines)])
+
+
+def _said(stage: Stage, block: Lanes) -> tuple[str, ...]:
+    """What a box says of a stage; of the end everything, since no other block of the picture has it."""
+    facts = tuple(plain(fact) for fact in stage.facts) if stage is block.end else ()
+    return (_title(stage), plain(stage.decision), *facts)
 
 
 def _title(stage: Stage) -> str:

@@ -60,12 +60,13 @@ def described(blocks: tuple[Block, ...]) -> str:
                     + (f" ({edge.label})" if edge.label else "")
                     for edge in edges
                 ]
-            case Lanes(lanes):
+            case Lanes(lanes, _, end):
                 told += [
                     f"{plain(stage.title)}: {plain(stage.decision)}" if stage.decision else plain(stage.title)
                     for lane in lanes
                     for stage in lane.stages
                 ]
+                told += [f"outcome: {plain(end.title)}"] if end is not None else []
             case Timeline(bars):
                 told += [f"{bar.label} from {bar.start:.1f} s" for bar in bars]
             case _:

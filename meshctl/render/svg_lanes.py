@@ -32,7 +32,9 @@ class _Spot:
 
 
 def draw(block: Lanes) -> Picture:
-    """Draw the lanes side by side, in order; the path runs down each and over to the next."""
+    """Draw the lanes side by side, in order; the path runs down each and over to the next, and to how it ends."""
+    if block.end is not None:
+        block = Lanes((*block.lanes, Lane("Outcome", (block.end,))), block.arrows)
     labels = _labels_between(block)
     gutter = 118.0 if any(labels) else 52.0
     head = max(len(_title(lane)) for lane in block.lanes) * 18.0 + 18

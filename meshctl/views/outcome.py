@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Table, Text
+from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Stage, Table, Text
 from meshctl.path.model import Branch, End, Outcome, Trace, succeeds
 
 
@@ -94,6 +94,19 @@ def blocks(trace: Trace) -> list[Block]:
             )
         )
     return shown
+
+
+def stage(trace: Trace) -> Stage:
+    """The outcome as the last box of a picture: the verdict, its reason, and what chance, retries and mirrors do."""
+    found = trace.outcome
+    reason = found.end.undecided[0] if found.end.undecided else ("" if found.end.delivered else found.end.why)
+    facts: list[str] = []
+    if len(found.branches) > 1:
+        facts += [f"{b.probability:.0%} {b.cluster or 'no cluster'}: {verdict(b.end)}" for b in found.branches]
+    if found.retries:
+        facts.append(f"retries {found.retries.attempts} on {found.retries.on.replace(',', ', ')}")
+    facts += [f"mirrored to {mirror}" for mirror in found.mirrors]
+    return Stage(verdict(found.end), reason, tuple(facts), (), _mood(found.end), "outcome")
 
 
 def verdict(end: End) -> str:

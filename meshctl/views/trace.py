@@ -48,7 +48,7 @@ def _lanes(trace: Trace, wide: bool) -> Lanes:
             arrows.append(hop.arrow)
     if stages:
         lanes.append(Lane(place, tuple(stages)))
-    return Lanes(tuple(lanes), tuple(arrows))
+    return Lanes(tuple(lanes), tuple(arrows), outcome.stage(trace))
 
 
 _PLACES = {"caller": "caller pod", "callee": "callee pod", "node": "node", "network": "network"}

@@ -112,3 +112,15 @@ def _check(drawn: str, syntax: "re.Pattern[str]") -> None:
     assert "`" not in body
     assert not re.search(r"<(?!br/>)", body)
     assert not re.search(r"style.*:\S*#.*;", re.sub(r"linkStyle.*", "", body), re.IGNORECASE)
+
+
+def test_how_a_path_ends_is_in_both_pictures() -> None:
+    end = Stage("503 (UH) from the caller's proxy", "no endpoint", ("80% v1: delivered",), (), "bad")
+    drawn = mermaid.draw(Page("Path", (Lanes(PATH.lanes, PATH.arrows, end),)))
+    order, flow = re.findall(r"```mermaid\n(.*?)\n```", drawn, re.DOTALL)
+    said = "✗ 503 (UH) from the caller's proxy<br/>no endpoint<br/>80#37; v1: delivered"
+    assert order.endswith(f"Note over p0: {said}")
+    assert 'subgraph l3["Outcome"]' in flow
+    assert f'["{said}"]' in flow
+    stages = sum(len(lane.stages) for lane in PATH.lanes)
+    assert f"s{stages - 1} --> s{stages}" in flow

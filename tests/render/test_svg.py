@@ -154,3 +154,10 @@ def test_sixty_chains_are_laid_out_quickly_enough_to_wait_for() -> None:
 
 def test_lengths_are_short_and_never_exponential() -> None:
     assert not re.search(r'="[^"]*\d[eE][-+]?\d', re.sub(r"<style>.*</style>|<text.*?</text>", "", svg.draw(PAGE)))
+
+
+def test_how_a_path_ends_is_in_the_picture_and_its_description() -> None:
+    end = Stage("503 (UH) from the proxy", "no endpoint", ("retries 2 on 5xx",), (), "bad")
+    drawn = svg.draw(Page("Path", (Lanes(PATH.lanes, PATH.arrows, end),)))
+    for said in (">Outcome<", "503 (UH) from the proxy", "no endpoint", "retries 2 on 5xx", "outcome: 503 (UH)"):
+        assert said in drawn
