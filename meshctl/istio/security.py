@@ -58,6 +58,22 @@ class AuthorizationPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRule:
+    """Whose tokens are taken and where they are looked for; `headers` are names with what comes before the token.
+
+    `jwks` are the keys where the resource has them itself.
+    """
+
+    issuer: str
+    audiences: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    params: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+    jwks: str = ""
+    jwks_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestAuthentication:
     """Which tokens are checked."""
 
@@ -65,6 +81,7 @@ class RequestAuthentication:
     selector: Labels
     issuers: tuple[str, ...]
     targeted: bool = False
+    rules: tuple[TokenRule, ...] = ()
 
 
 def parse_peer(raw: Mapping[str, Any], source: str, index: int) -> PeerAuthentication:
@@ -101,9 +118,23 @@ def _is_dry(raw: Mapping[str, Any]) -> bool:
 def parse_request(raw: Mapping[str, Any], source: str, index: int) -> RequestAuthentication:
     """Read one RequestAuthentication."""
     meta, spec = read(raw, "RequestAuthentication", source, index)
-    issuers = tuple(rule.text("issuer") for rule in spec.each("jwtRules"))
+    rules = tuple(_token_rule(rule) for rule in spec.each("jwtRules"))
     targeted = spec.has("targetRef") or spec.has("targetRefs")
-    return RequestAuthentication(meta, labels_of(spec.below("selector")), issuers, targeted)
+    return RequestAuthentication(
+        meta, labels_of(spec.below("selector")), tuple(r.issuer for r in rules), targeted, rules
+    )
+
+
+def _token_rule(rule: Fields) -> TokenRule:
+    return TokenRule(
+        rule.text("issuer"),
+        rule.texts("audiences"),
+        tuple((header.text("name").lower(), header.text("prefix")) for header in rule.each("fromHeaders")),
+        rule.texts("fromParams"),
+        rule.texts("fromCookies"),
+        rule.text("jwks"),
+        rule.text("jwksUri"),
+    )
 
 
 def _rule(rule: Fields) -> PolicyRule:

@@ -7,19 +7,22 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from meshctl.istio.entries import Ingress
-from meshctl.istio.resource import selects
 from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for, peer_mode
 from meshctl.path import registry
 from meshctl.path.assumed import REFUSED_PATH, normalised, step, with_unread
 from meshctl.path.decision import Decision, Option, Refusal
 from meshctl.path.hosts import is_address
 from meshctl.path.registry import Speaks
+from meshctl.path.request_tokens import Told, judged
 from meshctl.path.route_rules import DEFAULT_RETRY
 from meshctl.path.scene import Scene, Station
 from meshctl.path.target import protocol_of
 from meshctl.path.wire import Connection
+
+_Facts: TypeAlias = Mapping[str, str | None]
 
 _POLICIES = frozenset({"peerauthentications", "authorizationpolicies", "requestauthentications"})
 
@@ -67,9 +70,16 @@ def _inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Dec
         assumed=True,
         endpoint=ingress.endpoint if ingress is not None else "",
     )
-    if not tcp and _has_token(conn) and _checks_tokens(scene, station):
-        return replace(base, undecided=("a RequestAuthentication checks the token: not modelled without the proxy",))
-    return _authorized(base, policies, conn, port, tcp)
+    token = Told("none") if tcp else judged(scene, station, conn.request)
+    if token.verdict == "bad":
+        details = f"jwt_authn_access_denied{{{token.why.replace(' ', '_')}}}"
+        refusal = Refusal(
+            token.status, "", details, f"a RequestAuthentication refuses the token: {token.why}", "filter", "policy"
+        )
+        return replace(base, refusal=refusal, steps=(*base.steps, step("policy", "", refusal.why)))
+    if token.verdict == "unclear":
+        return replace(base, undecided=(f"a RequestAuthentication checks the token: {token.why}",))
+    return _authorized(base, policies, conn, port, tcp, token.principal)
 
 
 def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refusal | None:
@@ -96,22 +106,15 @@ def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refu
     return None
 
 
-def _has_token(conn: Connection) -> bool:
-    return any(name == "authorization" and value.lower().startswith("bearer ") for name, value in conn.request.headers)
-
-
-def _checks_tokens(scene: Scene, station: Station) -> bool:
-    spaces = (station.pod.namespace, scene.mesh.config.root_namespace)
-    return any(
-        r.meta.namespace in spaces and not r.targeted and selects(r.selector, station.pod.labels)
-        for r in scene.mesh.request_authentications
-    )
-
-
 def _authorized(
-    base: Decision, policies: tuple[AuthorizationPolicy, ...], conn: Connection, port: int, tcp: bool
+    base: Decision,
+    policies: tuple[AuthorizationPolicy, ...],
+    conn: Connection,
+    port: int,
+    tcp: bool,
+    bearer: str | None,
 ) -> Decision:
-    verdict, why = allows(policies, conn, port, tcp=tcp)
+    verdict, why = allows(policies, conn, port, tcp=tcp, bearer=bearer)
     if verdict is None:
         return replace(base, undecided=(why,))
     if verdict:
@@ -124,18 +127,18 @@ def _authorized(
 
 
 def allows(
-    policies: tuple[AuthorizationPolicy, ...], conn: Connection, port: int, *, tcp: bool
+    policies: tuple[AuthorizationPolicy, ...], conn: Connection, port: int, *, tcp: bool, bearer: str | None = ""
 ) -> tuple[bool | None, str]:
     """What the AuthorizationPolicies of a workload say: CUSTOM first, then DENY, then ALLOW (Istio's order).
 
-    On a TCP port a rule that asks for HTTP never allows, and denies by the rest of what it asks for.
+    On a TCP port a rule that asks for HTTP never allows, and denies by the rest of what it asks for. `bearer` is the
+    principal of the request's token, empty without one, None where it is not known.
     """
+    facts = _facts(conn, port, bearer)
     custom = [p for p in policies if p.action == "CUSTOM"]
-    if any(
-        _fits(policy, rule, conn, port, tcp, denies=True) is not False for policy in custom for rule in policy.rules
-    ):
+    if any(_fits(policy, rule, facts, tcp, denies=True) is not False for policy in custom for rule in policy.rules):
         return None, "an AuthorizationPolicy with action CUSTOM asks an external service"
-    denying, policy, rule = _first(policies, "DENY", conn, port, tcp)
+    denying, policy, rule = _first(policies, "DENY", facts, tcp)
     if denying:
         return False, f"{policy} denies it ({rule})"
     if denying is None:
@@ -143,7 +146,7 @@ def allows(
     wanting = [p for p in policies if p.action == "ALLOW"]
     if not wanting:
         return True, "no ALLOW policy is about it"
-    allowing, policy, rule = _first(policies, "ALLOW", conn, port, tcp)
+    allowing, policy, rule = _first(policies, "ALLOW", facts, tcp)
     if allowing:
         return True, f"{policy} allows it ({rule})"
     if allowing is None:
@@ -152,11 +155,11 @@ def allows(
 
 
 def _first(
-    policies: Sequence[AuthorizationPolicy], action: str, conn: Connection, port: int, tcp: bool
+    policies: Sequence[AuthorizationPolicy], action: str, facts: _Facts, tcp: bool
 ) -> tuple[bool | None, str, str]:
     """Whether a rule of the policies with an action fits, else whether one may; with the policy and the rule."""
     found = [
-        (_fits(p, r, conn, port, tcp, denies=action == "DENY"), str(p.meta), r.path)
+        (_fits(p, r, facts, tcp, denies=action == "DENY"), str(p.meta), r.path)
         for p in policies
         if p.action == action
         for r in p.rules
@@ -165,10 +168,8 @@ def _first(
     return fitting or next((one for one in found if one[0] is None), (False, "", ""))
 
 
-def _fits(
-    policy: AuthorizationPolicy, rule: PolicyRule, conn: Connection, port: int, tcp: bool, *, denies: bool
-) -> bool | None:
-    facts, home = _facts(conn, port), policy.meta.namespace
+def _fits(policy: AuthorizationPolicy, rule: PolicyRule, facts: _Facts, tcp: bool, *, denies: bool) -> bool | None:
+    home = policy.meta.namespace
 
     def holds(terms: Iterable[Term]) -> bool | None:
         return _all(_term(_in_full(term, home), facts, tcp, denies) for term in terms)
@@ -206,7 +207,7 @@ def _in_full(term: Term, home: str) -> Term:
     return replace(term, values=tuple(v if "/" in v else f"{home}/{v}" for v in term.values))
 
 
-def _facts(conn: Connection, port: int) -> Mapping[str, str | None]:
+def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
     """What a policy may ask for, None where it is not known."""
     request = conn.request
     principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
@@ -228,15 +229,16 @@ def _facts(conn: Connection, port: int) -> Mapping[str, str | None]:
         "paths": request.path.partition("?")[0],
         "hosts": request.host,
     }
-    if not _has_token(conn):
-        facts |= {"requestPrincipals": "", "request.auth.principal": "", "request.auth.audiences": ""}
+    facts |= {"requestPrincipals": bearer, "request.auth.principal": bearer}
+    if bearer == "":
+        facts["request.auth.audiences"] = ""
     return facts | {f"request.headers[{name.lower()}]": value for name, value in request.headers}
 
 
 _HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals", "remoteIpBlocks", "remote.ip")
 
 
-def _term(term: Term, facts: Mapping[str, str | None], tcp: bool, denies: bool) -> bool | None:
+def _term(term: Term, facts: _Facts, tcp: bool, denies: bool) -> bool | None:
     field = term.field
     if field.startswith("request.headers["):
         field = field.lower()

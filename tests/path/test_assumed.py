@@ -1,6 +1,8 @@
 """Decisions from the mesh's resources alone: each case is what istiod makes of them, found by reading its source."""
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from meshctl.path.decision import Decision
 from meshctl.path.model import Request
 from meshctl.path.scene import NodeView, Scene, Station
 from meshctl.path.wire import Connection
+from tests.envoy.cases_tokens import public, token
 
 PLURALS = {
     "VirtualService": "virtualservices",
@@ -23,6 +26,7 @@ PLURALS = {
     "Gateway": "gateways",
     "PeerAuthentication": "peerauthentications",
     "AuthorizationPolicy": "authorizationpolicies",
+    "RequestAuthentication": "requestauthentications",
     "ApiGateway": "gateways.gateway.networking.k8s.io",
     "HTTPRoute": "httproutes.gateway.networking.k8s.io",
     "GRPCRoute": "grpcroutes.gateway.networking.k8s.io",
@@ -403,8 +407,11 @@ class TestHosts:
 
 
 class TestInbound:
-    def ask(self, *objects: dict[str, Any], port: int = 80, services: Any = (WEB,), **conn: Any) -> Decision:
+    def ask(
+        self, *objects: dict[str, Any], port: int = 80, services: Any = (WEB,), now: Any = None, **conn: Any
+    ) -> Decision:
         place = scene(*objects, services=services, pods=(pod("web", "10.0.0.11"),))
+        place.now = now
         given = {"source": "10.0.0.5", "sender": None, "layer": "mtls", "request": Request(), **conn}
         if given["layer"] == "mtls":
             given["principal"] = "spiffe://cluster.local/ns/shop/sa/client"
@@ -453,6 +460,41 @@ class TestInbound:
         found = self.ask(self.policy(action, rule), request=Request(**request_))
         assert not found.undecided
         assert (found.refusal.status if found.refusal else None) == status
+
+    @pytest.mark.parametrize(
+        ("bearer", "more", "status", "undecided"),
+        [
+            (None, {}, None, False),
+            ("not.a.token", {}, 401, False),
+            (token({"iss": "other@test", "sub": "me"}), {}, 401, False),
+            (token({"iss": "one@test", "sub": "me", "exp": 1}), {}, 401, False),
+            (token({"iss": "one@test", "sub": "me", "aud": "b"}), {"audiences": ["a"]}, 403, False),
+            (token({"iss": "one@test", "sub": "me"}), {}, None, False),
+            (token({"iss": "one@test", "sub": "me"}, which=1), {}, 401, False),
+            (token({"iss": "one@test", "sub": "me"}), {"jwks": "", "jwksUri": "https://one.test/keys"}, None, True),
+            ("not.a.token", {"fromHeaders": [{"name": "x-token"}]}, None, False),
+        ],
+    )
+    def test_tokens(self, bearer: str | None, more: Any, status: int | None, undecided: bool) -> None:
+        rule = {"issuer": "one@test", "jwks": json.dumps({"keys": [public("RS256")]}), **more}
+        checks = a("RequestAuthentication", "r", {"jwtRules": [rule]})
+        headers = (("authorization", f"Bearer {bearer}"),) if bearer else ()
+        found = self.ask(checks, request=Request(headers=headers), now=datetime(2026, 11, 23, tzinfo=UTC))
+        assert bool(found.undecided) is undecided
+        assert (found.refusal.status if found.refusal else None) == status
+
+    @pytest.mark.parametrize(("wanted", "status"), [("one@test/me", None), ("one@test/you", 403)])
+    def test_whose_token_a_policy_asks_for(self, wanted: str, status: int | None) -> None:
+        rule = {"issuer": "one@test", "jwks": json.dumps({"keys": [public("RS256")]})}
+        policy = self.policy("ALLOW", {"from": [{"source": {"requestPrincipals": [wanted]}}]})
+        headers = (("authorization", f"Bearer {token({'iss': 'one@test', 'sub': 'me'})}"),)
+        found = self.ask(
+            a("RequestAuthentication", "r", {"jwtRules": [rule]}), policy, request=Request(headers=headers)
+        )
+        assert not found.undecided
+        assert (found.refusal.status if found.refusal else None) == status
+        without = self.ask(policy, request=Request(headers=headers)).refusal  # nothing reads the token
+        assert without is not None
 
     def test_tls_of_the_application_s_own_inside_mutual_tls_is_no_http(self) -> None:
         found = self.ask(request=Request(tls=True)).refusal
