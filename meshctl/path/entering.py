@@ -41,10 +41,12 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
 
     found = client.through_proxy(scene, station, "gateway", address, port, replace(conn, depth=conn.depth + 1))
     ended = bool(found.decisions) and all(decision.terminated for decision in found.decisions)
+    takes = handshake.receiving(station, found.decisions[0]) if ended else None
+    failure = handshake.not_ready(station, takes) if conn.layer != "plaintext" else None
     if ended and conn.by_proxy and conn.layer == "mtls" and not found.decisions[0].assumed:
-        failure = handshake.failure(scene, station, conn, handshake.receiving(station, found.decisions[0]))
-        if failure is not None:
-            return (_without_handshake(conn, found.courses[0].hops[:1], failure),)
+        failure = failure or handshake.failure(scene, station, conn, takes)
+    if failure is not None:
+        return (_without_handshake(conn, found.courses[0].hops[:1], failure),)
     if ended or conn.layer == "plaintext":
         return tuple(_came_in(course, conn) for course in found.courses)
     return found.courses
@@ -62,6 +64,7 @@ def _without_handshake(conn: Connection, hops: tuple[Hop, ...], failure: handsha
     """The end of a connection whose TLS this proxy does not get to see the end of."""
     if not failure.sure:
         return Course(1.0, untold(failure.why, through_client=True), hops)
-    broken: Literal["reset", "tls"] = "reset" if failure.late and conn.handshake == "TLSv1_3" else "tls"
+    begun = not conn.handshake or (failure.late and conn.handshake == "TLSv1_3")
+    broken: Literal["reset", "tls"] = "reset" if begun else "tls"
     end = End("nobody", None, "", "", False, True, False, None, broken, failure.why, cause="certificate")
     return Course(1.0, end, tuple(replace(hop, decision=failure.why, mood="bad") for hop in hops))

@@ -32,9 +32,11 @@ def judged(scene: Scene, station: Station, conn: Connection, decision: Decision)
     """The decision of a callee's proxy, where the handshake before it is what fails."""
     if (why := _unknown_certificate(conn, decision)) != "":
         return replace(decision, refusal=None, undecided=(why,))
-    if not _ended_by_it(conn, decision):
-        return decision
-    found = failure(scene, station, conn, receiving(station, decision))
+    found = None
+    if decision.terminated and conn.layer != "plaintext":
+        found = not_ready(station, receiving(station, decision))
+    if found is None and _ended_by_it(conn, decision):
+        found = failure(scene, station, conn, receiving(station, decision))
     if found is None:
         return decision
     if not found.sure:
@@ -51,9 +53,6 @@ def failure(scene: Scene, station: Station, conn: Connection, takes: Tls | None)
     asked, sender = conn.tls, conn.sender
     if asked is None or sender is None:
         return None
-    for who, place, context in (("caller", sender, asked), ("callee", station, takes)):
-        if context is not None and (name := _unsupplied(place, context)):
-            return Failure(f"the {who}'s proxy still waits for secret {name}: it is not supplied by SDS, so TLS fails")
     theirs, ours = station.load_certificates(), sender.load_certificates()
     own = takes is None or takes.istio_mutual
     if own and (why := _outdated(_workload(theirs), scene.now)):
@@ -101,14 +100,16 @@ def receiving(station: Station, decision: Decision) -> Tls | None:
     return next((context for context in found if context is not None), None)
 
 
-def _unsupplied(station: Station, context: Tls) -> str:
-    """The first secret of a TLS context that its proxy asked for and did not get."""
-    if station.proxy is None:
-        return ""
+def not_ready(station: Station, context: Tls | None) -> Failure | None:
+    """Why a TLS context cannot be used at all: a secret that its proxy asked for and did not get."""
+    if station.proxy is None or context is None:
+        return None
     secrets = station.proxy.secrets()
     there = {secret.name for secret in secrets if secret.state != "warming"}
     warming = {secret.name for secret in secrets} - there
-    return next((name for name in (*context.certificates, context.trust) if name in warming), "")
+    name = next((name for name in (*context.certificates, context.trust) if name in warming), "")
+    why = f"the proxy of {station.pod.name} still waits for secret {name}: it is not supplied by SDS, so its TLS fails"
+    return Failure(why) if name else None
 
 
 def _workload(recorded: Sequence[Certificate] | None) -> tuple[Certificate, ...]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from meshctl.envoy import upstream
 from meshctl.envoy.model.clusters import Cluster
-from meshctl.path import auto_mtls, hosts, network, resource_hosts, stale, wants, wire
+from meshctl.path import auto_mtls, handshake, hosts, network, resource_hosts, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
 from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Hop, Request
 from meshctl.path.outcome import Course, failing, through_client_http, through_client_tcp, untold, with_retries
@@ -121,6 +121,10 @@ def _to_host(
         why = f"it reaches {host.pod} through HBONE: what its proxy does with the tunnel is not modelled"
         end = untold(why, through_server=True, mtls="mutual")
         return [Course(host.probability, end, (over,), endpoint=host.shown, pod=host.pod)]
+    if (lacks := handshake.not_ready(station, opened.tls)) is not None:
+        end = End("nobody", delivered=False, broken="tls", mtls=None, why=lacks.why, cause="certificate")
+        failed = replace(over, decision=lacks.why, mood="bad")
+        return [Course(host.probability, end, (failed,), endpoint=host.shown, pod=host.pod)]
     ways = network.onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened)
     return [
         replace(
@@ -177,7 +181,14 @@ def _inner(opened: Connection, conn: Connection, decision: Decision, cluster: Cl
         if opened.layer != "plaintext" or _has_tls(cluster):
             return replace(opened, request=request)
         return replace(
-            opened, layer=conn.layer, sni=conn.sni, alpn=conn.alpn, principal=conn.principal, request=request
+            opened,
+            layer=conn.layer,
+            sni=conn.sni,
+            alpn=conn.alpn,
+            principal=conn.principal,
+            request=request,
+            sender=conn.sender,
+            tls=conn.tls,
         )
     if decision.tcp:
         return replace(opened, request=replace(request, protocol=conn.request.protocol))

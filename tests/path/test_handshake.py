@@ -18,8 +18,10 @@ from meshctl.path.expect import judge
 from meshctl.path.model import Request, Trace
 from meshctl.path.trace import trace
 from meshctl.sources.snapshot import open_snapshot
-from tests.path import recordings
+from tests.envoy import dumps
+from tests.path import made, recordings
 from tests.path.recordings import FOLDER
+from tests.path.test_made_meshes import UPSTREAM_TLS, at, sidecar, to
 
 SPIFFE = "spiffe://cluster.local/ns/policies/sa/backend"
 PAST, YESTERDAY, SOON, FAR = (
@@ -218,8 +220,8 @@ def test_of_several_roots_only_the_first_is_known(mesh: Mesh) -> None:
     assert said(mesh.ask()) == UNTOLD
 
 
-@pytest.mark.parametrize(("pod", "who"), [("client", "caller"), ("backend", "callee")])
-def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str, who: str) -> None:
+@pytest.mark.parametrize("pod", ["client", "backend"])
+def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str) -> None:
     def warming(dump: dict[str, Any]) -> None:
         for part in dump["configs"]:
             if secrets := part.pop("dynamic_active_secrets", None):
@@ -228,7 +230,9 @@ def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str, who: str) -> None:
     mesh.edit(pod, "config_dump.json", warming)
     found = mesh.ask()
     assert said(found) == FAILS
-    assert f"the {who}'s proxy still waits for secret default" in found.outcome.end.why
+    assert f"the proxy of {pod}-" in found.outcome.end.why
+    assert "still waits for secret default" in found.outcome.end.why
+    assert found.outcome.end.through_server is (pod == "backend")
 
 
 @pytest.mark.parametrize(
@@ -317,3 +321,48 @@ def test_what_a_gateway_answers_itself_came_in_as_plain_text() -> None:
     found = recordings.predicted("bookinfo", sender, f"http://{node}:{number}/", Request(host="nosuch.example"))
     end = found.outcome.end
     assert (end.status, end.delivered, end.mtls) == (404, False, "none")
+
+
+def secured(*, supplied: bool, mutual: bool = False) -> made.Mesh:
+    """A gateway that ends TLS with a secret, and a sidecar that reaches it; `mutual`: with the mesh's own TLS."""
+    name = "default" if mutual else "kubernetes://web"
+    chain = dumps.http_chain("https", transport_socket=dumps.tls_socket(mutual=mutual, secret=name))
+    answers = {"match": {"prefix": "/"}, "direct_response": {"status": 204}, "name": "r"}
+    routes = dumps.route_config("r", dumps.host("all", ["*"], answers))
+    chain["filters"][0]["typed_config"]["route_config"] = routes
+    key = "dynamic_active_secrets" if supplied else "dynamic_warming_secrets"
+    gateway = dumps.document([dumps.listener("l", "0.0.0.0", 8443, chain)], Secrets={key: [{"name": name}]})
+    common = {
+        "tls_certificate_sds_secret_configs": [{"name": "default"}],
+        "combined_validation_context": {
+            "default_validation_context": {"match_subject_alt_names": [{"exact": "spiffe://cluster.local/ns/x/sa/y"}]},
+            "validation_context_sds_secret_config": {"name": "ROOTCA"},
+        },
+    }
+    upstream = {"common_tls_context": common}
+    socket = {"name": "tls", "typed_config": dumps.typed(UPSTREAM_TLS, **upstream)}
+    cluster = at("outbound|80||gate", 8443, "10.0.0.9", **({"transport_socket": socket} if mutual else {}))
+    to_gate = dumps.route_config("80", dumps.host("gate", ["*"], to("outbound|80||gate")))
+    return made.Mesh(
+        pods=[made.pod("client", "10.0.0.5"), made.pod("gate", "10.0.0.9", gateway=True)],
+        dumps={"client": sidecar([to_gate], [cluster]), "gate": gateway},
+        listening={"gate": ["0.0.0.0:8443"]},
+    )
+
+
+@pytest.mark.parametrize("supplied", [True, False])
+def test_a_gateway_whose_certificate_never_came_closes_the_connection(tmp_path: Path, supplied: bool) -> None:
+    found = secured(supplied=supplied).trace(tmp_path / "s", "https://10.0.0.9:8443/", "client")
+    end = found.outcome.end
+    if supplied:
+        assert (end.status, end.mtls) == (204, "none")
+    else:
+        assert (end.status, end.broken, end.mtls) == (None, "reset", None)
+        assert "waits for secret kubernetes://web" in end.why
+
+
+def test_a_gateway_s_certificate_is_asked_for_a_name_as_well(tmp_path: Path) -> None:
+    mesh = secured(supplied=True, mutual=True)
+    end = mesh.trace(tmp_path / "s", "http://10.96.0.9/", "client").outcome.end
+    assert (end.status, end.flags, end.delivered) == (503, "UF", False)
+    assert "should carry spiffe://cluster.local/ns/shop/sa/gate" in end.why
