@@ -207,6 +207,18 @@ def _in_full(term: Term, home: str) -> Term:
     return replace(term, values=tuple(v if "/" in v else f"{home}/{v}" for v in term.values))
 
 
+def _remote(conn: Connection) -> str | None:
+    """The client's address as a sidecar sees it: the last one of X-Forwarded-For, else whom the connection is from.
+
+    Sidecars pass that header on as it is (``use_remote_address`` is off); what a gateway adds to it is not known here.
+    """
+    if conn.sender is not None and conn.sender.mode == "gateway":
+        return None
+    told = [value for name, value in conn.request.headers if name.lower() == "x-forwarded-for"]
+    last = ",".join(told).rpartition(",")[2].strip()
+    return last if is_address(last) else conn.source
+
+
 def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
     """What a policy may ask for, None where it is not known."""
     request = conn.request
@@ -224,6 +236,8 @@ def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
         "destination.port": str(port),
         "ipBlocks": conn.source,
         "source.ip": conn.source,
+        "remoteIpBlocks": _remote(conn),
+        "remote.ip": _remote(conn),
         "connection.sni": conn.sni,
         "methods": request.method,
         "paths": request.path.partition("?")[0],
@@ -262,7 +276,7 @@ _TEMPLATE = re.compile(r"\{(\*\*|\*)\}")
 
 
 def _value(field: str, pattern: str, value: str) -> bool | None:
-    if field in ("ipBlocks", "source.ip"):
+    if field in ("ipBlocks", "source.ip", "remoteIpBlocks", "remote.ip"):
         return _in_block(value, pattern)
     if field in _ACCOUNTS:
         return bool(value.strip("/")) and value == pattern

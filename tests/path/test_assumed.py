@@ -406,6 +406,9 @@ class TestHosts:
         assert "resolves to" in self.hosts(place, "outbound|80||db.example.com").undecided
 
 
+FORWARDED = {"headers": (("x-forwarded-for", "10.1.1.1, 192.0.2.7"),)}
+
+
 class TestInbound:
     def ask(
         self, *objects: dict[str, Any], port: int = 80, services: Any = (WEB,), now: Any = None, **conn: Any
@@ -449,6 +452,9 @@ class TestInbound:
             ("DENY", {"from": [{"source": {"notServiceAccounts": ["shop/client"]}}]}, {}, None),
             ("DENY", {"from": [{"source": {"notServiceAccounts": ["other/client"]}}]}, {}, 403),
             ("ALLOW", {"from": [{"source": {"serviceAccounts": ["shop/other"]}}]}, {}, 403),
+            ("ALLOW", {"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/8"]}}]}, {}, None),
+            ("ALLOW", {"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/8"]}}]}, FORWARDED, 403),
+            ("DENY", {"when": [{"key": "remote.ip", "values": ["192.0.2.7"]}]}, FORWARDED, 403),
             ("DENY", {"from": [{"source": {"notRequestPrincipals": ["*"]}}]}, {}, 403),
             ("ALLOW", {"from": [{"source": {"requestPrincipals": ["*"]}}]}, {}, 403),
             ("ALLOW", {"when": [{"key": "request.auth.claims[iss]", "values": ["x"]}]}, {}, 403),
