@@ -46,7 +46,7 @@ def action_of(kind: str, value: Json) -> t.Target:
         case "snat":
             return t.Snat(*_nat(value))
         case "reject":
-            return t.Reject(json.dumps(value) if value else "")
+            return t.Reject(_rejected_with(value))
         case "queue":
             return t.Queue((json.dumps(value),) if value else (), "queue")
         case "mangle":
@@ -66,6 +66,15 @@ def action_of(kind: str, value: Json) -> t.Target:
             return _vmap(value)
         case _:
             raise ValueError(kind)
+
+
+def _rejected_with(value: object) -> str:
+    """How ``reject`` answers, as nft prints it: ``tcp reset``, ``icmpx port-unreachable``."""
+    if isinstance(value, dict) and value and set(value) <= {"type", "expr"}:
+        words = [value.get("type"), value.get("expr")]
+        if all(word is None or isinstance(word, str) for word in words):
+            return " ".join(word for word in words if word)
+    return json.dumps(value) if value else ""
 
 
 def _nat_flags(value: Json) -> tuple[str, ...]:

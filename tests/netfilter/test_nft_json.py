@@ -14,7 +14,7 @@ from meshctl.netfilter.addresses import Span, prefix
 from meshctl.netfilter.matches import Destination, InInterface, Lookup, Mark, NfProto, Opaque, Owner, Ports, TcpFlags
 from meshctl.netfilter.merge import merge
 from meshctl.netfilter.model import Rule
-from meshctl.netfilter.targets import Accept, Redirect, RestoreMark, SaveMark, SetConnmark, SetMark, VerdictMap
+from meshctl.netfilter.targets import Accept, Redirect, Reject, RestoreMark, SaveMark, SetConnmark, SetMark, VerdictMap
 from meshctl.origin import Origin
 
 
@@ -190,3 +190,18 @@ def test_whatever_a_rule_says_it_is_kept(expressions: list[Any]) -> None:
 def test_accept_is_a_verdict() -> None:
     assert rule({"counter": {"packets": 3, "bytes": 9}}, {"accept": None}).target == Accept()
     assert rule({"counter": {"packets": 3, "bytes": 9}}).packets == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, ""),
+        ({"type": "tcp reset"}, "tcp reset"),
+        ({"type": "icmpx", "expr": "port-unreachable"}, "icmpx port-unreachable"),
+        ({"type": "later", "other": 1}, '{"type": "later", "other": 1}'),
+    ],
+)
+def test_a_refusal_is_read_as_nft_prints_it(value: Any, kind: str) -> None:
+    found = rule({"reject": value})
+    assert found.target == Reject(kind)
+    assert found.text.endswith(f"reject with {kind}" if kind else "reject")
