@@ -108,11 +108,14 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
             why += "is not recorded"
     elif named := scene.endpoint_pod(address):
         why = f"{address} is pod {named}, which was not recorded: what it does with the connection cannot be told"
+    elif owner_name := scene.endpoint_of(address):
+        why = f"{address} is an endpoint of Service {owner_name}, and no pod that was recorded has it: whether it "
+        why += f"answers on port {port} is not known"
     elif scene.in_pod_range(address):
         why = f"{address} is in the pods' range, but no pod that can be seen has it"
     else:
         why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
-    inside = bool(scene.endpoint_pod(address) or scene.services.at(address)) or scene.in_pod_range(address)
+    inside = bool(scene.endpoint_of(address) or scene.services.at(address)) or scene.in_pod_range(address)
     through = (conn.layer == "mtls" or None) if inside else False
     end = untold(why, through_server=through, mtls=conn.mtls)
     hop = Hop("endpoint", "network", address, f"{address}:{port}", why, (), (), "warn")

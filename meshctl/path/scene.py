@@ -193,6 +193,11 @@ class Scene:
                         self._by_endpoint.setdefault(endpoint.address, endpoint.pod)
         return self._by_endpoint.get(address, "")
 
+    def endpoint_of(self, address: str) -> str:
+        """The Service (``namespace/name``) of which an EndpointSlice has an address, empty for none."""
+        found = (part for part in self.services.slices if any(e.address == address for e in part.endpoints))
+        return next((f"{part.namespace}/{part.service}" for part in found), "")
+
     def in_pod_range(self, address: str) -> bool:
         """Whether an address lies in a node's pod range, so that a pod outside of the recording may have it."""
         wanted = ip_address(address)

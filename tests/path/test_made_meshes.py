@@ -409,3 +409,14 @@ def test_the_route_says_what_it_changes_and_how_it_chooses(tmp_path: Path) -> No
 def test_what_the_application_sends_is_said_once(tmp_path: Path, target: str, said: str) -> None:
     mesh = Mesh(pods=[pod("client", "10.0.0.5")], services=[service("web", "10.96.0.1", 80, 8080)])
     assert mesh.trace(tmp_path, target, "client").hops[0].decision == said
+
+
+def test_an_endpoint_without_a_recorded_pod_is_not_outside_of_the_cluster(tmp_path: Path) -> None:
+    ends = endpoints("web", 8080, "172.17.1.52")
+    del ends["endpoints"][0]["targetRef"]
+    plain = pod("client", "10.0.0.5")
+    plain["spec"] = {"nodeName": "one", "containers": plain["spec"]["containers"][:1]}
+    mesh = Mesh(pods=[plain], services=[service("web", "10.96.0.1", 80, 8080)], slices=[ends])
+    end = mesh.trace(tmp_path, "http://172.17.1.52:8080/", "client").outcome.end
+    assert end.delivered is None
+    assert end.why.startswith("172.17.1.52 is an endpoint of Service shop/web, and no pod that was recorded has it")
