@@ -220,7 +220,7 @@ class ConfigDump:
     # --- the rest
 
     def secrets(self) -> tuple[Secret, ...]:
-        """The names and states of secrets; their content is never looked at."""
+        """The names and states of secrets; of their content, only the certificates of those trusted are counted."""
         from meshctl.envoy import secret
 
         return tuple(found for part in self._sections.get("Secrets", ()) for found in secret.secrets(part))

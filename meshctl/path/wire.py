@@ -43,8 +43,10 @@ class Connection:
         return "TLSv1_3" if self.newest == "TLSv1_3" else "TLSv1_2"
 
     @property
-    def mtls(self) -> Mtls:
-        """The word of the contract: one-way TLS counts as none."""
+    def mtls(self) -> Mtls | None:
+        """The word of the contract: one-way TLS counts as none; None where a certificate of its own may be shown."""
+        if self.layer == "tls" and self.tls is not None and self.tls.certificates:
+            return None
         return "mutual" if self.layer == "mtls" else "none"
 
 

@@ -265,9 +265,11 @@ def test_what_a_destination_rule_asks_for_without_a_proxy_s_configuration(
     spec = {"hosts": ["backend"], "http": [{"route": [route]}]}
     mesh.resources("virtualservices.networking.istio.io", {"metadata": metadata, "spec": spec})
     mesh.resources("authorizationpolicies.security.istio.io")
-    found = said(mesh.ask())
+    asked = mesh.ask()
+    found = said(asked)
     assert (found[0], found[2]) == (expected[0], expected[2])
     assert expected[1] in found[1]
+    assert asked.outcome.end.mtls == ("mutual" if expected is DELIVERED else None)
 
 
 @pytest.mark.parametrize(("declared", "delivered"), [("", None), ("https", True), ("TLS", True)])
