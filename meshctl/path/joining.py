@@ -71,6 +71,8 @@ def kube_proxy_answer(
         whose = _whose(scene, place)
         choosing = f"chooses the endpoint itself{f' ({place})' if place else ''} and connects to {whose} own address"
         why = f"{by} {choosing if own else f'connects to {place}, which is no address of a Service'}"
+        if place.startswith("waypoint "):
+            why = f"{by} sends it to {place}, which chooses the endpoint"
         if likeliest is not None and not place:
             why = f"{by} takes the connection, and it ends there"
         return kube_proxy.not_used(scene, station, address, aim.port, why)

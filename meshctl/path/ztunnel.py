@@ -37,7 +37,7 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
         hop = _outbound_hop(station, ztunnel, place, number, tunnel, waypoint)
         if waypoint:
             why = f"the Service asks for waypoint {waypoint}: its decision is not modelled"
-            courses.append(Course(chance, untold(why, through_server=None), (hop,), endpoint=f"{place}:{number}"))
+            courses.append(Course(chance, untold(why, through_server=None), (hop,), endpoint=f"waypoint {waypoint}"))
             continue
         courses += [
             replace(course, probability=course.probability * chance, hops=(hop, *course.hops))
@@ -72,4 +72,6 @@ def _outbound_hop(
     how = "in a tunnel of mutual TLS (HBONE, port 15008)" if tunnel else "as plain TCP: the other end has no ztunnel"
     proof = (Evidence(ztunnel.source, "workloads", address),) if ztunnel else ()
     said = f"sends it to {address}:{port} {how}"
+    if waypoint:
+        said = f"sends it to waypoint {waypoint} in a tunnel of mutual TLS (HBONE), which chooses the endpoint"
     return Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", said, tuple(facts), proof)

@@ -162,3 +162,10 @@ def test_as_whom_a_request_is_sent(words: list[str], through: tuple[bool, bool],
     done = CliRunner().invoke(app, ["--snapshot", snapshot, "trace", *words, "--from", "curl", "-o", "json"])
     outcome = json.loads(done.stdout)["outcome"]
     assert (outcome["through_client_proxy"], outcome["through_server_proxy"], outcome["route"]) == (*through, route)
+
+
+def test_a_waypoint_chooses_the_endpoint() -> None:
+    found = ask("ambient", "caller", "viawaypoint.ambient:8080")
+    assert found.kube_proxy.used is False
+    assert "ztunnel sends it to waypoint" in found.kube_proxy.why
+    assert any("which chooses the endpoint" in hop.decision for hop in found.hops if hop.kind == "ztunnel")
