@@ -23,6 +23,10 @@ T = TypeVar("T")
 _WHO = re.compile(r'(?i)rbac\.v\d|"(direct_?)?source_?(prefix|port|type|ip)|matcher"|"source"')
 
 
+_FEW = 12
+"""So many lookups in a section are cheaper one by one."""
+
+
 class ConfigDump:
     """One proxy's configuration. Make it with `parse`; every method parses what it returns once and keeps it."""
 
@@ -30,6 +34,7 @@ class ConfigDump:
         self.source = source
         self._sections = sections
         self._outline = outline
+        self._lookups: dict[str, int] = {}
         self._listeners: dict[str, Entry] | None = None
         self._clusters: dict[str, Entry] | None = None
         self._routes: dict[str, Entry] | None = None
@@ -157,6 +162,9 @@ class ConfigDump:
 
     def cluster(self, name: str) -> "Cluster | None":
         """One cluster by name; one that is still warming is not there yet for requests (see its status)."""
+        known: Cluster | None = self._made.get(("cluster", name))
+        if known is not None:
+            return known
         entry = self._found("Clusters", name, self._clusters, self._cluster_index)
         return self._cluster(name, entry) if entry is not None else None
 
@@ -195,7 +203,10 @@ class ConfigDump:
         return None
 
     def _assignment(self, name: str) -> Json | None:
-        held = self._outline.named("Endpoints", name) if self._outline is not None and self._endpoints is None else None
+        return self._once("assignment", name, lambda: self._assigned(name))
+
+    def _assigned(self, name: str) -> Json | None:
+        held = self._held("Endpoints", name) if self._endpoints is None else None
         if held is not None:
             return self._message(held).below("endpoint_config")
         return self._endpoint_index().get(name)
@@ -223,7 +234,8 @@ class ConfigDump:
         """The names and states of secrets; of their content, only the certificates of those trusted are counted."""
         from meshctl.envoy import secret
 
-        return tuple(found for part in self._sections.get("Secrets", ()) for found in secret.secrets(part))
+        parts = self._sections.get("Secrets", ())
+        return self._once("secrets", "", lambda: tuple(found for part in parts for found in secret.secrets(part)))
 
     def extensions(self) -> tuple[Extension, ...]:
         """Filter configurations that came by themselves (ECDS)."""
@@ -302,7 +314,7 @@ class ConfigDump:
         whole: "Callable[[], Mapping[str, Entry]]",
     ) -> "Entry | None":
         """A resource's entry: from the index where there is one, else from where the outline finds it."""
-        held = self._outline.named(section, name) if self._outline is not None and index is None else None
+        held = self._held(section, name) if index is None else None
         if held is None:
             return whole().get(name)
         found: dict[str, Entry] = {}
@@ -311,6 +323,13 @@ class ConfigDump:
         else:
             keep(found, self._message(held), "cluster" if section == "Clusters" else "route_config", "active")
         return found.get(name)
+
+    def _held(self, section: str, name: str) -> Held | None:
+        """Where the outline finds a resource; None, too, where so many were asked for that an index is cheaper."""
+        self._lookups[section] = self._lookups.get(section, 0) + 1
+        if self._outline is None or self._lookups[section] > _FEW:
+            return None
+        return self._outline.named(section, name)
 
     def _message(self, held: Held) -> Json:
         """What holds a resource, with the path that it has in the whole document."""

@@ -268,5 +268,7 @@ def match(dump: ConfigDump, query: Query, *, live: Live | None = None) -> Match:
     Where a runtime fraction chooses, the likeliest way is the result, and the others are its alternatives.
     """
     found = _Walk(dump, query, live).run()
+    if not found.alternatives:
+        return found
     ways = sorted((replace(found, alternatives=()), *found.alternatives), key=lambda way: -way.probability)
-    return replace(ways[0], alternatives=tuple(ways[1:])) if len(ways) > 1 else found
+    return replace(ways[0], alternatives=tuple(ways[1:]))

@@ -90,14 +90,12 @@ def receiving(station: Station, decision: Decision) -> Tls | None:
     """The TLS context of the chain that a decision names: chains of one name differ in what they match only."""
     if station.proxy is None or decision.assumed:
         return None
-    chains = [
-        chain
-        for one in station.proxy.listeners()
-        if one.name == decision.listener
-        for chain in (*one.chains.get(), *filter(None, (one.default_chain.get(),)))
-    ]
-    found = [chain.transport_socket.get().tls for chain in chains if chain.name == decision.chain]
-    return next((context for context in found if context is not None), None)
+    found = station.proxy.listener(decision.listener) if decision.listener else None
+    if found is None:
+        return None
+    chains = (*found.chains.get(), *filter(None, (found.default_chain.get(),)))
+    contexts = (chain.transport_socket.get().tls for chain in chains if chain.name == decision.chain)
+    return next((context for context in contexts if context is not None), None)
 
 
 def not_ready(station: Station, context: Tls | None) -> Failure | None:

@@ -87,7 +87,7 @@ def _is_gateway_port(station: Station, port: int) -> bool:
         return False
     if station.proxy is None:
         return True
-    return any(a.port == port and one.bind for one in station.proxy.listeners() for a in one.addresses)
+    return any(a.port == port and one.bind for one in station.proxy.serving(port) for a in one.addresses)
 
 
 def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:

@@ -110,7 +110,7 @@ def is_listener(station: Station, socket: Socket) -> bool:
     """Whether a socket is one of the proxy's listeners (its admin port is none)."""
     if station.proxy is None or socket.program != "envoy":
         return False
-    return any(a.port == socket.port and one.bind for one in station.proxy.listeners() for a in one.addresses)
+    return any(a.port == socket.port and one.bind for one in station.proxy.serving(socket.port) for a in one.addresses)
 
 
 def socket_hop(
