@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.measure import Row, peak_mb
+from bench.measure import Row, peak_mb, workers_mb
 from bench.snapshots import SPACE, make
 from meshctl.gather.matrix import matrix
 from meshctl.sources.snapshot import open_snapshot
@@ -22,7 +22,7 @@ def rows() -> list[Row]:
         start = time.perf_counter()
         found = matrix(open_snapshot(str(root)), SPACE)
         took = time.perf_counter() - start
-        peak = peak_mb()
+        peak = peak_mb() + workers_mb()
         start = time.perf_counter()
         for file in root.rglob("config_dump.json"):
             json.loads(file.read_bytes())
@@ -37,5 +37,5 @@ def rows() -> list[Row]:
             took / base,
             "under 60 s",
         ),
-        Row("trace --all: peak memory", f"{peak:.0f} MB", target="under 1,000 MB"),
+        Row("trace --all: peak memory, workers and all", f"{peak:.0f} MB", target="under 1,000 MB"),
     ]

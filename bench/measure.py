@@ -56,6 +56,11 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def workers_mb() -> float:
+    """The most that workers can have had at once: one for each processor, all as large as the largest."""
+    return len(os.sched_getaffinity(0)) * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
 def python(*words: str) -> list[str]:
     """A command for the interpreter that runs this."""
     return [sys.executable, *words]

@@ -1,7 +1,10 @@
 """The matrix of a namespace, or of everything that was recorded."""
 
 import gc
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from meshctl.errors import NotFound
 from meshctl.gather import senders, trace
@@ -9,8 +12,9 @@ from meshctl.gather.station import inbound_station
 from meshctl.injection.mode import recognise
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
+from meshctl.kube.services import Service
 from meshctl.path.matrix import Matrix, build, one_each
-from meshctl.path.scene import Station
+from meshctl.path.scene import Scene, Station
 from meshctl.sources.world import World
 from meshctl.uncollected import uncollected
 
@@ -38,4 +42,60 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     scene.load_station = lambda pod: inbound_station(world, pod)
     gc.collect()
     with uncollected():
-        return build(scene, one_each(pods), services, tick or (lambda _done, _all: None), whole)
+        return _built(Work(scene, one_each(pods), services, whole), tick or (lambda _done, _all: None), world.live)
+
+
+class Work(NamedTuple):
+    """What the rows of a matrix are made of."""
+
+    scene: Scene
+    callers: Sequence[Pod]
+    services: Sequence[Service]
+    load: Callable[[Pod], Station]
+
+    def rows(self, first: int, last: int) -> Matrix:
+        """The rows of some of the callers."""
+        return build(self.scene, self.callers[first:last], self.services, load=self.load)
+
+
+_work: list[Work] = []
+"""What a forked worker finds to be done: it is too large to be sent."""
+_AT_A_TIME = 4
+_WORTH_WORKERS = 5_000
+"""So many cells take longer than it takes to start workers and to send what they found."""
+
+
+def _built(work: Work, tick: Callable[[int, int], None], live: bool) -> Matrix:
+    """The matrix; a large one of a recording by a worker for each processor, since no cell needs another."""
+    total = len(work.callers) * sum(1 for s in work.services for port in s.ports if port.protocol == "TCP")
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8)
+    if live or workers < 2 or total < _WORTH_WORKERS:
+        return build(work.scene, work.callers, work.services, tick, work.load)
+    return _by_workers(work, tick, total, workers)
+
+
+def _by_workers(work: Work, tick: Callable[[int, int], None], total: int, workers: int) -> Matrix:
+    from multiprocessing import get_context
+
+    _work[:] = [work]
+    found: list[Matrix] = []
+    done = 0
+    try:
+        with get_context("fork").Pool(workers, _deaf) as pool:
+            for part in pool.imap(_rows, range(0, len(work.callers), _AT_A_TIME)):
+                found.append(part)
+                done += len(part.cells)
+                tick(done, total)
+    finally:
+        _work.clear()
+    rows = tuple(row for part in found for row in part.rows)
+    return Matrix(rows, found[0].columns, tuple(cell for part in found for cell in part.cells))
+
+
+def _deaf() -> None:
+    """Leave Ctrl-C to the process that waits: it ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _rows(first: int) -> Matrix:
+    return _work[0].rows(first, first + _AT_A_TIME)
