@@ -1,6 +1,6 @@
 """How a connection arrives: its listener, what is found out about it, its filter chain, and the end of its TLS."""
 
-from meshctl.envoy import client, filter_chain, ip, listener, matcher_tree, tls
+from meshctl.envoy import client, filter_chain, headers, ip, listener, matcher_tree, tls
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.journal import Journal
 from meshctl.envoy.model.basics import Opaque
@@ -103,9 +103,6 @@ def handshake(walk: Journal, chain: FilterChain) -> bool:
 def request_of(walk: Journal, connection: filter_chain.Connection, chain: FilterChain, terminated: bool) -> Request:
     """The request as filters see it, its host and path not yet normalised."""
     query = walk.query
-    sent: dict[str, tuple[str, ...]] = {}
-    for name, value in query.headers:
-        sent[name.lower()] = (*sent.get(name.lower(), ()), value.strip(" \t"))
     socket = chain.transport_socket.get().tls
     presented = terminated and query.tls == "mtls" and socket is not None and socket.asks_for_certificate
     principal = query.principal if presented else ""
@@ -123,7 +120,7 @@ def request_of(walk: Journal, connection: filter_chain.Connection, chain: Filter
         method=query.method,
         host=query.host or "",
         path=query.path,
-        headers=sent,
+        headers=headers.by_name(query.headers),
         each_value=_since(walk, (1, 39), (1, 39)),
         each_value_in_policies=_since(walk, (1, 38), (1, 35)),
     )

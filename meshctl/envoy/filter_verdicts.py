@@ -145,22 +145,11 @@ def with_claims(metadata: dict[str, object] | None, own: Jwt, judgement: Judgeme
 def of_health_check(each: HttpFilter, config: HealthCheck, request: Request) -> Verdict:
     """The verdict on a request that may be a health check."""
     answers, because = health_check.answered(config, request)
-    if answers is False:
-        return passes(each, because)
-    return Verdict(
-        filter=each.name,
-        type=each.type,
-        decision="undecided" if answers is None else "answers",
-        because=because,
-        status=200 if answers else None,
-        details="health_check_ok" if answers else "",
-        origin=each.origin,
-    )
+    return _by_share(each, None if answers is None else float(answers), because, 200, "health_check_ok")
 
 
-def of_csrf(each: HttpFilter, config: Csrf, request: Request) -> Verdict:
-    """The verdict on a request that may be forged."""
-    share, because = csrf.share_refused(config, request)
+def _by_share(each: HttpFilter, share: float | None, because: str, status: int, details: str) -> Verdict:
+    """The verdict of a filter that answers a share of such requests; None is a share that cannot be told."""
     if share == 0.0:
         return passes(each, because)
     return Verdict(
@@ -168,11 +157,17 @@ def of_csrf(each: HttpFilter, config: Csrf, request: Request) -> Verdict:
         type=each.type,
         decision="undecided" if share is None else "answers",
         because=because,
-        status=None if share is None else 403,
-        details="" if share is None else "csrf_origin_mismatch",
+        status=None if share is None else status,
+        details="" if share is None else details,
         share=share or 1.0,
         origin=each.origin,
     )
+
+
+def of_csrf(each: HttpFilter, config: Csrf, request: Request) -> Verdict:
+    """The verdict on a request that may be forged."""
+    share, because = csrf.share_refused(config, request)
+    return _by_share(each, share, because, 403, "csrf_origin_mismatch")
 
 
 _Limit: TypeAlias = tuple[float, str, str]
@@ -245,15 +240,4 @@ def of_cors(each: HttpFilter, special: tuple[Cors, ...], request: Request, place
     if not policies and place.forward is not None and place.host is not None:
         policies = tuple(p for p in (place.forward.cors, place.host.cors.get()) if p is not None)
     share, because = cors.share_answered(policies if place.forward is not None else (), request)
-    if share == 0.0:
-        return passes(each, because)
-    return Verdict(
-        filter=each.name,
-        type=each.type,
-        decision="undecided" if share is None else "answers",
-        because=because,
-        status=None if share is None else 200,
-        details="" if share is None else "cors_response",
-        share=share or 1.0,
-        origin=each.origin,
-    )
+    return _by_share(each, share, because, 200, "cors_response")

@@ -3,7 +3,7 @@
 Source: Envoy, ``ConnectionManagerUtility::mutateRequestHeaders`` (1.20 to 1.40).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -36,6 +36,14 @@ _INTERNAL_ONLY = (
 _MAYBE_INTERNAL = tuple(
     ip_network(prefix) for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "::1")
 )
+
+
+def by_name(sent: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Headers as they are sent, by their names in lower case; the codec takes the spaces around a value away."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in sent:
+        found[name.lower()] = (*found.get(name.lower(), ()), value.strip(" \t"))
+    return found
 
 
 def seen(manager: HttpManager, request: Request, *, http2: bool = False) -> Request:

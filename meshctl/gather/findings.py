@@ -14,11 +14,9 @@ from meshctl.gather.describe import Surroundings
 from meshctl.gather.evidence import Judged
 from meshctl.gather.remembering import Remembering
 from meshctl.gather.scope import Scope
-from meshctl.injection.mode import recognise
 from meshctl.kube import services as kube_services
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
-from meshctl.refs import Target
 from meshctl.sources import kinds
 from meshctl.sources.world import World
 from meshctl.uncollected import uncollected
@@ -83,14 +81,12 @@ def _traced(world: World, places: frozenset[str], found: Sequence[Finding]) -> t
     if isinstance(world, Remembering) and world.full:  # each pod's rules and configuration would be fetched once more
         return (), "requests between the workloads (meshctl trace --all NAMESPACE traces them)"
     from meshctl.gather import trace as gathering
-    from meshctl.path.matrix import one_each
+    from meshctl.gather.matrix import between
+    from meshctl.path.matrix import tcp_ports
 
     scene = gathering.scene(world)
-    spaces = places - {scene.mesh.config.root_namespace}
-    pods = [p for p in scene.pods if p.namespace in spaces and p.phase in ("", "Running")]
-    callers = one_each([p for p in pods if recognise(p).mode != "gateway"])
-    services = [s for s in scene.services.services if s.namespace in spaces and s.kind != "ExternalName"]
-    ports = [(s, p.number) for s in services for p in s.ports if p.protocol == "TCP"]
+    callers, services = between(scene, places - {scene.mesh.config.root_namespace})
+    ports = tcp_ports(services)
     if len(callers) * len(ports) > MOST_TRACES:
         return (), f"{len(callers) * len(ports)} requests between workloads (meshctl trace --all NAMESPACE traces them)"
     with uncollected():
@@ -100,17 +96,15 @@ def _traced(world: World, places: frozenset[str], found: Sequence[Finding]) -> t
 
 def _failures(scene: "Scene", pod: Pod, ports: Sequence[tuple[Service, int]]) -> Iterator[traced.Failure]:
     """What fails of the requests of one caller."""
-    from meshctl.path.matrix import workload
-    from meshctl.path.model import Request
-    from meshctl.path.trace import Question, trace
+    from meshctl.path.matrix import asked, workload
+    from meshctl.path.trace import trace
 
     station = scene.station(pod)
     for service, port in ports:
-        name = f"{service.name}.{service.namespace}"
-        made = trace(scene, Question(caller=station, target=Target(f"{name}:{port}", name, port), request=Request()))
-        for found in made.findings:
+        question = asked(station, service, port)
+        for found in trace(scene, question).findings:
             text, certain = _without_share(found.text)
-            yield traced.Failure(found.id, text, workload(pod), name, port, certain, found.cause)
+            yield traced.Failure(found.id, text, workload(pod), question.target.host, port, certain, found.cause)
 
 
 def _grouped(found: Sequence[Finding]) -> list[Finding]:

@@ -3,7 +3,7 @@
 import gc
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from meshctl.errors import NotFound
@@ -13,7 +13,7 @@ from meshctl.injection.mode import recognise
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
-from meshctl.path.matrix import Matrix, build, one_each
+from meshctl.path.matrix import Matrix, build, one_each, tcp_ports
 from meshctl.path.scene import Scene, Station
 from meshctl.sources.world import World
 from meshctl.uncollected import uncollected
@@ -27,12 +27,7 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     if namespace and namespace not in {*scene.namespaces, *(p.namespace for p in heads(scene.pods))}:
         known = ", ".join(sorted({p.namespace for p in heads(scene.pods)}))
         raise NotFound(f"there is no namespace '{namespace}' here", hint=f"there are: {known}")
-    pods = [
-        pod
-        for pod in scene.pods
-        if pod.namespace in spaces and pod.phase in ("", "Running") and recognise(pod).mode != "gateway"
-    ]
-    services = [s for s in scene.services.services if s.namespace in spaces and s.kind != "ExternalName"]
+    callers, services = between(scene, spaces)
     scene.compares = False  # the outcome is all that is shown
     load = scene.load_station
 
@@ -42,7 +37,18 @@ def matrix(world: World, namespace: str | None, tick: Callable[[int, int], None]
     scene.load_station = lambda pod: inbound_station(world, pod)
     gc.collect()
     with uncollected():
-        return _built(Work(scene, one_each(pods), services, whole), tick or (lambda _done, _all: None), world.live)
+        return _built(Work(scene, callers, services, whole), tick or (lambda _done, _all: None), world.live)
+
+
+def between(scene: Scene, spaces: Collection[str]) -> tuple[list[Pod], list[Service]]:
+    """Who calls and who is called in some namespaces: a running pod of each workload but gateways, and the Services."""
+    pods = [
+        pod
+        for pod in scene.pods
+        if pod.namespace in spaces and pod.phase in ("", "Running") and recognise(pod).mode != "gateway"
+    ]
+    services = [s for s in scene.services.services if s.namespace in spaces and s.kind != "ExternalName"]
+    return one_each(pods), services
 
 
 class Work(NamedTuple):
@@ -59,7 +65,7 @@ class Work(NamedTuple):
 
 
 _work: list[Work] = []
-"""What a forked worker finds to be done: it is too large to be sent."""
+"""What a worker has to do; a fork inherits it, since it is too large to be sent."""
 _AT_A_TIME = 4
 _WORTH_WORKERS = 5_000
 """So many cells take longer than it takes to start workers and to send what they found."""
@@ -67,7 +73,7 @@ _WORTH_WORKERS = 5_000
 
 def _built(work: Work, tick: Callable[[int, int], None], live: bool) -> Matrix:
     """The matrix; a large one of a recording by a worker for each processor, since no cell needs another."""
-    total = len(work.callers) * sum(1 for s in work.services for port in s.ports if port.protocol == "TCP")
+    total = len(work.callers) * len(tcp_ports(work.services))
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8)
     if live or workers < 2 or total < _WORTH_WORKERS:
         return build(work.scene, work.callers, work.services, tick, work.load)
@@ -77,23 +83,20 @@ def _built(work: Work, tick: Callable[[int, int], None], live: bool) -> Matrix:
 def _by_workers(work: Work, tick: Callable[[int, int], None], total: int, workers: int) -> Matrix:
     from multiprocessing import get_context
 
-    _work[:] = [work]
     found: list[Matrix] = []
     done = 0
-    try:
-        with get_context("fork").Pool(workers, _deaf) as pool:
-            for part in pool.imap(_rows, range(0, len(work.callers), _AT_A_TIME)):
-                found.append(part)
-                done += len(part.cells)
-                tick(done, total)
-    finally:
-        _work.clear()
+    with get_context("fork").Pool(workers, _start, (work,)) as pool:
+        for part in pool.imap(_rows, range(0, len(work.callers), _AT_A_TIME)):
+            found.append(part)
+            done += len(part.cells)
+            tick(done, total)
     rows = tuple(row for part in found for row in part.rows)
     return Matrix(rows, found[0].columns, tuple(cell for part in found for cell in part.cells))
 
 
-def _deaf() -> None:
-    """Leave Ctrl-C to the process that waits: it ends its workers."""
+def _start(work: Work) -> None:
+    """A worker begins: it leaves Ctrl-C to the process that waits, which ends its workers."""
+    _work.append(work)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -65,7 +65,7 @@ def build(
     `tick` is told how many cells of how many are done. `load` reads a caller for its row only, so that its whole
     configuration need not be kept; without it the scene's stations serve as callers, too.
     """
-    columns = [(service, port.number) for service in services for port in service.ports if port.protocol == "TCP"]
+    columns = tcp_ports(services)
     total = len(callers) * len(columns)
     rows, cells = [], []
     for pod in callers:
@@ -73,12 +73,22 @@ def build(
         rows.append(row)
         station = with_whole_proxy(load(pod)) if load is not None else scene.station(pod)
         for service, port in columns:
-            target = Target(f"{service.name}.{service.namespace}:{port}", f"{service.name}.{service.namespace}", port)
-            found = trace(scene, Question(caller=station, target=target, request=Request()))
+            found = trace(scene, asked(station, service, port))
             cells.append(Cell(row, Column(service.name, service.namespace, port), found.outcome))
             tick(len(cells), total)
     made = tuple(Column(service.name, service.namespace, port) for service, port in columns)
     return Matrix(tuple(rows), made, tuple(cells))
+
+
+def asked(caller: Station, service: Service, port: int) -> Question:
+    """A cell's question: a GET / (or a TCP connection) from a caller to a port of a service."""
+    name = f"{service.name}.{service.namespace}"
+    return Question(caller=caller, target=Target(f"{name}:{port}", name, port), request=Request())
+
+
+def tcp_ports(services: Sequence[Service]) -> list[tuple[Service, int]]:
+    """Each TCP port of each service: what a matrix has columns for."""
+    return [(service, port.number) for service in services for port in service.ports if port.protocol == "TCP"]
 
 
 def workload(pod: Pod) -> str:

@@ -6,7 +6,7 @@ istiod makes a provider of each rule, and a request needs a good token or none (
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from meshctl.envoy import jwt
+from meshctl.envoy import headers, jwt
 from meshctl.envoy.jwt_checks import UNKNOWN_ISSUER, Judgement
 from meshctl.envoy.model.filters import Jwt, JwtProvider, Requirement
 from meshctl.envoy.request import Request as EnvoyRequest
@@ -79,9 +79,6 @@ def _by(rule: TokenRule, request: Request, at: datetime | None) -> Judgement:
         jwks_uri=rule.jwks_uri,
         forward=True,
     )
-    headers: dict[str, tuple[str, ...]] = {}
-    for name, value in request.headers:
-        headers[name.lower()] = (*headers.get(name.lower(), ()), value)
     seen = EnvoyRequest(
         address="",
         port=0,
@@ -95,6 +92,6 @@ def _by(rule: TokenRule, request: Request, at: datetime | None) -> Judgement:
         method=request.method,
         host=request.host,
         path=request.path,
-        headers=headers,
+        headers=headers.by_name(request.headers),
     )
     return jwt.requirement(Requirement("provider", "rule"), Jwt(providers={"rule": provider}, rules=()), seen, at)

@@ -1,7 +1,7 @@
 """Each class of configuration that users have, put to a real Envoy: one Envoy for all cases of a module."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -187,16 +187,20 @@ def counted(found: Iterable[Seen]) -> int:
     return sum(not each.predicted.undecided_because for each in found)
 
 
+def agree(found: Sequence[Seen], record_property: Callable[[str, int], None]) -> None:
+    """Every prediction of a case is what was seen; how many were made is noted for the summary."""
+    bad, told = mistakes(found), counted(found)
+    record_property("decided", told)
+    record_property("undecided", len(found) - told)
+    assert not bad, "\n".join(bad)
+
+
 CASES = [(module, case) for module in MODULES for case in module.CASES]
 
 
 @pytest.mark.parametrize("case", [case for _, case in CASES], ids=[case.name for _, case in CASES])
 def test_case(case: Case, seen: Mapping[str, tuple[Seen, ...]], record_property: Callable[[str, int], None]) -> None:
-    bad = mistakes(seen[case.name])
-    told = counted(seen[case.name])
-    record_property("decided", told)
-    record_property("undecided", len(seen[case.name]) - told)
-    assert not bad, "\n".join(bad)
+    agree(seen[case.name], record_property)
 
 
 def shown(predicted: Match) -> str:

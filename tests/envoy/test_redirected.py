@@ -15,7 +15,7 @@ import pytest
 from tests.envoy import cases_redirected
 from tests.envoy import real_envoy as real
 from tests.envoy.asking import Case
-from tests.envoy.test_real_cases import Seen, counted, mistakes, played
+from tests.envoy.test_real_cases import Seen, agree, played
 
 T = TypeVar("T")
 pytestmark = [
@@ -59,8 +59,4 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Seen, .
 
 @pytest.mark.parametrize("case", cases_redirected.CASES, ids=[case.name for case in cases_redirected.CASES])
 def test_case(case: Case, seen: Mapping[str, tuple[Seen, ...]], record_property: Callable[[str, int], None]) -> None:
-    bad = mistakes(seen[case.name])
-    told = counted(seen[case.name])
-    record_property("decided", told)
-    record_property("undecided", len(seen[case.name]) - told)
-    assert not bad, "\n".join(bad)
+    agree(seen[case.name], record_property)

@@ -1,8 +1,11 @@
-"""``--kernel-cases N``: how many rulesets of each kind the differential tests make."""
+"""``--kernel-cases N``: how many rulesets of each kind the differential tests make; and where they are made."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests.kernel.lab import Lab
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,3 +16,12 @@ def pytest_configure(config: pytest.Config) -> None:
     cases = config.getoption("--kernel-cases")
     if cases is not None:
         os.environ["MESHCTL_KERNEL_CASES"] = str(cases)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    built = Lab()
+    try:
+        yield built
+    finally:
+        built.close()

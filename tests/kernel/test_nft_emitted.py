@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,15 +38,6 @@ table inet mesh {
   }
 }
 """
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    built = Lab()
-    try:
-        yield built
-    finally:
-        built.close()
 
 
 def listed(lab: Lab) -> tuple[Ruleset, ...]:

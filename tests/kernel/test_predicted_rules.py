@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -32,15 +31,6 @@ SIDECARS = {
     "dns": ("-i", "*", "-b", "*", "--redirect-dns"),
     "dns of all": ("-i", "*", "-b", "*", "--redirect-dns", "--capture-all-dns", "-u", "1337,1000"),
 }
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    built = Lab()
-    try:
-        yield built
-    finally:
-        built.close()
 
 
 def held(lab: Lab, expected: Expected) -> tuple[Ruleset, ...]:

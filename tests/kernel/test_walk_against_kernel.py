@@ -41,15 +41,6 @@ searching = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    built = Lab()
-    try:
-        yield built
-    finally:
-        built.close()
-
-
 def _no_legacy() -> str:
     """Why the kernel or the machine has no legacy iptables; empty where it has."""
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("iptables-legacy-restore") is None:
