@@ -34,7 +34,6 @@ _FIXES: Mapping[Cause, str] = {
     "nobody-listens": "let targetPort name the port that the application listens on, on all addresses",
     "proxy-down": "meshctl describe pod shows why the proxy is not up",
     "no-port": "call a port that the Service has",
-    "no-service": "call a Service by its name: the address is no Service's (any more)",
     "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
     "not-running": "meshctl check says what Envoy refused, and what it still waits for: mend that configuration first",
     "rules": "meshctl iptables diff shows which rules are not the mesh's",

@@ -27,7 +27,7 @@ def choose(scene: Scene, node_name: str, station: Station | None, address: str, 
     if decision is not None and decision.matched is not None:
         return _by_rules(scene, decision, node, target, address, port)
     if target is None:
-        return _no_port(scene, address, port, node) or _nobodys(scene, address, port, node, decision)
+        return _no_port(scene, address, port, node)
     service, entry = target
     if decision is not None:
         return None
@@ -91,18 +91,6 @@ def _no_port(scene: Scene, address: str, port: int, node: NodeView | None) -> No
     hop = Hop("kube-proxy", "node", node.name if node else "", "kube-proxy", why, (), proof, "bad")
     end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why, cause="no-port")
     return NodeChoice((), KubeProxy(False, f"no rule is about {address}:{port}", "", proof), hop, end)
-
-
-def _nobodys(
-    scene: Scene, address: str, port: int, node: NodeView | None, decision: NodeDecision | None
-) -> NodeChoice | None:
-    """An address of the Services' own range that no Service has: the node's rules, all there, say so."""
-    if decision is None or decision.matched is not None or not scene.services.in_range(address):
-        return None
-    why = f"{address} is in the range of the Services' addresses, and neither a Service nor a rule of the node has it"
-    hop = Hop("kube-proxy", "node", node.name if node else "", "kube-proxy", why, (), (), "bad")
-    end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why, cause="no-service")
-    return NodeChoice((), KubeProxy(False, f"no rule is about {address}:{port}"), hop, end)
 
 
 def _by_rules(

@@ -36,7 +36,6 @@ Cause: TypeAlias = Literal[
     "proxy-down",
     "kube-proxy",
     "no-port",
-    "no-service",
     "not-running",
 ]
 """What a failure comes from; ``policy``, ``fault``, ``strict`` and ``registry-only`` are what somebody asked for."""

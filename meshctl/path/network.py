@@ -113,6 +113,9 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
         why += f"answers on port {port} is not known"
     elif scene.in_pod_range(address):
         why = f"{address} is in the pods' range, but no pod that can be seen has it"
+    elif scene.services.in_range(address):
+        why = f"{address} is in the range of the Services' addresses, and no Service has it: most likely nothing "
+        why += f"answers there, but whether another network has it, and port {port} there, is not recorded"
     else:
         why = f"{address} is outside of the cluster: whether it answers on port {port} is not recorded"
     inside = bool(scene.endpoint_of(address) or scene.services.at(address)) or scene.in_pod_range(address)

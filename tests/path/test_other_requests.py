@@ -68,8 +68,8 @@ CASES = [
     Case("bookinfo", "curl", "http://[fd00::1]:80/", "refused", "no IPv6 address"),
     Case("bookinfo", "curl", "http://[::1]:15000/", "refused", "open on 127.0.0.1 only"),
     # an address that could be a Service's, and is none; one that could be anybody's
-    Case("variants", "optout", "10.99.99.99:80", "timeout", "neither a Service nor a rule of the node"),
-    Case("variants", "tproxy", "10.99.99.99:81", "reset UF,URX", "neither a Service nor a rule of the node"),
+    Case("variants", "optout", "10.99.99.99:80", "undecided", "no Service has it"),
+    Case("variants", "tproxy", "10.99.99.99:81", "undecided", "no Service has it"),
     Case("variants", "optout", "10.200.0.1:80", "undecided", "outside of the cluster"),
     # ztunnel's own ports, and a port that a Service has not
     Case("ambient", "outsider", "172.17.0.6:15008", "reset", "port 15008 is ztunnel's own"),

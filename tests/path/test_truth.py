@@ -5,9 +5,12 @@ import pytest
 from tests.path.recordings import Case, client_line, contradictions, none_if_dash, of_case, truths
 
 UNDECIDED = {
+    ("bookinfo", 6): "no Service has it",
     ("classic", 4): "was not recorded",
     ("policies", 6): "resolver forwards the name",
     ("policies", 7): "outside of the cluster",
+    ("cnimode", 2): "no Service has it",
+    ("nftmode", 2): "no Service has it",
 }
 """The only requests whose end a recording cannot tell, with the reason."""
 
