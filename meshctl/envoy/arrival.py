@@ -128,7 +128,7 @@ def request_of(walk: Journal, connection: filter_chain.Connection, chain: Filter
 
 def _since(walk: Journal, surely: tuple[int, int], maybe: tuple[int, int]) -> bool | None:
     """Whether this Envoy has what came with a release; None where it may be a fix in an older one."""
-    release = walk.dump.bootstrap().release
+    release = walk.dump.release()
     return None if release is None or maybe <= release < surely else release >= surely
 
 

@@ -12,7 +12,6 @@ def bootstrap(section: Json) -> Bootstrap:
     message = section.below("bootstrap")
     node = message.below("node")
     metadata = node.below("metadata")
-    version = node.below("user_agent_build_version").below("version")
     admin = addresses.address(message.below("admin").below("address"))
     static = message.below("static_resources")
     return Bootstrap(
@@ -22,9 +21,7 @@ def bootstrap(section: Json) -> Bootstrap:
         ips=tuple(ip for ip in str(metadata.value("INSTANCE_IPS") or "").split(",") if ip),
         namespace=_word(metadata, "NAMESPACE"),
         istio_version=_word(metadata, "ISTIO_VERSION"),
-        envoy_version=".".join(str(version.whole(part)) for part in ("major_number", "minor_number", "patch"))
-        if version
-        else "",
+        envoy_version=".".join(map(str, version(node.below(BUILD)))),
         trust_domain=_word(metadata, "MESH_ID"),
         interception_mode=_word(metadata, "INTERCEPTION_MODE"),
         service_account=_word(metadata, "SERVICE_ACCOUNT"),
@@ -35,6 +32,16 @@ def bootstrap(section: Json) -> Bootstrap:
         listeners=tuple(one.text("name") or "(unnamed)" for one in static.each("listeners")),
         origin=message.origin,
     )
+
+
+BUILD = "user_agent_build_version"
+"""The field of the node that has Envoy's version."""
+
+
+def version(build: Json) -> tuple[int, ...]:
+    """Envoy's major and minor number and patch from a node's build version; empty where it has none."""
+    found = build.below("version")
+    return tuple(found.whole(part) for part in ("major_number", "minor_number", "patch")) if found else ()
 
 
 def _word(metadata: Json, key: str) -> str:

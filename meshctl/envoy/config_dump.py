@@ -304,7 +304,22 @@ class ConfigDump:
         parts = self._sections.get("Bootstrap", ())
         return self._once("bootstrap", "", lambda: bootstrap.bootstrap(parts[0] if parts else Json({}, self.source)))
 
+    def release(self) -> tuple[int, int] | None:
+        """Envoy's major and minor number, None where the proxy does not say; without reading all of the bootstrap."""
+        return self._once("release", "", self._release)
+
     # --- what is found without reading the rest
+
+    def _release(self) -> tuple[int, int] | None:
+        from meshctl.envoy import bootstrap
+
+        alone = self._outline.only("Bootstrap", bootstrap.BUILD) if self._outline is not None else None
+        if isinstance(alone, dict):
+            told = bootstrap.version(Json(alone, self.source))
+        else:
+            parts = self._sections.get("Bootstrap", ())
+            told = bootstrap.version(parts[0].below("bootstrap").below("node").below(bootstrap.BUILD)) if parts else ()
+        return (told[0], told[1]) if told else None
 
     def _found(
         self,

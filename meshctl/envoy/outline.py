@@ -91,21 +91,27 @@ class Outline:
     def listed(self, kind: str, key: str) -> list[Any] | None:
         """A list of a section without the rest of it; None where the whole section has to tell."""
         section = self._sections[kind]
-        token = f'"{key}"'
-        at = self._text.find(token, section.start, section.end)
         if not self.plain(kind):
             return None
-        if at < 0:
+        if self._text.find(f'"{key}"', section.start, section.end) < 0:
             return []
+        found = self.only(kind, key)
+        return found if isinstance(found, list) else None
+
+    def only(self, kind: str, key: str) -> Any:
+        """The value of a key that is once in a section, at whatever depth; None where it is not, or has none."""
+        section, token = self._sections.get(kind), f'"{key}"'
+        if section is None:
+            return None
+        at = self._text.find(token, section.start, section.end)
         opened = at + len(token + self._colon)
-        alone = self._text.find(token, opened, section.end) < 0
-        if not alone or self._text[at + len(token) : opened + 1] != f"{self._colon}[":
+        alone = at >= 0 and self._text.find(token, opened, section.end) < 0
+        if not alone or self._text[at + len(token) : opened] != self._colon:
             return None
         try:
-            found = self._value(opened)
+            return self._value(opened)
         except (ValueError, RecursionError):
             return None
-        return found if isinstance(found, list) else None
 
     def named(self, kind: str, name: str) -> Held | None:
         """The resource of a name; None where the whole document has to tell."""

@@ -73,8 +73,9 @@ def certificates(content: bytes | str, source: str) -> tuple[Certificate, ...]:
     for group in _document(content, source).each("certificates"):
         for kind, key in (("trust", "ca_cert"), ("certificate", "cert_chain")):
             for each in group.each(key):
-                one = _certificate(each, kind)
-                found.setdefault((kind, one.serial), one)
+                place = (kind, each.text("serial_number"))
+                if place not in found:
+                    found[place] = _certificate(each, kind)
     return tuple(found.values())
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Query, match
+from meshctl.kube.pod_list import heads
 from meshctl.path import dns, rules
 from meshctl.path.dns import Name, Zone
 from meshctl.path.hosts import is_address
@@ -49,7 +50,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         unrecorded,
         scene.services_gap,
         scene.endpoints_gap,
-        frozenset(pod.node for pod in scene.pods),
+        frozenset(pod.node for pod in heads(scene.pods)),
     )
 
 

@@ -74,7 +74,7 @@ def opened(
 ) -> Connection:
     """The connection that a proxy opens to an endpoint of a cluster."""
     socket = upstream.socket(cluster, endpoint)[0] if endpoint is not None else cluster.socket.get()
-    source = next(iter(dump.bootstrap().ips), "") or station.pod.ip or None
+    source = station.pod.ip or next(iter(dump.bootstrap().ips), None)
     if socket.tls is None:
         layer: Literal["plaintext", "tls", "mtls"] = "tls" if request.tls else "plaintext"
         return Connection(

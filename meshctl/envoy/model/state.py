@@ -53,10 +53,3 @@ class Bootstrap:
     clusters: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     origin: Origin | None = None
-
-    @property
-    def release(self) -> tuple[int, int] | None:
-        """Envoy's major and minor number, None where the proxy does not say."""
-        major, _, rest = self.envoy_version.partition(".")
-        minor = rest.partition(".")[0]
-        return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
