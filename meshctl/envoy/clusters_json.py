@@ -47,20 +47,25 @@ class ClusterHosts:
 
 
 def parse(content: bytes | str, source: str) -> Mapping[str, ClusterHosts]:
-    """Read ``/clusters?format=json``: the hosts by the name of their cluster."""
+    """Read ``/clusters?format=json``: the hosts by the name of their cluster; BadInput where it is something else."""
+    return {name: hosts(each) for name, each in statuses(content, source).items()}
+
+
+def statuses(content: bytes | str, source: str) -> dict[str, Json]:
+    """The same, with each cluster left unread for `hosts`."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{source}: not valid JSON: {error}") from error
     if not isinstance(document, dict) or not ({"cluster_statuses", "clusterStatuses"} & set(document) or not document):
         raise BadInput(f"{source}: not a list of clusters: it has no 'cluster_statuses'")
-    found = (_hosts(each) for each in Json(document, source).each("cluster_statuses"))
-    return {hosts.name: hosts for hosts in found}
+    return {each.text("name"): each for each in Json(document, source).each("cluster_statuses")}
 
 
-def _hosts(message: Json) -> ClusterHosts:
-    hosts = tuple(host for each in message.each("host_statuses") if (host := _host(each)) is not None)
-    return ClusterHosts(message.text("name"), hosts, message.origin)
+def hosts(message: Json) -> ClusterHosts:
+    """Read what is said of one cluster."""
+    found = tuple(host for each in message.each("host_statuses") if (host := _host(each)) is not None)
+    return ClusterHosts(message.text("name"), found, message.origin)
 
 
 def _host(message: Json) -> HostStatus | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from meshctl.envoy import clusters_json, config_dump, server_info
 from meshctl.envoy.clusters_json import ClusterHosts
+from meshctl.envoy.reading import Json
 from meshctl.envoy.server_info import Certificate
 from meshctl.errors import MeshctlError
 from meshctl.gather.parts import optional, optional_bytes, text_of
@@ -142,27 +143,24 @@ class _Live(Mapping[str, ClusterHosts]):
 
     def __init__(self, world: World, pod: Pod, gaps: dict[str, str]) -> None:
         self._world, self._pod, self._gaps = world, pod, gaps
-        self._raw: dict[str, Any] | None = None
-        self._source = ""
+        self._raw: dict[str, Json] | None = None
         self._parsed: dict[str, ClusterHosts] = {}
 
-    def _load(self) -> dict[str, Any]:
+    def _load(self) -> dict[str, Json]:
         if self._raw is None:
             part = self._world.part(self._pod.namespace, self._pod.name, "envoy/clusters.json")
-            self._source = part.source
             try:
-                statuses = json.loads(part.content or b"{}").get("cluster_statuses", ())
-                self._raw = {str(one.get("name", "")): one for one in statuses}
-            except (ValueError, AttributeError, TypeError, RecursionError):
+                self._raw = clusters_json.statuses(part.content or b"{}", part.source)
+            except MeshctlError as error:
                 self._raw = {}
-                self._gaps["envoy/clusters.json"] = f"{self._source}: not what /clusters?format=json says; left out"
+                self._gaps["envoy/clusters.json"] = f"{error}; left out"
         return self._raw
 
     def __getitem__(self, name: str) -> ClusterHosts:
         if name not in self._parsed:
             one = self._load()[name]
             try:
-                self._parsed |= clusters_json.parse(json.dumps({"cluster_statuses": [one]}), self._source)
+                self._parsed[name] = clusters_json.hosts(one)
             except MeshctlError as error:
                 self._gaps["envoy/clusters.json"] = str(error)
                 del self._load()[name]

@@ -17,9 +17,12 @@ class Flaw:
     raw: str
 
 
+_written = json.JSONEncoder(default=str, ensure_ascii=False).encode
+
+
 def shown(value: object) -> str:
     """A raw value on one line, at most 200 characters."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = value if isinstance(value, str) else _written(value)
     return text if len(text) <= 200 else text[:197] + "..."
 
 

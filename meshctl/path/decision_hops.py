@@ -15,7 +15,7 @@ def sending(station: Station, decision: Decision, gateway: bool) -> tuple[Hop, H
     at = station.key
     name = "gateway listener" if gateway else "outbound listener"
     where: Literal["caller", "callee"] = "callee" if gateway else "caller"
-    early = [s for s in decision.steps if s.what in ("listener", "filter chain", "filter_chain", "entry", "tls")]
+    early = [s for s in decision.steps if s.what in ("listener", "filter chain", "tls")]
     late = [s for s in decision.steps if s not in early]
     first = Hop(
         "listener",
@@ -99,7 +99,7 @@ def receiving(station: Station, decision: Decision) -> Hop:
     facts += [f"route {decision.route}"] if decision.route else []
     facts += [f"policy: {policy}" for policy in decision.policies]
     facts += _assumed(decision)
-    found = _proof(decision.steps)
+    chain, found = _proof(s for s in decision.steps if s.what == "filter chain"), _proof(decision.steps)[-3:]
     if decision.refusal is not None:
         answer = (
             f"answers {decision.refusal.status}" if decision.refusal.status is not None else "closes the connection"
@@ -112,7 +112,7 @@ def receiving(station: Station, decision: Decision) -> Hop:
         said, mood = f"lets it through to {clusters}" if clusters else "lets it through", "good"
     title = f"inbound listener {decision.listener}" if decision.listener else "inbound proxy"
     kind = "policy" if decision.refusal is not None and decision.refusal.kind == "filter" else "listener"
-    return Hop(kind, "callee", station.key, title, said, tuple(facts), found[-4:], mood)  # type: ignore[arg-type]
+    return Hop(kind, "callee", station.key, title, said, tuple(facts), tuple(dict.fromkeys(chain + found)), mood)  # type: ignore[arg-type]
 
 
 def _proof(steps: Iterable[Step]) -> tuple[Evidence, ...]:

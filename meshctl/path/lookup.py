@@ -104,11 +104,11 @@ _KIND_WORDS = {
 }
 
 
-def hop(station: Station, name: Name) -> Hop:
+def hop(scene: Scene, station: Station, name: Name) -> Hop:
     """The lookup as a station of the path."""
     looked_up = name.kind not in ("address", "loopback")
     title = f"look up {name.asked}" if looked_up else f"address {name.asked}"
-    facts, proof = tuple(_facts(station, name)), tuple(_proof(name))
+    facts, proof = tuple(_facts(station, name)), tuple(_proof(scene, station, name))
     if name.fails:
         return Hop("dns", "caller", station.key, title, _failing(name), facts, proof, "bad")
     if name.undecided:
@@ -131,13 +131,18 @@ def _facts(station: Station, name: Name) -> Iterator[str]:
         yield f"search list from {'/'.join(station.resolver.source.split('/')[-2:])}"
 
 
-def _proof(name: Name) -> Iterator[Evidence]:
+def _proof(scene: Scene, station: Station, name: Name) -> Iterator[Evidence]:
     if name.service is not None:
         origin = name.service.origin
         yield Evidence(origin.source, origin.path, f"Service {name.service.namespace}/{name.service.name}")
     if name.entry is not None:
         meta = name.entry.meta
         yield Evidence(meta.origin.source, meta.origin.path, f"ServiceEntry {meta.namespace}/{meta.name}")
+    if name.fails and name.service is None:
+        for one in scene.services.services[:1]:
+            yield Evidence(one.origin.source, "", f"{len(scene.services.services)} Services, none of that name")
+        if station.resolver is not None:
+            yield Evidence(station.resolver.source, "", f"search {' '.join(station.resolver.search)}")
 
 
 def _failing(name: Name) -> str:

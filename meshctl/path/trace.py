@@ -58,7 +58,7 @@ def _trace(scene: Scene, question: Question) -> Trace:
     station = question.caller
     name = lookup.name_of(scene, station, question.target)
     aim, request = _aim(question, name)
-    hops = [_app_hop(station, aim, request), lookup.hop(station, name)]
+    hops = [_app_hop(station, aim, request), lookup.hop(scene, station, name)]
     sender = _sender(scene, station, question)
     if name.fails:
         return _unknown_name(sender, aim, request, hops, name)

@@ -111,7 +111,7 @@ def _to_host(
     opened, socket = _opened(scene, station, conn, decision, cluster, name, host)
     callee = scene.pod_at(host.address)
     proxied = callee if callee is not None and scene.station(callee).has_proxy else None
-    over = wire.hop(opened, host.shown, socket, name, station.proxy.source if cluster and station.proxy else "")
+    over = wire.hop(opened, host.shown, socket, cluster)
     over = stale.marked(over, stale.of_transport(scene, station, name, host, opened, decision.tcp))
     wanted = [wants.sender(scene, station, name, host)]
     if proxied is not None and scene.station(proxied).mode != "gateway":

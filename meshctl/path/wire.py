@@ -9,7 +9,8 @@ from meshctl.envoy.match import Query
 from meshctl.envoy.model.clusters import Cluster, Endpoint
 from meshctl.envoy.model.sockets import Tls
 from meshctl.frozen import dataclass
-from meshctl.path.model import Evidence, Hop, Mtls, Request
+from meshctl.path.decision import evidence
+from meshctl.path.model import Hop, Mtls, Request
 from meshctl.path.scene import Station
 
 
@@ -139,8 +140,8 @@ def bare(host: str) -> str:
     return host.rsplit(":", 1)[0] if host.count(":") == 1 else host
 
 
-def hop(connection: Connection, address: str, socket: str, cluster: str, file: str) -> Hop:
-    """What an observer on the wire sees."""
+def hop(connection: Connection, address: str, socket: str, cluster: Cluster | None) -> Hop:
+    """What an observer on the wire sees; `cluster` is the one whose transport `socket` was chosen."""
     layers = {
         "plaintext": "plain text: whoever is on the wire can read it",
         "tls": "TLS, one-way: encrypted, the sender shows no certificate of the mesh",
@@ -155,7 +156,7 @@ def hop(connection: Connection, address: str, socket: str, cluster: str, file: s
         facts.append(f"ALPN {', '.join(connection.alpn)}")
     if socket:
         facts.append(f"transport socket {socket}")
-    found = (Evidence(file, f"cluster {cluster}", socket),) if file and cluster else ()
+    text = f"{cluster.name}{f', transport socket {socket}' if socket else ''}" if cluster is not None else ""
     return Hop(
         "wire",
         "network",
@@ -163,7 +164,7 @@ def hop(connection: Connection, address: str, socket: str, cluster: str, file: s
         f"to {address}",
         layers[connection.layer],
         tuple(facts),
-        found,
+        evidence(cluster.origin if cluster is not None else None, text),
         "good" if connection.layer != "plaintext" else "plain",
         arrow={"plaintext": "plain text", "tls": "TLS", "mtls": "mutual TLS"}[connection.layer],
     )
