@@ -22,6 +22,26 @@ class Spared:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a proxy waits, in seconds: for the answer (the route's; None or 0: for ever), and for a connection.
+
+    `connect_s` is None where it is not known. A limit for each try begins only with the connection (Envoy,
+    ``UpstreamRequest::onPoolReady``).
+    """
+
+    timeout_s: float | None = None
+    connect_s: float | None = None
+
+    @property
+    def one_try(self) -> bool:
+        """Whether the answer is given up before the first connection is."""
+        return bool(self.timeout_s) and self.connect_s is not None and (self.timeout_s or 0) < self.connect_s
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
     """One way that a request may go: its chance 0..1, where it went, how it ends, and the stations after the choice.
 
@@ -90,8 +110,10 @@ def retries_status(policy: RetryPolicy | None, status: int, *, grpc: bool = Fals
     return "retriable-4xx" in on and status == 409
 
 
-def retried(end: End, policy: RetryPolicy | None, *, grpc: bool = False) -> bool:
+def retried(end: End, policy: RetryPolicy | None, *, grpc: bool = False, limits: Limits = UNLIMITED) -> bool:
     """Whether a try that ends like this on the other side is one to try again, as often as there are tries left."""
+    if end.broken == "timeout" and limits.one_try:
+        return False
     if end.broken in ("refused", "tls", "timeout"):
         return retries_on(policy, connected=False)
     if end.broken == "reset":
@@ -100,16 +122,40 @@ def retried(end: End, policy: RetryPolicy | None, *, grpc: bool = False) -> bool
     return told and end.status is not None and retries_status(policy, end.status, grpc=grpc)
 
 
-def through_client_http(end: End, policy: RetryPolicy | None, *, grpc: bool = False) -> End:
+def through_client_http(end: End, policy: RetryPolicy | None, *, grpc: bool = False, limits: Limits = UNLIMITED) -> End:
     """What a caller with an HTTP proxy gets where the other side ends like this."""
     end = replace(end, through_client=True)
+    if end.broken == "timeout" and limits.timeout_s:
+        return _unanswered(end, policy, limits.timeout_s, limits.connect_s)
     if end.broken in ("refused", "tls", "timeout"):
-        flags = "URX,UF" if retries_on(policy, connected=False) else "UF"
-        return replace(end, answered_by="client-proxy", status=503, flags=flags, broken="")
+        return _unconnected(end, policy)
     if end.broken == "reset":
         flags = "URX,UC" if retries_on(policy, connected=True) else "UC"
         return replace(end, answered_by="client-proxy", status=503, flags=flags, broken="")
     return replace(end, flags="URX") if retried(end, policy, grpc=grpc) else end
+
+
+def _unconnected(end: End, policy: RetryPolicy | None) -> End:
+    flags = "URX,UF" if retries_on(policy, connected=False) else "UF"
+    return replace(end, answered_by="client-proxy", status=503, flags=flags, broken="")
+
+
+_LONGEST_PAUSE_S = 0.25
+"""At most so long waits Envoy before it tries again, where the route says nothing (``retry_back_off``)."""
+
+
+def _unanswered(end: End, policy: RetryPolicy | None, timeout_s: float, connect_s: float | None) -> End:
+    """No packet comes back: the route's timeout (504 UT) or that of all tries to connect (UF), which ends first."""
+    if connect_s is None:
+        return unsure(end, f"{end.why}: UF or, where connecting is given longer than the route's {timeout_s:g}s, UT")
+    again = policy.attempts if policy is not None and retries_on(policy, connected=False) else 0
+    least = connect_s * (again + 1)
+    if timeout_s < least:
+        why = f"{end.why}; the route's timeout of {timeout_s:g}s is over before those to connect ({least:g}s)"
+        return replace(end, answered_by="client-proxy", status=504, flags="UT", broken="", why=why)
+    if timeout_s > least + again * max(_LONGEST_PAUSE_S, 10 * (policy.back_off_s or 0) if policy is not None else 0):
+        return _unconnected(end, policy)
+    return unsure(end, f"{end.why}: whether the timeout of the route or of connecting ends it cannot be told")
 
 
 def through_client_tcp(end: End) -> End:
@@ -150,9 +196,11 @@ def branches(courses: Iterable[Course]) -> tuple[Branch, ...]:
     return tuple(Branch(round(c.probability, 6), c.cluster, c.end) for c in merged(courses))
 
 
-def with_retries(courses: list[Course], policy: RetryPolicy | None, *, grpc: bool = False) -> list[Course]:
+def with_retries(
+    courses: list[Course], policy: RetryPolicy | None, *, grpc: bool = False, limits: Limits = UNLIMITED
+) -> list[Course]:
     """Where only some of a cluster's endpoints fail in a way that the policy retries, another try may be answered."""
-    bad = [retried(c.end, policy, grpc=grpc) for c in courses]
+    bad = [retried(c.end, policy, grpc=grpc, limits=limits) for c in courses]
     total, failing = (
         sum(c.probability for c in courses),
         sum(c.probability for c, b in zip(courses, bad, strict=True) if b),

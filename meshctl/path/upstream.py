@@ -8,7 +8,7 @@ from meshctl.envoy.model.clusters import Cluster
 from meshctl.path import auto_mtls, handshake, hosts, network, resource_hosts, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
 from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Hop, Request
-from meshctl.path.outcome import Course, failing, through_client_http, through_client_tcp, untold, with_retries
+from meshctl.path.outcome import Course, Limits, failing, through_client_http, through_client_tcp, untold, with_retries
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -45,10 +45,11 @@ def to_cluster(
     for host in picked.chosen:
         ways += _to_host(scene, station, conn, decision, cluster, name, host)
     grpc = _is_grpc(conn.request)
+    limits = Limits(decision.timeout_s, cluster.connect_timeout_s if cluster is not None else None)
     if not decision.tcp:
-        ways = with_retries(ways, decision.retry, grpc=grpc)
+        ways = with_retries(ways, decision.retry, grpc=grpc, limits=limits)
         cluster_hop = _with_spared(cluster_hop, ways)
-    turned = [replace(c, end=_turned(c.end, decision, by, grpc)) for c in ways]
+    turned = [replace(c, end=_turned(c.end, decision, by, grpc, limits)) for c in ways]
     return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], share
 
 
@@ -78,8 +79,11 @@ def _with_spared(hop: Hop, ways: list[Course]) -> Hop:
     return replace(hop, facts=(*hop.facts, *facts), mood="warn" if hop.mood == "plain" else hop.mood)
 
 
-def _turned(end: End, decision: Decision, by: str, grpc: bool) -> End:
-    turned = through_client_tcp(end) if decision.tcp else through_client_http(end, decision.retry, grpc=grpc)
+def _turned(end: End, decision: Decision, by: str, grpc: bool, limits: Limits) -> End:
+    if decision.tcp:
+        turned = through_client_tcp(end)
+    else:
+        turned = through_client_http(end, decision.retry, grpc=grpc, limits=limits)
     if by == "gateway" and turned.answered_by == "client-proxy":
         turned = replace(turned, answered_by="gateway")
     return turned

@@ -3,7 +3,9 @@
 One Envoy is both ends: each server is a listener of its own, and each cluster leads to one of them.
 """
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -16,7 +18,7 @@ from meshctl.envoy.model.routes import Forward, RetryPolicy
 from meshctl.envoy.query import Query
 from meshctl.path.decision import of_match
 from meshctl.path.model import End, Request
-from meshctl.path.outcome import through_client_http, through_client_tcp
+from meshctl.path.outcome import Limits, through_client_http, through_client_tcp
 from meshctl.path.server import refused
 from meshctl.path.wire import Connection
 from tests.envoy import asking, certificates
@@ -106,16 +108,16 @@ class Way:
 
 def ways() -> tuple[Way, ...]:
     found: list[Way] = []
-    for where, socket in product(PLACES, SOCKETS):
-        own = SOCKETS[socket]
+    for where, over in product(PLACES, SOCKETS):
+        own = SOCKETS[over]
         port = "$DEAD" if where == "dead" else f"$PORT-{where}"
-        cluster = leads(f"{socket}-to-{where}", port, **({"transport_socket": own} if own else {}))
+        cluster = leads(f"{over}-to-{where}", port, **({"transport_socket": own} if own else {}))
         for tried in ("never", "istio", "reset", "before", "none"):
-            name = f"{socket}-to-{where}-{tried}"
+            name = f"{over}-to-{where}-{tried}"
             route = to(cluster["name"], **RETRIES[tried])
-            found.append(Way(web(name, Ask(), routes=[route], clusters=[cluster]), where, socket))
+            found.append(Way(web(name, Ask(), routes=[route], clusters=[cluster]), where, over))
         raw = listen(chain(f"tcp-{cluster['name']}", tcp(cluster["name"])))
-        found.append(Way(Case(name=f"tcp-{cluster['name']}", listener=raw, asks=(Ask(),)), where, socket))
+        found.append(Way(Case(name=f"tcp-{cluster['name']}", listener=raw, asks=(Ask(),)), where, over))
     for status, (tried, policy) in product(STATUSES, RETRIES.items()):
         cluster = leads(f"to-{status}", f"$PORT-says-{status}")
         found.append(
@@ -125,7 +127,32 @@ def ways() -> tuple[Way, ...]:
     return tuple(found)
 
 
-WAYS = ways()
+def silent_ways() -> Iterator[Way]:
+    """Ways to a server that answers no packet: which of the timeouts (route, connection) is over first."""
+    cluster = leads("to-silent", "$SILENT", connect_timeout="0.4s")
+    for tried in ("never", "istio", "reset"):
+        for timeout in ("0.15s", "0.6s", "2s", "0s"):
+            route = to("to-silent", timeout=timeout, **RETRIES[tried])
+            yield Way(web(f"silent-{tried}-{timeout}", Ask(), routes=[route], clusters=[cluster]), "silent")
+
+
+WAYS = (*ways(), *silent_ways())
+
+
+@contextmanager
+def silent(port: int) -> Iterator[None]:
+    """A port whose queue of connections is full: the kernel drops what asks for one more (``listen(2)``, backlog)."""
+    held = [socket.socket() for _ in range(8)]
+    try:
+        held[0].bind(("127.0.0.1", port))
+        held[0].listen(0)
+        for one in held[1:]:
+            one.setblocking(False)
+            one.connect_ex(held[0].getsockname())
+        yield
+    finally:
+        for one in held:
+            one.close()
 
 
 def predicted(dump: ConfigDump, way: Way, ports: Mapping[str, int]) -> tuple[Match, End]:
@@ -139,6 +166,8 @@ def predicted(dump: ConfigDump, way: Way, ports: Mapping[str, int]) -> tuple[Mat
     sent = Connection(source=None, sender=None, layer=layer, request=request, by_proxy=True, newest=newest)
     if way.server == "dead":
         return told, End("nobody", broken="refused")
+    if way.server == "silent":
+        return told, End("nobody", broken="timeout")
     query = Query(direction="gateway", address="127.0.0.1", port=host.endpoint.address.port, tls=layer, host="a.com",
                   sni=(tls.sni or None) if tls is not None else None)  # fmt: skip
     seen = match(dump, query)
@@ -157,12 +186,12 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     pair = authority.issue("server")
     cases = (*SERVERS, *(way.case for way in WAYS))
     ports = {case.name: next(real.free_ports()) for case in cases}
-    words: dict[str, object] = {f"$PORT-{name}": port for name, port in ports.items()}
+    words: dict[str, Any] = {f"$PORT-{name}": port for name, port in ports.items()}
     words |= {"$DEAD": next(real.free_ports()), "$CERT": str(pair.certificate), "$KEY": str(pair.key)}
-    words["$ROOT"] = str(authority.root)
+    words |= {"$ROOT": str(authority.root), "$SILENT": next(real.free_ports())}
     listeners = [asking.built(case, ports[case.name], log, words) for case in cases]
     clusters = {c["name"]: c for case in cases for c in asking.filled(case.clusters, words)}
-    with real.running(folder, listeners, log, tuple(clusters.values())) as envoy:
+    with silent(words["$SILENT"]), real.running(folder, listeners, log, tuple(clusters.values())) as envoy:
         sent = [(way, real.send("127.0.0.1", ports[way.case.name], way.case.asks[0].payload())) for way in WAYS]
         lines = envoy.lines([answer.ends for _, answer in sent])
         found = {}
@@ -173,7 +202,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
                 said: tuple[object, ...] = (0, through_client_tcp(end).flags)
                 came = (line["code"], "UF,URX" if "UF" in line["flags"] else "")
             else:
-                after = through_client_http(end, retried(told))
+                after = through_client_http(end, retried(told), limits=limits(told, envoy.dump))
                 said = (after.status or 200, after.flags)
                 came = (line["code"], "" if line["flags"] == "-" else line["flags"])
             if said != came:
@@ -184,6 +213,14 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 def retried(told: Match) -> RetryPolicy | None:
     action = told.route.action if told.route is not None else None
     return action.retry if isinstance(action, Forward) else None
+
+
+def limits(told: Match, dump: ConfigDump) -> Limits:
+    action = told.route.action if told.route is not None else None
+    cluster = dump.cluster(told.clusters[0].name)
+    assert isinstance(action, Forward)
+    assert cluster is not None
+    return Limits(action.timeout_s, cluster.connect_timeout_s)
 
 
 def kinds() -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from meshctl.path import dns, expect, flags, netns, why
 from meshctl.path.model import Aim, Branch, ClusterShare, End, KubeProxy, Outcome, Request, Sender, Trace, succeeds
 from meshctl.path.outcome import (
     Course,
+    Limits,
     Spared,
     failing,
     merged,
@@ -102,6 +103,27 @@ class TestOutcome:
     def test_without_retries_half_of_the_requests_fail(self) -> None:
         courses = [Course(0.5, REFUSED, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
         assert len(with_retries(courses, None)) == 2
+
+    @pytest.mark.parametrize(
+        ("limits", "found"),
+        [
+            (Limits(), "URX,UF"),
+            (Limits(0, None), "URX,UF"),
+            (Limits(5, None), ""),
+            (Limits(29.9, 10), "UT"),
+            (Limits(30.2, 10), ""),
+            (Limits(31, 10), "URX,UF"),
+        ],
+    )
+    def test_the_shorter_of_the_timeouts_of_route_and_connections_ends_it(self, limits: Limits, found: str) -> None:
+        end = through_client_http(End("nobody", delivered=False, broken="timeout"), DEFAULT, limits=limits)
+        assert (end.flags, bool(end.undecided)) == (found, not found)
+
+    def test_there_is_no_other_try_where_the_answer_is_given_up_before_the_connection(self) -> None:
+        silent = End("nobody", delivered=False, broken="timeout")
+        courses = [Course(0.5, silent, endpoint="1"), Course(0.5, ANSWERED, endpoint="2")]
+        assert with_retries(courses, DEFAULT, limits=Limits(5, 10)) == courses
+        assert [c.end for c in with_retries(courses, DEFAULT, limits=Limits(15, 10))] == [ANSWERED]
 
     def test_a_status_is_retried_only_where_the_policy_names_it(self) -> None:
         assert not retries_status(DEFAULT, 503)
