@@ -227,8 +227,18 @@ def _nobody(host: str, zone: Zone, tried: tuple[str, ...]) -> Name:
 
 
 _PUBLIC = frozenset(
-    ("com", "net", "org", "edu", "gov", "mil", "int", "info", "biz", "dev", "app", "cloud", "xyz", "online", "site")
-) | {"tech", "store", "arpa", "test", "local", "internal", "lan", "corp", "home", "intra", "private"}
+    (
+        *("com", "net", "org", "edu", "gov", "mil", "int", "info", "biz", "name", "pro", "mobi", "asia", "tel", "cat"),
+        *("dev", "app", "cloud", "xyz", "online", "site", "tech", "store", "shop", "club", "page", "blog", "live"),
+        *("news", "agency", "company", "group", "network", "systems", "solutions", "services", "software", "studio"),
+        *("support", "today", "top", "vip", "work", "works", "zone", "media", "digital", "website", "space", "world"),
+        *("global", "team", "email", "host", "hosting", "design", "one", "link", "click", "life", "run", "tools"),
+        *("technology", "consulting", "academy", "center", "city", "bank", "finance", "health", "education", "games"),
+        *("google", "amazon", "aws", "microsoft", "azure", "apple", "cern", "travel", "museum", "jobs", "wiki"),
+        *("arpa", "test", "local", "internal", "lan", "corp", "home", "intra", "intranet", "private", "localdomain"),
+    )
+)
+"""Last labels under which names of two labels are: the common ones of the root zone, and those of private networks."""
 
 
 def _could_be_public(host: str, zone: Zone) -> bool:

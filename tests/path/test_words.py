@@ -350,7 +350,7 @@ class TestDns:
     def test_a_service_of_another_namespace_is_suggested(self) -> None:
         assert dns.resolve("cart", a_zone(a_service("cart", "other"))).suggestions == ("cart.other",)
 
-    @pytest.mark.parametrize("name", ["www.example.com", "db.corp", "a.b.c.d"])
+    @pytest.mark.parametrize("name", ["www.example.com", "db.corp", "example.club", "acme.systems", "a.b.c.d"])
     def test_a_name_outside_cannot_be_told(self, name: str) -> None:
         found = dns.resolve(name, a_zone())
         assert not found.fails
