@@ -22,6 +22,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 _EXAMPLES = """
   meshctl --demo trace reviews:9080
   meshctl trace http://reviews:9080/reviews/0 --from deploy/productpage-v1 --header end-user=jason
+  meshctl trace grpc://cart:7070/shop.Cart/Add --from deploy/frontend
   meshctl trace productpage:9080 --from ingress --host bookinfo.example.com --path /productpage
   meshctl trace reviews:9080 -n bookinfo --expect 'status=200,cluster=outbound|9080|v1|*,mtls'
   meshctl trace -A -o json

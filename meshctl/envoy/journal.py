@@ -2,14 +2,12 @@
 
 from typing import Any
 
+from meshctl.envoy import grpc
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.query import Error, Match, Query, Step
 from meshctl.envoy.upstream import Live
 from meshctl.envoy.verdict import Verdict
 from meshctl.origin import Origin
-
-# Envoy, Grpc::Utility::httpToGrpcStatus; every other status is UNKNOWN.
-_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 class Stop(Exception):
@@ -101,7 +99,7 @@ class Journal:
     def replies(self, status: int, flags: str | None, details: str, grpc_status: int | None = None) -> None:
         """Journal an answer; a gRPC client gets 200 and the status in a header (Envoy, ``sendLocalReply``)."""
         if self.is_grpc:
-            told = _GRPC.get(status, 2) if grpc_status is None else grpc_status
+            told = grpc.of_http(status) if grpc_status is None else grpc_status
             self.note(status=200, grpc_status=told, flags=flags, details=details)
         else:
             self.note(status=status, flags=flags, details=details)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from meshctl.envoy import strings
+from meshctl.envoy import grpc, strings
 from meshctl.envoy.model.matching import NamedMatch, PresentMatch
 from meshctl.frozen import dataclass
 
@@ -65,9 +65,8 @@ class Request:
 
     @property
     def is_grpc(self) -> bool:
-        """Whether the content type is gRPC's (Envoy, ``Grpc::Common::isGrpcRequestHeaders``)."""
-        kind = (self.values("content-type") or ("",))[0]
-        return kind == "application/grpc" or kind.startswith("application/grpc+")
+        """Whether the content type is gRPC's."""
+        return grpc.is_grpc((self.values("content-type") or ("",))[0])
 
     @property
     def upgrade(self) -> str:

@@ -129,7 +129,19 @@ def _refused(decision: Decision, by: Literal["gateway", "client-proxy"]) -> End:
     refusal = decision.refusal
     assert refusal is not None
     cause = refusal.cause or upstream.cause_of(refusal.flags)
-    end = End(by, refusal.status, refusal.flags, "", False, True, False, None, why=refusal.why, cause=cause)
+    end = End(
+        by,
+        refusal.status,
+        refusal.flags,
+        "",
+        False,
+        True,
+        False,
+        None,
+        why=refusal.why,
+        cause=cause,
+        grpc_status=refusal.grpc_status,
+    )
     return end if refusal.status is not None else replace(end, answered_by="nobody", broken="reset")
 
 
@@ -142,7 +154,19 @@ def _with_faults(
     found = courses
     for abort in aborts:
         total = sum(c.probability for c in courses)
-        end = End(by, abort.status, abort.flags, "", False, True, False, None, why=abort.why, cause="fault")
+        end = End(
+            by,
+            abort.status,
+            abort.flags,
+            "",
+            False,
+            True,
+            False,
+            None,
+            why=abort.why,
+            cause="fault",
+            grpc_status=abort.grpc_status,
+        )
         kept = [replace(c, probability=c.probability * (1 - abort.share)) for c in found] if abort.share < 1 else []
         found = [*kept, Course(total * abort.share, end, hops, _only(decision))]
     for delay in delays:

@@ -43,13 +43,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """What a filter does to a share (0..1) of the requests: answers with `status`, or delays."""
+    """What a filter does to a share (0..1) of the requests: answers with `status` (and gRPC's), or delays."""
 
     share: float
     status: int | None
     flags: str
     delay_s: float | None
     why: str
+    grpc_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Refusal:
     """The proxy answers itself, or (`status` None) closes the connection.
 
     A ``handshake`` fails while the client's TLS begins; `late`: only after the client takes it for done (TLS 1.3).
+    `grpc_status` is what it answers to gRPC, None for what belongs to `status`.
     """
 
     status: int | None
@@ -66,6 +68,7 @@ class Refusal:
     kind: Literal["filter", "route", "connection", "handshake"] = "route"
     cause: Cause = ""
     late: bool = False
+    grpc_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,9 @@ def _refusal(match: Match) -> Refusal | None:
         flags = answered.flags or match.flags or ""
         kind: Literal["filter", "connection", "handshake"] = "filter" if answered.status is not None else "connection"
         cause: Cause = "fault" if {"FI", "DI"} & set(flags.split(",")) else "policy"
-        return Refusal(answered.status, flags, answered.details or match.details, why, kind, cause)
+        details, told = answered.details or match.details, match.grpc_status
+        status = answered.status if told is None else match.status
+        return Refusal(status, flags, details, why, kind, cause, grpc_status=told)
     if match.forwards:
         return None
     if len(match.upstreams) > 1 and all(end.flags for end in match.upstreams):
@@ -168,7 +173,8 @@ def _refusal(match: Match) -> Refusal | None:
         return Refusal(None, match.flags or "", match.details, _because(match), kind, late=late)
     cause = "registry-only" if _registry_only(match) else ""
     if match.status is not None:
-        return Refusal(match.status, match.flags or "", match.details, _because(match), cause=cause)
+        told = match.grpc_status
+        return Refusal(match.status, match.flags or "", match.details, _because(match), cause=cause, grpc_status=told)
     if match.forwards is False:
         return Refusal(None, match.flags or "", match.details, _because(match), "connection", cause)
     return None
@@ -225,7 +231,8 @@ def _injected(verdicts: tuple[Verdict, ...]) -> Iterator[Injected]:
         if verdict.decision == "delays":
             yield Injected(verdict.share, None, verdict.flags or "DI", verdict.delay_s, verdict.because)
         elif verdict.decision == "answers" and verdict.share < 1:
-            yield Injected(verdict.share, verdict.status, verdict.flags or "", None, verdict.because)
+            told = verdict.grpc_status
+            yield Injected(verdict.share, verdict.status, verdict.flags or "", None, verdict.because, told)
 
 
 def _retry(match: Match, forward: Forward | None) -> RetryPolicy | None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from meshctl.envoy.grpc import named
 from meshctl.envoy.match import Step
-from meshctl.path.decision import Decision, evidence
+from meshctl.path.decision import Decision, Refusal, evidence
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.scene import Station
 
@@ -29,9 +30,8 @@ def sending(station: Station, decision: Decision, gateway: bool) -> tuple[Hop, H
     )
     mood, said = "plain", _route_said(decision, late)
     if decision.refusal is not None:
-        mood = "bad" if decision.refusal.status is None or decision.refusal.status >= 400 else "warn"
-        answer = f"answers {decision.refusal.status}" if decision.refusal.status else "closes the connection"
-        said = f"{answer}: {decision.refusal.why}"
+        fails = decision.refusal.status is None or decision.refusal.status >= 400 or decision.refusal.grpc_status
+        mood, said = "bad" if fails else "warn", _refusing(decision.refusal)
     elif decision.undecided:
         mood, said = "warn", f"cannot be told: {decision.undecided[0]}"
     elif decision.dropped:
@@ -101,10 +101,7 @@ def receiving(station: Station, decision: Decision) -> Hop:
     facts += _assumed(decision)
     chain, found = _proof(s for s in decision.steps if s.what == "filter chain"), _proof(decision.steps)[-3:]
     if decision.refusal is not None:
-        answer = (
-            f"answers {decision.refusal.status}" if decision.refusal.status is not None else "closes the connection"
-        )
-        said, mood = f"{answer}: {decision.refusal.why}", "bad"
+        said, mood = _refusing(decision.refusal), "bad"
     elif decision.undecided:
         said, mood = f"cannot be told: {decision.undecided[0]}", "warn"
     else:
@@ -113,6 +110,13 @@ def receiving(station: Station, decision: Decision) -> Hop:
     title = f"inbound listener {decision.listener}" if decision.listener else "inbound proxy"
     kind = "policy" if decision.refusal is not None and decision.refusal.kind == "filter" else "listener"
     return Hop(kind, "callee", station.key, title, said, tuple(facts), tuple(dict.fromkeys(chain + found)), mood)  # type: ignore[arg-type]
+
+
+def _refusing(refusal: Refusal) -> str:
+    if refusal.status is None:
+        return f"closes the connection: {refusal.why}"
+    status = refusal.status if refusal.grpc_status is None else f"gRPC status {named(refusal.grpc_status)}"
+    return f"answers {status}: {refusal.why}"
 
 
 def _proof(steps: Iterable[Step]) -> tuple[Evidence, ...]:

@@ -47,7 +47,8 @@ class Expectation:
 def judge(expression: str, trace: Trace) -> Expectation:
     """Compare a trace with an expression. Raises BadInput for a field that there is not.
 
-    ``status=200`` is met as well where the application itself answers: its own status cannot be predicted.
+    ``status=200`` is met as well where the application itself answers: its own status cannot be predicted. What a
+    proxy answers to gRPC is ``status=grpc-14``, whatever the HTTP status.
     ``cluster`` and ``pod`` may be any of those that chance may choose; ``*`` stands for anything in a value, ``-`` for
     none, as in the access log.
     """
@@ -101,6 +102,8 @@ def _predicted(field: str, trace: Trace) -> list[str]:
         case "status":
             if end.undecided:
                 return ["undecided"]
+            if end.grpc_status is not None:
+                return [f"grpc-{end.grpc_status}"]
             return ["application" if end.delivered else str(end.status) if end.status is not None else end.broken]
         case "flags" | "response_flags":
             return ["undecided" if end.undecided else end.flags or "none"]

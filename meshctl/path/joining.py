@@ -10,7 +10,7 @@ from meshctl.path.hosts import ANYWHERE
 from meshctl.path.leaving import Way
 from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
 from meshctl.path.netns import is_loopback
-from meshctl.path.outcome import Course, branches, merged
+from meshctl.path.outcome import Course, as_answered, branches, merged
 from meshctl.path.scene import Scene, Station
 
 
@@ -27,7 +27,8 @@ def joined(
 ) -> Trace:
     """The trace whose hops are those of the likeliest course; `before` are the hops that all courses share."""
     total = sum(c.probability for c in courses) or 1.0
-    courses = [replace(c, probability=c.probability / total) for c in courses]
+    grpc = request.is_grpc
+    courses = [replace(c, probability=c.probability / total, end=as_answered(c.end, grpc=grpc)) for c in courses]
     together = merged(courses)
     best = together[0]
     first = next((d for way in ways for d in way.decisions), None)

@@ -2,6 +2,7 @@
 
 from typing import Literal, TypeAlias
 
+from meshctl.envoy.grpc import is_grpc
 from meshctl.frozen import dataclass
 
 HopKind: TypeAlias = Literal[
@@ -97,6 +98,7 @@ class End:
     `status` is a proxy's own answer, None where the application answers or nobody does. `delivered` None: cannot be
     told. `flags` and `server_flags` are as in the access logs, empty for none. `broken` says in a word what a client
     without a proxy sees (``reset``, ``refused``, ``timeout``), empty where it gets an answer. `cause` is of a failure.
+    `grpc_status` is that of a proxy's answer to a gRPC request, whose `status` is 200.
     """
 
     answered_by: AnsweredBy | None
@@ -111,6 +113,7 @@ class End:
     why: str = ""
     undecided: tuple[str, ...] = ()
     cause: Cause = ""
+    grpc_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,11 @@ class Request:
     protocol: Literal["http", "http2", "tcp"] = "http"
     tls: bool = False
 
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it says that it is gRPC."""
+        return is_grpc(next((value for name, value in self.headers if name.lower() == "content-type"), ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -224,4 +232,6 @@ def succeeds(end: End) -> bool | None:
         return True
     if end.undecided or end.delivered is None:
         return None
+    if end.grpc_status is not None:
+        return end.grpc_status == 0
     return end.status is not None and end.status < 400

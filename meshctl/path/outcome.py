@@ -7,6 +7,7 @@ proxy ``UF,URX``.
 from collections.abc import Iterable
 from dataclasses import replace
 
+from meshctl.envoy import grpc as grpc_words
 from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.frozen import dataclass
 from meshctl.path.model import Branch, End, Hop, KubeProxy, Mtls
@@ -87,20 +88,16 @@ def retries_on(policy: RetryPolicy | None, *, connected: bool) -> bool:
     return policy is not None and bool(wanted.intersection(policy.on))
 
 
-_GRPC = {400: "internal", 429: "unavailable", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
-"""What a proxy's own answer is to a gRPC request, where ``x-envoy-retry-grpc-on`` has a word for it.
-
-Source: Envoy, ``Grpc::Utility::httpToGrpcStatus``: gRPC's own status is in a header, beside HTTP status 200.
-"""
-
-
 def retries_status(policy: RetryPolicy | None, status: int, *, grpc: bool = False) -> bool:
-    """Whether a proxy's answer with this status is tried again; to a `grpc` request it is a gRPC status."""
+    """Whether a proxy's answer with this status is tried again; to a `grpc` request it is a gRPC status.
+
+    Source: Envoy, ``x-envoy-retry-grpc-on``, whose words are names of gRPC's statuses.
+    """
     if policy is None:
         return False
     on = set(policy.on)
     if grpc:
-        return _GRPC.get(status) in on
+        return grpc_words.named(status).partition(" ")[2].lower().replace("_", "-") in on
     if "retriable-status-codes" in on and status in policy.status_codes:
         return True
     if "5xx" in on and 500 <= status < 600:
@@ -119,7 +116,21 @@ def retried(end: End, policy: RetryPolicy | None, *, grpc: bool = False, limits:
     if end.broken == "reset":
         return retries_on(policy, connected=True)
     told = end.status is not None and end.answered_by in ("server-proxy", "gateway")
-    return told and end.status is not None and retries_status(policy, end.status, grpc=grpc)
+    if not told or end.status is None:
+        return False
+    return retries_status(policy, grpc_of(end) if grpc else end.status, grpc=grpc)
+
+
+def grpc_of(end: End) -> int:
+    """The gRPC status of a proxy's own answer."""
+    return end.grpc_status if end.grpc_status is not None else grpc_words.of_http(end.status or 0)
+
+
+def as_answered(end: End, *, grpc: bool) -> End:
+    """The end as the client sees it: a proxy's answer to a gRPC request is 200, its status is in a header."""
+    if end.status is None or end.answered_by == "app":
+        return end
+    return replace(end, status=200, grpc_status=grpc_of(end)) if grpc else replace(end, grpc_status=None)
 
 
 def through_client_http(end: End, policy: RetryPolicy | None, *, grpc: bool = False, limits: Limits = UNLIMITED) -> End:

@@ -123,7 +123,19 @@ def _decided(
     for injected in decision.injected:
         if injected.status is not None:
             status, flags, why = injected.status, injected.flags, injected.why
-            end = End("server-proxy", status, "", flags, False, False, True, conn.mtls, why=why, cause="fault")
+            end = End(
+                "server-proxy",
+                status,
+                "",
+                flags,
+                False,
+                False,
+                True,
+                conn.mtls,
+                why=why,
+                cause="fault",
+                grpc_status=injected.grpc_status,
+            )
             ends.append(Course(left * injected.share, end, hops))
             left *= 1 - injected.share
     for option in decision.options:
@@ -141,7 +153,19 @@ def refused(conn: Connection, decision: Decision) -> End:
     if conn.request.tls and "DPE" in flags.split(","):  # its plain answer is no TLS: the client cannot read it
         return End("nobody", None, "", flags, False, False, True, conn.mtls, "reset", why, cause=cause)
     if refusal.status is not None:
-        return End("server-proxy", refusal.status, "", flags, False, False, True, conn.mtls, why=why, cause=cause)
+        return End(
+            "server-proxy",
+            refusal.status,
+            "",
+            flags,
+            False,
+            False,
+            True,
+            conn.mtls,
+            why=why,
+            cause=cause,
+            grpc_status=refusal.grpc_status,
+        )
     mtls = conn.mtls if _stood(conn, decision, refusal) else None
     return End("nobody", None, "", flags, False, False, True, mtls, _cut(conn, refusal), why, cause=cause)
 

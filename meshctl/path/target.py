@@ -44,7 +44,8 @@ def protocol_of(port: ServicePort | None) -> str:
 def request_for(target: Target, port: int, base: Request, declared: str) -> Request:
     """Complete a request: the scheme decides, then what the port declares; the host header is as curl writes it.
 
-    A port that declares a TCP protocol is called with plain TCP only where the user gave no scheme and no path.
+    A port that declares a TCP protocol is called with plain TCP only where the user gave no scheme and no path. With
+    ``grpc://`` it says that it is gRPC, which is a POST.
     """
     path = base.path if base.path != "/" else (target.path or "/")
     host = base.host or _host_header(target, port)
@@ -54,6 +55,9 @@ def request_for(target: Target, port: int, base: Request, declared: str) -> Requ
         protocol = "tcp"
     elif target.scheme == "grpc" or (not target.scheme and declared in ("grpc", "http2")):
         protocol = "http2"
+    if target.scheme == "grpc" and not any(name.lower() == "content-type" for name, _ in base.headers):
+        method = "POST" if base.method == "GET" else base.method
+        base = replace(base, method=method, headers=(*base.headers, ("content-type", "application/grpc")))
     return replace(base, path=path, host=host, protocol=protocol, tls=tls)
 
 

@@ -44,7 +44,7 @@ def to_cluster(
     ways: list[Course] = []
     for host in picked.chosen:
         ways += _to_host(scene, station, conn, decision, cluster, name, host)
-    grpc = _is_grpc(conn.request)
+    grpc = conn.request.is_grpc
     limits = Limits(decision.timeout_s, cluster.connect_timeout_s if cluster is not None else None)
     if not decision.tcp:
         ways = with_retries(ways, decision.retry, grpc=grpc, limits=limits)
@@ -62,12 +62,6 @@ def cause_of(flags: str) -> Cause:
     """What a failure comes from by Envoy's response flags; empty where they do not name it."""
     known: tuple[tuple[str, Cause], ...] = (("UH", "no-endpoint"), ("NC", "no-cluster"), ("NR", "no-route"))
     return next((cause for flag, cause in known if flag in flags.split(",")), "")
-
-
-def _is_grpc(request: Request) -> bool:
-    """Whether a request says that it is gRPC, as Envoy tells it (``Grpc::Common::hasGrpcContentType``)."""
-    said = next((value for name, value in request.headers if name.lower() == "content-type"), "")
-    return said == "application/grpc" or said.startswith(("application/grpc+", "application/grpc;"))
 
 
 def _with_spared(hop: Hop, ways: list[Course]) -> Hop:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Stage, Table, Text
+from meshctl.envoy.grpc import named
 from meshctl.path.model import Branch, End, Outcome, Trace, succeeds
 
 
@@ -12,6 +13,7 @@ def document(outcome: Outcome) -> dict[str, object]:
     return {
         "answered_by": end.answered_by,
         "status": end.status,
+        "grpc_status": end.grpc_status,
         "response_flags": end.flags or None,
         "server_response_flags": end.server_flags or None,
         "delivered": end.delivered,
@@ -53,6 +55,7 @@ def _branch(branch: Branch) -> dict[str, object]:
     return {
         "probability": branch.probability,
         "status": end.status,
+        "grpc_status": end.grpc_status,
         "response_flags": end.flags or None,
         "cluster": branch.cluster,
         "why": end.why,
@@ -118,7 +121,10 @@ def verdict(end: End) -> str:
         return "cannot be told"
     if end.status is not None:
         by = {"client-proxy": "the caller's proxy", "server-proxy": "the callee's proxy", "gateway": "the gateway"}
-        return f"{end.status}{flags} from {by.get(end.answered_by or '', 'a proxy')}"
+        status = (
+            str(end.status) if end.grpc_status is None else f"gRPC status {named(end.grpc_status)}, HTTP {end.status}"
+        )
+        return f"{status}{flags} from {by.get(end.answered_by or '', 'a proxy')}"
     words = {
         "reset": "the connection is reset",
         "refused": "the connection is refused",

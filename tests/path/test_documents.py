@@ -67,6 +67,17 @@ def test_every_trace_can_be_drawn(case: Case) -> None:
         ("classic", ["reviews:9080", "--expect", "colour=blue"], 2),
         ("policies", ["backend:9080", "-n", "policies", "--from", "deploy/intruder-v1"], 10),
         ("policies", ["backend:9080", "-n", "policies", "--from", "deploy/intruder-v1", "--expect", "status=403"], 0),
+        ("policies", ["grpc://backend:9080", "-n", "policies", "--from", "deploy/intruder-v1"], 10),
+        (
+            "policies",
+            ["grpc://backend:9080", "-n", "policies", "--from", "deploy/intruder-v1", "--expect", "status=200"],
+            10,
+        ),
+        (
+            "policies",
+            ["grpc://backend:9080", "-n", "policies", "--from", "deploy/intruder-v1", "--expect", "status=grpc-7"],
+            0,
+        ),
         ("policies", ["backend.policies:9080", "-n", "outside", "--from", "plainclient"], 10),
         ("broken", ["wrongport:8080"], 10),
         ("bookinfo", ["productpage:9080", "--from", "ingress", "--path", "/productpage"], 0),

@@ -76,6 +76,11 @@ CASES = [
     Case("ambient", "caller", "10.105.227.250:99", "reset", "has no port 99"),
     Case("ambient", "web", "172.17.0.6:9999", "refused", "the application listens on 8080"),
     Case("ambient", "withsidecar", "web.ambient:8080", "undecided", "does not run (PodInitializing)"),
+    # a gRPC client gets a proxy's answers as 200, with a status of gRPC's own
+    Case("policies", "intruder", "grpc://backend:9080", "200 gRPC 7", "no rule of AuthorizationPolicy"),
+    Case("broken", "client", "grpc://wrongport:8080", "200 URX gRPC 14", "nothing listens"),
+    Case("broken", "client", "grpc://nobody:8080", "200 UH gRPC 14", "no endpoints"),
+    Case("bookinfo", "curl", "grpc://reviews:9080", "app"),
 ]
 
 
@@ -85,7 +90,8 @@ def ended(found: Trace) -> str:
         return "undecided"
     if end.delivered:
         return "app"
-    return f"{end.status or end.broken} {end.flags or end.server_flags}".strip()
+    grpc = f"gRPC {end.grpc_status}" if end.grpc_status is not None else ""
+    return " ".join(filter(None, (str(end.status or end.broken), end.flags or end.server_flags, grpc)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.recording}-{case.sender}-{case.target}")
