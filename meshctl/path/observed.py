@@ -125,7 +125,8 @@ def _answered(end: End, answer: Answer, caller: Sequence[LogLine], callee: Seque
         return None
     if answer.status is not None:
         if not end.delivered:
-            return end.status == answer.status
+            alike = end.status == answer.status
+            return None if alike and end.grpc_status is not None else alike  # the application answers 200 as well
         through = end.through_client is not False or end.through_server is not False
         logged = bool(caller or callee)
         return None if through and not logged and answer.status in _ANSWERED_BY_EITHER else True
