@@ -6,18 +6,17 @@ namespace (root on its node). Without access logs Envoy's counters before and af
 It adds one request to the mesh's traffic and nothing else: no pod is made, nothing is installed.
 """
 
-import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from meshctl.envoy import clusters_json
-from meshctl.envoy.access_log import LogLine, parse_line
+from meshctl.envoy.access_log import parse_line
 from meshctl.errors import MeshctlError, NoAccess, Unavailable
 from meshctl.frozen import dataclass
-from meshctl.kube.pods import Pod
+from meshctl.gather import probe_logs
 from meshctl.path.model import Trace
 from meshctl.path.observed import Answer, Logged, Observation, judge
 from meshctl.path.scene import Owner, Scene, Station
@@ -29,9 +28,6 @@ WAIT_S = 15.0
 """How long the request may take."""
 HOLD_S = 4.0
 """How long a TCP connection is watched: a proxy accepts it at once, and closes it when the other end does not."""
-LOG_DELAY_S = 1.1
-"""Envoy flushes its access log every second (``--file-flush-interval-msec 1000``, as the agent starts it)."""
-LOG_TRIES = 3
 
 
 def send(world: World, scene: Scene, trace: Trace, uid: int | None = None, gid: int | None = None) -> Observation:
@@ -53,7 +49,7 @@ def send(world: World, scene: Scene, trace: Trace, uid: int | None = None, gid: 
     tried = _sent(world, api, station, trace, token)
     if isinstance(tried, _Not):
         return Observation(f"pod {station.key}", "", missing=(tried.why, *tried.more), denied=tried.denied)
-    logs, missing = _logs(world, scene, trace, station, _Traces(token, tried.answer.local, began))
+    logs, missing = probe_logs.found(world, scene, trace, station, probe_logs.Left(token, tried.answer.local, began))
     counted: tuple[str, ...] = ()
     if not logs and station.has_proxy:
         counted = _difference(before, _counters(world, station, trace))
@@ -274,120 +270,3 @@ def _difference(before: _Counters, after: _Counters) -> tuple[str, ...]:
     """What was counted meanwhile; other requests of the same moment are in it, too."""
     changed = [(key, value - before.get(key, 0)) for key, value in after.items() if value > before.get(key, 0)]
     return tuple(f"{cluster} {host}: {counter} +{more}" for (cluster, host, counter), more in changed)
-
-
-# --- the logs --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Traces:
-    """What the request left behind: its id, the client's ``address:port``, and when it began (monotonic clock)."""
-
-    token: str
-    local: str
-    began: float
-
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        """The id as any proxy may log it."""
-        return re.compile(".".join(map(re.escape, _plain_id(self.token).split("?"))))
-
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def _plain_id(request_id: str) -> str:
-    """A request id with ``?`` where Envoy writes into it: its choice about tracing is the 15th character of a UUID.
-
-    Source: source/extensions/request_id/uuid/config.cc, ``setTraceReason`` (4 becomes 9, a or b).
-    """
-    return f"{request_id[:14]}?{request_id[15:]}" if _UUID.fullmatch(request_id) else request_id
-
-
-def _logs(
-    world: World, scene: Scene, trace: Trace, caller: Station, left: _Traces
-) -> tuple[tuple[Logged, ...], tuple[str, ...]]:
-    """What the caller's proxy wrote of it, and the proxy that it was handed to; asked again until both are there."""
-    ends = [branch.end for branch in trace.outcome.branches]
-    wanted = set()
-    if caller.has_proxy and any(end.through_client is not False for end in ends):
-        wanted.add("caller")
-    if any(end.through_server is not False for end in ends):
-        wanted.add("callee")
-    if not wanted:
-        return (), ()
-    found: tuple[Logged, ...] = ()
-    problems: tuple[str, ...] = ()
-    for _ in range(LOG_TRIES):
-        time.sleep(LOG_DELAY_S)
-        found, problems = _read_logs(world, scene, trace, caller, left)
-        if wanted <= {one.side for one in found} or problems:
-            break
-    if not found and not problems:
-        problems = ("no proxy logged it: is the access log on (meshConfig.accessLogFile)?",)
-    return found, problems
-
-
-def _read_logs(
-    world: World, scene: Scene, trace: Trace, caller: Station, left: _Traces
-) -> tuple[tuple[Logged, ...], tuple[str, ...]]:
-    problems: list[str] = []
-    read = _reader(world, left, problems)
-    mine: list[LogLine] = []
-    if caller.has_proxy:
-        mine = [line for line in read(caller.pod) if not line.inbound and _is_it(line, left, {left.local})]
-    # A gateway gives what comes from outside an id of its own, and hands that on.
-    ids = {_plain_id(line.request_id) for line in mine if line.request_id}
-    found = [Logged(caller.key, "caller", line.text) for line in mine]
-    tcp = not any(left.pattern.search(line.text) for line in mine)
-    senders = {line.upstream_local for line in mine if tcp} | ({left.local} if not mine else set())
-    for pod in _callees(scene, trace, mine):
-        key = f"{pod.namespace}/{pod.name}"
-        lines = [line for line in read(pod) if line.inbound or (not line.cluster and key != caller.key)]
-        lines = [line for line in lines if _plain_id(line.request_id) in ids or _is_it(line, left, senders)]
-        found += [Logged(key, "callee", line.text) for line in lines]
-    return tuple(found), tuple(problems)
-
-
-def _is_it(line: LogLine, left: _Traces, senders: set[str]) -> bool:
-    """Whether a line is about the request: by its id, else by the connection that it came over."""
-    return bool(left.pattern.search(line.text)) or (bool(line.remote) and line.remote in senders)
-
-
-def _callees(scene: Scene, trace: Trace, lines: Sequence[LogLine]) -> Iterable[Pod]:
-    """The pods with a proxy that got it: those that the caller's proxy names, else all that it may have chosen."""
-    hosts = {line.upstream_host.rpartition(":")[0].strip("[]") for line in lines if line.upstream_host}
-    named = [pod for host in sorted(hosts) if (pod := scene.pod_at(host)) is not None]
-    if not hosts:
-        keys = {endpoint.pod for share in trace.outcome.clusters for endpoint in share.endpoints if endpoint.pod}
-        named = [pod for key in sorted(keys or _behind(scene, trace)) if (pod := scene.pod_named(key)) is not None]
-    return [pod for pod in named if pod.container("istio-proxy") is not None]
-
-
-def _behind(scene: Scene, trace: Trace) -> set[str]:
-    """The pods that a caller without a proxy may reach: those of the Service, else the one at the address."""
-    name, _, namespace = trace.aim.service.partition(".")
-    service = scene.services.named(name, namespace)
-    places = [e.address for e in scene.services.endpoints(service)] if service is not None else [trace.aim.address]
-    return {f"{pod.namespace}/{pod.name}" for place in places if (pod := scene.pod_at(place)) is not None}
-
-
-def _reader(world: World, left: _Traces, problems: list[str]) -> Callable[[Pod], list[LogLine]]:
-    """The lines that a pod's proxy logged since the request was sent; why not goes to `problems`."""
-    recent: Any = getattr(world, "recent_log", None)
-    since_s = int(time.monotonic() - left.began) + 10
-
-    def read(pod: Pod) -> list[LogLine]:
-        part = recent(pod.namespace, pod.name, "istio-proxy", since_s)
-        if part.content is None:
-            problems.append(part.gap)
-            return []
-        return [_line(one) for one in part.content.decode("utf-8", "replace").splitlines()]
-
-    return read
-
-
-def _line(text: str) -> LogLine:
-    """A line of the log; in a format of the mesh's own only its text counts, and the kind of cluster that it names."""
-    found = parse_line(text)
-    return found if found is not None else LogLine(text=text, cluster="inbound|" if "inbound|" in text else "")

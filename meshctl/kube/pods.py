@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from meshctl.frozen import dataclass
-from meshctl.kube.containers import Container, Security, containers, security_of, statuses
+from meshctl.kube.container_fields import containers, security_of, statuses
+from meshctl.kube.containers import Container, Security
 from meshctl.kube.fields import Fields, Flaw, shown
 from meshctl.origin import NOWHERE, Origin
 

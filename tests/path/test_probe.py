@@ -9,7 +9,7 @@ import pytest
 
 from meshctl.cli import trace as cli
 from meshctl.errors import ExitCode, MeshctlError, NoAccess, Unavailable
-from meshctl.gather import probe
+from meshctl.gather import probe, probe_logs
 from meshctl.gather.question import Asked, question
 from meshctl.gather.scope import Scope
 from meshctl.path.model import Request
@@ -101,7 +101,7 @@ FAILED = b"\n000 10.0.0.3 40000 0.001 0\n"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "LOG_DELAY_S", 0)
+    monkeypatch.setattr(probe_logs, "LOG_DELAY_S", 0)
 
 
 def sent(
@@ -236,10 +236,10 @@ def test_as_another_user_only_meshctl_itself_can_send_it() -> None:
 
 
 def test_an_id_of_the_user_s_own_is_looked_for_as_it_is() -> None:
-    left = probe._Traces("what?.id", "", 0.0)
+    left = probe_logs.Left("what?.id", "", 0.0)
     assert left.pattern.search("x what?.id y") or left.pattern.search("x whatX.id y")
     assert not left.pattern.search("x what?-id y")
-    uuid = probe._Traces("53cde656-2333-45b7-ada7-bdb5b191fc79", "", 0.0)
+    uuid = probe_logs.Left("53cde656-2333-45b7-ada7-bdb5b191fc79", "", 0.0)
     assert uuid.pattern.search("53cde656-2333-95b7-ada7-bdb5b191fc79")
     assert not uuid.pattern.search("53cde656-2333-45b7-ada7-bdb5b191fc78")
 
