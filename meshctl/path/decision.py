@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy import rewrite
+from meshctl.envoy.grpc import of_http
 from meshctl.envoy.match import Match, Step
 from meshctl.envoy.model.basics import IstioConfig
 from meshctl.envoy.model.filters import AlpnOverride
@@ -69,6 +70,12 @@ class Refusal:
     cause: Cause = ""
     late: bool = False
     grpc_status: int | None = None
+
+    def answer(self, *, grpc: bool) -> int | None:
+        """The status that a client reads, gRPC's own where it speaks that; None where the connection is closed."""
+        if self.status is None or not grpc:
+            return self.status
+        return self.grpc_status if self.grpc_status is not None else of_http(self.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from meshctl.frozen import dataclass
 from meshctl.path import auto_mtls, policies, registry, resources
-from meshctl.path.decision import Decision
+from meshctl.path.decision import Decision, Refusal
 from meshctl.path.hosts import Host, Picked
 from meshctl.path.model import Hop, Request
 from meshctl.path.scene import Scene, Station
@@ -40,10 +40,10 @@ _OF_A_CLUSTER = frozenset(("UH", "NC", "UO", "UF", "UC", "UR", "UT", "LR", "URX"
 """Flags of failures that come after the choice of a cluster: what the resources say of routes is no matter there."""
 
 
-def _said(decision: Decision) -> _Said:
+def _said(decision: Decision, request: Request) -> _Said:
     refusal = decision.refusal
     if refusal is not None and not _OF_A_CLUSTER & set(refusal.flags.split(",")):
-        return _Said(refusal.status, True, (), ())
+        return _Said(refusal.answer(grpc=request.is_grpc), True, (), ())
     clusters = tuple(sorted((o.cluster, round(o.probability, 3)) for o in decision.options))
     faults = tuple(sorted((i.status or 0, round(i.share, 3)) for i in decision.injected if i.share > 0))
     return _Said(None, False, clusters, faults)
@@ -76,7 +76,7 @@ def of_route(scene: Scene, station: Station, decision: Decision, address: str, p
     now = resources.outbound(scene, station, "outbound", address, port, request)
     if now.undecided or not any(str(known.meta) in step.because for step in now.steps):
         return ""
-    then, said = _said(decision), _said(now)
+    then, said = _said(decision, request), _said(now, request)
     return f"{known.meta} says {said} now" if said != then else ""
 
 
@@ -137,13 +137,14 @@ def of_inbound(scene: Scene, station: Station, port: int, conn: Connection, deci
         return ""
     now = policies.inbound(scene, station, port, conn)
     found = decision.refusal
-    if now.undecided or (now.refusal is None, now.refusal and now.refusal.status) == (
-        found is None,
-        found and found.status,
-    ):
+    if now.undecided or _answer(now.refusal, conn) == _answer(found, conn):
         return ""
     if found is not None and found.cause not in ("policy", "strict", "no-route", ""):
         return ""
     if now.refusal is None:
         return "the recorded resources would let it through"
     return f"by the recorded resources it would be refused: {now.refusal.why}"
+
+
+def _answer(refusal: Refusal | None, conn: Connection) -> tuple[bool, int | None]:
+    return (refusal is not None, refusal.answer(grpc=conn.request.is_grpc) if refusal is not None else None)

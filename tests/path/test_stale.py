@@ -117,3 +117,8 @@ def test_a_dump_in_part_is_left_out(sections: tuple[str, ...]) -> None:
 def test_missing_services_are_named_among_what_was_not_looked_at() -> None:
     place = replace(scene("policies"), services_gap="no services.json", endpoints_gap="no slices.json", cache={})
     assert {"no services.json", "no slices.json"} <= set(ask(place, "client", "slow:8080").gaps)
+
+
+def test_a_refusal_of_grpc_is_the_same_however_its_status_is_written() -> None:
+    assert not told(ask(scene("policies"), "intruder", "grpc://backend:9080"))
+    assert not told(ask(scene("policies"), "client", "grpc://backend:9080", "/admin"))
