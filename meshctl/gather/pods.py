@@ -19,11 +19,20 @@ def one(world: World, text: str | None, scope: Scope) -> Pod:
 
     Raises NotFound with the nearest names, and BadInput naming the candidates where it may mean several.
     """
+    return _parsed(world, _one(world, text, scope))
+
+
+def key(world: World, text: str | None, scope: Scope) -> str:
+    """The same pod as ``namespace/name``, for who has read it already."""
+    chosen = _one(world, text, scope)
+    return f"{_namespace(chosen)}/{_name(chosen)}"
+
+
+def _one(world: World, text: str | None, scope: Scope) -> Raw:
     found = _found(world, text, scope)
     if len(found) > 1 and (text is None or parse_pod(text).kind in (None, "pod")) and not scope.selector:
         raise _ambiguous(text or "", found)
-    chosen = sorted(found, key=lambda raw: (not _ready(raw), _name(raw)))[0]
-    return _parsed(world, chosen)
+    return sorted(found, key=lambda raw: (not _ready(raw), _name(raw)))[0]
 
 
 def many(world: World, text: str | None, scope: Scope) -> tuple[Pod, ...]:

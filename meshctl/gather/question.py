@@ -44,8 +44,9 @@ def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question
     if asked.sender is not None and asked.sender.lower() in INGRESS:
         return _through_ingress(scene, target, request, scope)
     if asked.sender is not None:
-        pod = gather_pods.one(world, asked.sender, scope)
-        station = _as_whom(senders.with_users(world, scene.station(_of_scene(scene, pod))), asked)
+        key = gather_pods.key(world, asked.sender, scope)
+        pod = scene.pod_named(key) or gather_pods.one(world, asked.sender, scope)
+        station = _as_whom(senders.with_users(world, scene.station(pod)), asked)
         return Question(caller=station, target=target, request=request)
     choice = _chosen(world, scene, target, scope)
     station = _as_whom(senders.with_users(world, scene.station(choice.pod)), asked)
@@ -79,10 +80,6 @@ def _request(asked: Asked) -> Request:
     if not path.startswith("/"):
         path = f"/{path}"
     return Request(method=(asked.method or "GET").upper(), path=path, host=host, headers=tuple(headers))
-
-
-def _of_scene(scene: Scene, pod: Pod) -> Pod:
-    return scene.pod_named(f"{pod.namespace}/{pod.name}") or pod
 
 
 # --- the caller ------------------------------------------------------------------------------------------------------
