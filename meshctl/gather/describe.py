@@ -52,6 +52,7 @@ class Surroundings:
     _settings: dict[str, MeshSettings] = field(default_factory=dict)
     _lists: dict[tuple[str, str], Sequence[Raw]] = field(default_factory=dict)
     _gaps: dict[str, str] = field(default_factory=dict)
+    _broken: set[str] = field(default_factory=set)
     _names: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     _webhooks: tuple[Webhook, ...] | None = None
     _namespaces: dict[str, Namespace] | None = None
@@ -81,6 +82,7 @@ class Surroundings:
             found = self.world.objects(kind, namespace or None)
             if not found.recorded:
                 self._gaps[kind.plural] = found.gap
+                self._broken |= {kind.plural} if found.broken else set()
             self._lists[key] = found.items
         return self._lists[key]
 
@@ -95,6 +97,13 @@ class Surroundings:
     def gap(self, kind: Kind) -> str:
         """Why a kind could not be looked at; empty where it could."""
         return self._gaps.get(kind.plural, "")
+
+    def demand(self, kind: Kind) -> None:
+        """Raise where a kind could not be looked at, before something is said not to be there: BadInput or NotFound."""
+        if gap := self.gap(kind):
+            raise (
+                BadInput(gap) if kind.plural in self._broken else NotFound(f"no {kind.plural} can be looked at: {gap}")
+            )
 
     def settings(self, revision: str) -> MeshSettings:
         """The mesh's settings of a revision; those of the default one where the revision has none of its own."""

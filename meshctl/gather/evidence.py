@@ -1,6 +1,5 @@
 """The evidence that checks judge: a pod's description with what was seen of the running pod."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,15 +20,17 @@ from meshctl.injection.ambient import Ambient
 from meshctl.injection.description import Description, Subject, describe
 from meshctl.injection.mode import DATAPLANE
 from meshctl.injection.state import State
+from meshctl.json_text import left_out
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
+from meshctl.kube import ss
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.netfilter.model import Ruleset
 from meshctl.refs import near_misses
 from meshctl.sources import kinds
 from meshctl.sources.warm import warm
-from meshctl.sources.world import Kind, World
+from meshctl.sources.world import Kind, Part, World
 from meshctl.uncollected import uncollected
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 Judged: TypeAlias = tuple[Evidence, tuple[Finding, ...]]
 
-_PARTS = ("netns/sockets.txt", "envoy/certs.json", "envoy/config_dump.json", "envoy/server_info.json")
+_SOCKETS = "netns/sockets.txt"
+_PARTS = (_SOCKETS, "envoy/certs.json", "envoy/config_dump.json", "envoy/server_info.json")
 
 
 def state(world: World, pod: Pod, has_proxy: bool = True) -> State:
@@ -45,8 +47,19 @@ def state(world: World, pod: Pod, has_proxy: bool = True) -> State:
     wanted = [name for name in _PARTS if has_proxy or not name.startswith("envoy/")]
     parts = world.parts(pod.namespace, pod.name, wanted)
     found = states.parse({name: part.content for name, part in parts.items()})
-    gaps = tuple(f"{name}: {part.gap or 'not there'}" for name, part in parts.items() if part.content is None)
-    return replace(found, gaps=gaps)
+    if found.listeners is not None and (problem := _unsure(parts[_SOCKETS], bool(found.listeners), has_proxy)):
+        found = replace(found, listeners=None, problems=(*found.problems, problem))
+    gaps = (f"{name}: {part.gap or 'not there'}" for name, part in parts.items() if part.content is None)
+    return replace(found, gaps=(*gaps, *found.problems))
+
+
+def _unsure(part: Part, some: bool, has_proxy: bool) -> str:
+    """Why a listing of sockets proves nothing: what it lacks would count as not listening."""
+    if not ss.is_whole((part.content or b"").decode("utf-8", "replace")):
+        return f"{_SOCKETS}: not a whole listing of ss; left out"
+    if has_proxy and not some:
+        return f"{_SOCKETS}: no listening socket in it, though the proxy has some; left out"
+    return ""
 
 
 def of_pod(around: Surroundings, pod: Pod) -> Evidence:
@@ -67,11 +80,14 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
         gone = _gone(around, seen)
     except BadInput as error:
         seen, gone = _without_proxy(seen, error), ()
+    problems: list[str] = []
+    tunnel = _ambient(around, described, problems) if _is_ambient(described) else None
+    seen = replace(seen, problems=(*seen.problems, *problems), gaps=(*seen.gaps, *problems))
     return Evidence(
         description=described,
         state=seen,
         standing=place,
-        ambient=_ambient(around, described) if _is_ambient(described) else None,
+        ambient=tunnel,
         rulesets=rulesets,
         foreign=drift,
         gone=gone,
@@ -80,7 +96,8 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
 
 def _without_proxy(seen: State, error: BadInput) -> State:
     """What was seen but for the proxy's configuration: it is read when asked for, and a part of it is broken."""
-    return replace(seen, proxy=None, gaps=(*seen.gaps, str(error)))
+    problem = f"{error}; left out"
+    return replace(seen, proxy=None, gaps=(*seen.gaps, problem), problems=(*seen.problems, problem))
 
 
 _MADE_FROM = {"virtual-service": kinds.VIRTUAL_SERVICES, "destination-rule": kinds.DESTINATION_RULES}
@@ -112,18 +129,15 @@ def _is_ambient(described: Description) -> bool:
     return described.injection.mode == "ambient" or (asked == "ambient" and described.injection.proxy is None)
 
 
-def _ambient(around: Surroundings, described: Description) -> Ambient:
-    """What the node's ztunnel says of the pod."""
+def _ambient(around: Surroundings, described: Description, problems: list[str]) -> Ambient:
+    """What the node's ztunnel says of the pod; `problems` names a dump of it that cannot be read."""
     pod = described.pod
     tunnels = (p for p in around.neighbours(around.root_namespace()) if p.labels.get("app") == "ztunnel")
     tunnel = next((p for p in tunnels if p.node == pod.node), None)
     dump = None
     if tunnel is not None:
         part = around.world.part(tunnel.namespace, tunnel.name, "ztunnel/config_dump.json")
-        try:
-            dump = json.loads(part.content) if part.content else None
-        except ValueError:
-            dump = None
+        dump = left_out(part.content, part.source, problems) if part.content is not None else None
     name = f"{tunnel.namespace}/{tunnel.name}" if tunnel else ""
     return ambient.of(pod, described.subject.namespace, described.services, name, dump)
 
@@ -238,6 +252,7 @@ def _service(world: World, text: str, scope: Scope, around: Surroundings) -> Ser
         for found in around.services(namespace) or ():
             if found.name == (name if dot else text) and found.namespace == namespace:
                 return found
+    around.demand(kinds.SERVICES)
     known = sorted({s.name for n in candidates for s in around.services(n) or ()})
     close = near_misses(name, tuple(known))
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known[:10]) or 'none'}"
@@ -253,6 +268,7 @@ def namespace(world: World, text: str | None, scope: Scope, root: str = "") -> N
         name = others[0] if len(others) == 1 else name
     found = around.namespace(name)
     if found is None:
+        around.demand(kinds.NAMESPACES)
         known = around.namespace_names()
         close = near_misses(name, known) or known
         raise NotFound(f"there is no namespace '{name}' here", hint=f"there are: {', '.join(close)}" if close else None)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MOST_TRACES = 400
 """Of so many requests the paths are looked at; each costs a few milliseconds."""
 
+MOST_BROKEN = 20
+"""So many parts that cannot be read are named, then counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -148,7 +151,11 @@ def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: S
 
 def _gaps(judged: Sequence[Judged], untraced: str) -> tuple[str, ...]:
     gaps = tuple(dict.fromkeys(g for d, _ in judged for g in d.description.subject.gaps))
-    blind = [d.pod.name for d, _ in judged if d.state is not None and d.state.gaps]
+    broken = [f"{d.pod.name}: {p}" for d, _ in judged if d.state is not None for p in d.state.problems]
+    gaps += tuple(broken[:MOST_BROKEN])
+    if len(broken) > MOST_BROKEN:
+        gaps += (f"{len(broken) - MOST_BROKEN} more parts that cannot be read (meshctl describe pod names them)",)
+    blind = [d.pod.name for d, _ in judged if d.state is not None and set(d.state.gaps) - set(d.state.problems)]
     if blind:
         shown = ", ".join(blind[:5]) + (f" and {len(blind) - 5} more" if len(blind) > 5 else "")
         gaps += (f"sockets or the proxy's own state of {shown} (meshctl snapshot record takes them)",)

@@ -13,6 +13,7 @@ from meshctl.errors import MeshctlError
 from meshctl.gather.parts import optional, optional_bytes, text_of
 from meshctl.gather.walked_rules import RULE_FILES, network_of, rules_of
 from meshctl.injection.mode import Injection, recognise
+from meshctl.kube import ss
 from meshctl.kube.pods import Pod
 from meshctl.path import netns
 from meshctl.path.scene import Owner, Station
@@ -104,11 +105,6 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
     )
 
 
-_STATES = frozenset(
-    ("LISTEN", "UNCONN", "ESTAB", "TIME-WAIT", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT")
-) | {"LAST-ACK", "CLOSING", "State", "Netid"}
-
-
 def _sockets(
     text: tuple[str, str] | None, injection: Injection, gaps: dict[str, str]
 ) -> tuple[netns.Socket, ...] | None:
@@ -116,9 +112,7 @@ def _sockets(
     if text is None:
         return None
     found = netns.sockets(text[0])
-    strange = any(line.split() and not _STATES.intersection(line.split()[:2]) for line in text[0].splitlines())
-    broken = strange or (text[0] and not text[0].endswith("\n"))
-    if broken or (not found and injection.proxy is not None):
+    if not ss.is_whole(text[0]) or (not found and injection.proxy is not None):
         gaps["netns/sockets.txt"] = f"{text[1]}: not a whole listing of ss"
         return None
     return found

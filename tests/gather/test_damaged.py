@@ -1,6 +1,7 @@
 """Recordings with parts that are missing or broken: each costs its own section, never the answer or the truth."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 from meshctl.cli.app import app
 from meshctl.errors import BadInput
+from meshctl.gather.evidence import state
+from meshctl.kube import pods as kube_pods
 from meshctl.netfilter import iproute
+from meshctl.sources.snapshot import open_snapshot
 
 DEMO = Path(__file__).parents[2] / "meshctl" / "demo" / "snapshot"
 POD = "productpage"
@@ -197,3 +201,56 @@ def test_checks_go_on_without_what_is_broken(recording: Path) -> None:
         done = run(recording, *words)
         assert done.exit_code == 0, (words, done.output)
         assert "MC301" not in done.stdout
+
+
+@pytest.mark.parametrize("content", [NOISE, b"", b"LISTEN 0 128 0.0.0.0:15006 0.0.0.0:*\nLISTEN 0 5"])
+def test_sockets_that_cannot_be_read_are_not_looked_at_and_never_nothing_listens(
+    recording: Path, content: bytes
+) -> None:
+    (netns(recording) / "sockets.txt").write_bytes(content)
+    found = document(run(recording, "describe", "pod", POD, "-o", "json"))
+    assert "MC207" not in {f["id"] for f in found["findings"]}
+    checked = run(recording, "check", POD)
+    assert checked.exit_code == 0
+    assert "MC207" not in checked.stdout
+    assert re.search(r"Not looked at\n  productpage-\S+ netns/sockets.txt: no", checked.stdout)
+
+
+def test_where_no_proxy_is_an_empty_listing_says_that_nothing_listens(recording: Path) -> None:
+    pod = {"metadata": {"name": "sleep", "namespace": "bookinfo"}, "spec": {"containers": [{"name": "sleep"}]}}
+    (place := recording / "pods/bookinfo/sleep/netns").mkdir(parents=True)
+    (place / "sockets.txt").write_bytes(b"")
+    world = open_snapshot(str(recording))
+    assert state(world, kube_pods.pod(pod), has_proxy=False).listeners == ()
+    assert state(world, kube_pods.pod(pod), has_proxy=True).listeners is None
+
+
+@pytest.mark.parametrize("name", ["config_dump.json", "certs.json", "server_info.json"])
+@pytest.mark.parametrize("content", [NOISE, b"[" * 100_000])
+def test_a_part_of_the_proxy_that_cannot_be_read_is_named(recording: Path, name: str, content: bytes) -> None:
+    file = next(recording.glob(f"pods/*/{POD}-*/envoy")) / name
+    file.write_bytes(content)
+    for words in (("describe", "pod", POD), ("check", POD)):
+        shown = run(recording, *words)
+        assert shown.exit_code == 0
+        assert f"envoy/{name}: not valid JSON" in " ".join(shown.stdout.partition("Not looked at")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("namespaces", ("describe", "namespace", "bookinfo")),
+        ("services", ("describe", "service", "reviews")),
+        ("pods", ("describe", "pod", POD)),
+    ],
+)
+def test_what_stands_in_a_list_that_cannot_be_read_is_not_said_to_be_missing(
+    recording: Path, file: str, words: tuple[str, ...]
+) -> None:
+    (recording / f"resources/{file}.json").write_bytes(NOISE)
+    result = run(recording, *words)
+    assert (result.exit_code, "there is no" in result.output) == (2, False)
+    (recording / f"resources/{file}.json").unlink()
+    result = run(recording, *words)
+    assert result.exit_code == 3
+    assert f"no {file} can be looked at: resources/{file}.json is not in the snapshot" in result.output
