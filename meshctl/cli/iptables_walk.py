@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from meshctl import json_text
 from meshctl.cli.options import Invocation, command
 from meshctl.cli.show import emit, say, show
 from meshctl.errors import BadInput
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
         "walk",
         outputs=("text", "wide", "json", "yaml", "mermaid"),
         examples="  meshctl --demo iptables walk productpage --out 10.96.0.1:443\n"
-        "  meshctl iptables walk reviews --in :9080\n"
+        "  meshctl iptables walk productpage --in :9080\n"
         "  meshctl iptables walk --rules save.txt --address 172.17.0.7 --out 10.0.0.1:80 --uid 1337",
     )(walk)
 
@@ -184,7 +185,7 @@ def _lines(source: str) -> Iterator[tuple[str, Any]]:
         if not line.strip():
             continue
         try:
-            fields = json.loads(line)
+            fields = json_text.loads(line)
         except json.JSONDecodeError as error:
             raise BadInput(f"{name}:{number}: not JSON: {error.msg}") from None
         if not isinstance(fields, dict):

@@ -29,9 +29,9 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "watch",
-        examples="  meshctl iptables watch reviews --interval 2\n"
+        examples="  meshctl iptables watch productpage --interval 2\n"
         "  sudo meshctl iptables watch --pid 4711 --count 5\n"
-        "  meshctl --snapshot before.tar.gz iptables watch reviews --until after.tar.gz",
+        "  meshctl --snapshot before.tar.gz iptables watch productpage --until after.tar.gz",
     )(watch)
 
 

@@ -147,9 +147,9 @@ class ChainRun:
                 self.run.dropped_by = place
                 return True, "drop"
             case Queue():
-                raise Stop(f"a program outside the kernel decides at {place}: `{action_text(target)}`")
+                raise Stop(f"a program outside of the kernel, asked by `{action_text(target)}` at {place}")
             case Opaque(text):
-                raise Stop(f"`{text}` at {place} is not understood")
+                raise Stop(f"`{text}` at {place}, which is not understood")
             case _:
                 ends = apply(target, self.flight, changes)
                 if ends == "drop":

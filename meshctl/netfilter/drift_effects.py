@@ -177,11 +177,13 @@ def _of_new_conditions(expected: Rule, found: Rule, lost: Effect, gained: Effect
 def of_shadow(rule: Rule, blockers: list[Rule], table: Table, chain: Chain, owner: str = "") -> Effect:
     """A rule that is there, but whose packets rules in front of it already take."""
     shown = " and ".join(f"`{blocker.text}`" for blocker in blockers)
+    does, takes = ("does", "takes") if len(blockers) == 1 else ("do", "take")
     if all(blocker.targets == rule.targets for blocker in blockers):
-        return Effect(f"nothing changes for these packets: {shown} in front of it does the same to them", harmless=True)
+        same = f"{shown} in front of it {does} the same to them"
+        return Effect(f"nothing changes for these packets: {same}", harmless=True)
     what = wording.traffic(rule.matches)
     outcome = _outcome(blockers[-1], plain_table(table.name), plain_chain(chain.name), owner)
-    return Effect(f"{what}{',' if ',' in what else ''} {outcome}: {shown} in front of this rule takes it")
+    return Effect(f"{what}{',' if ',' in what else ''} {outcome}: {shown} in front of this rule {takes} it")
 
 
 def of_exchange(rule: Rule, passed: list[tuple[Rule, bool]], table: Table, told: Explanation) -> Effect:

@@ -42,7 +42,11 @@ class Question:
     supposed: tuple[str, ...] = ()
 
 
-def endpoint(text: str) -> tuple[str, int | None]:
+_OUT = "as in 10.0.0.1:80 or [fd00::1]:80; names are not resolved here"
+_IN = "as in :{} from anywhere, or 10.0.0.1:{} from one caller; names are not resolved here"
+
+
+def endpoint(text: str, hint: str = _OUT) -> tuple[str, int | None]:
     """``A``, ``A:P``, ``[A6]:P``, ``A6`` or ``:P`` as address (empty where there is none) and port; BadInput else."""
     body = text.strip()
     try:
@@ -59,9 +63,7 @@ def endpoint(text: str) -> tuple[str, int | None]:
         if number is not None and not 0 <= number <= 65535:
             raise ValueError(port)
     except ValueError:
-        raise BadInput(
-            f"{text!r} is not ADDRESS[:PORT]", hint="as in 10.0.0.1:80 or [fd00::1]:80; names are not resolved here"
-        ) from None
+        raise BadInput(f"{text!r} is not ADDRESS[:PORT]", hint=hint) from None
     return address, number
 
 
@@ -107,7 +109,8 @@ def outbound(goal: str, details: Details, rulesets: Sequence[Ruleset], network: 
 def inbound(goal: str, details: Details, network: Network) -> Question:
     """A packet from outside to this machine: ``:PORT``, or ``SRC:PORT`` where the caller matters."""
     details = _named(details)
-    caller, port = endpoint(goal.replace(" ", ""))
+    goal = goal.replace(" ", "")
+    caller, port = endpoint(goal, _IN.replace("{}", goal if goal.isdigit() else "8080"))
     caller = details.src or caller
     _needs_port(details.proto, port)
     supposed: list[str] = []

@@ -77,9 +77,15 @@ def is_verified(release: Release, *, ambient: bool = False) -> bool:
 
 
 def nearest_recorded(release: Release, *, ambient: bool = False) -> Release:
-    """The recorded release with the least distance in minor versions, the newer one if two are as near."""
+    """The recorded release with the least distance, major before minor; the newer one if two are as near."""
     known_ones = AMBIENT_COMPARED if ambient else RECORDED
-    return min(reversed(known_ones), key=lambda known: abs(known.minor - release.minor) + 100 * (known.major != 1))
+    asked = _steps(release)
+    return min(reversed(known_ones), key=lambda known: abs(_steps(known) - asked))
+
+
+def _steps(release: Release) -> int:
+    """The release line as one number: every minor of a later major is later than all of an earlier one."""
+    return 1000 * release.major + release.minor
 
 
 @cache

@@ -216,6 +216,13 @@ ROLES: Mapping[str, Role] = {
         "queries of application and agent may share a connection entry, and answers get lost",
         "dns",
     ),
+    "zone-never": Role(
+        "DNS conntrack zone 1, meant for the nameserver's answers: those come from {} and go to the pod, so it never "
+        "matches one (Istio up to 1.19)",
+        "does not matter: no answer of the nameserver matches it",
+        "nothing that the nameserver answers: it comes from {}, and the rule asked for what goes there",
+        "dns",
+    ),
     "zone-downstream": Role(
         "DNS conntrack zone 2: between application and agent",
         "the first zone rule that matches sets the zone",

@@ -255,6 +255,8 @@ def _raw(rule: Rule, chain: str, asked: Facts) -> tuple[str, str] | None:
             return ("zone-jump" if asked.protocol else "ambient-jump"), ""
         case CtZone(zone=1) if asked.mark:
             return "ambient-zone", ""
+        case CtZone(zone=1) if chain == "PREROUTING" and asked.from_ports and asked.destination:
+            return "zone-never", asked.range.partition("/")[0]
         case CtZone(zone=1) if asked.protocol == "udp" and chain != "INPUT":
             return "zone-upstream", ""
         case CtZone(zone=2) if asked.protocol == "udp":

@@ -19,7 +19,8 @@ _NFT_TEXT = re.compile(r"^\s*table (ip|ip6|inet|arp|bridge|netdev) \S+ \{", re.M
 
 def read(text: str, name: str, family: Family | None = None, *, strict: bool = True) -> tuple[Ruleset, ...]:
     """Read a file of rules; BadInput says what it is instead, or that its family cannot be told."""
-    body = text.lstrip("\ufeff \t\r\n")
+    text = text.removeprefix("\ufeff")
+    body = text.lstrip()
     if body.startswith(("{", "[")):
         return nft_json.parse(text, name)
     _refuse_other_formats(body, name)
@@ -27,6 +28,11 @@ def read(text: str, name: str, family: Family | None = None, *, strict: bool = T
     named_legacy: Backend | None = "legacy" if "legacy" in PurePath(name).name.lower() else None
     ruleset = iptables_save.parse(text, name, said or "ipv4", backend or named_legacy or "nft", strict=strict)
     settled = said or _by_addresses(ruleset) or _by_name(name) or family
+    if settled is None and not body:
+        raise BadInput(
+            f"{name} is empty",
+            hint="if iptables-save printed nothing, there is no rule; else take it again: `iptables-save -c`",
+        )
     if settled is None:
         raise BadInput(
             f"{name}: whether these are IPv4 or IPv6 rules cannot be told from header, addresses or file name",

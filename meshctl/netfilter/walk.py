@@ -65,7 +65,7 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
         script = pending.pop()
         runs += 1
         if runs > MAX_RUNS:
-            return _undecided(packet, first, f"too much is open: {'; '.join(questions[:3])}")
+            return _undecided(packet, first, f"too many open questions: {'; '.join(questions[:3])}")
         other = _run(ready, packet, script)
         if other.fate != first.fate:
             return _undecided(packet, first, other.questions[script.index(True)])

@@ -94,6 +94,18 @@ def _masked(value: int, mask: int) -> str:
     return f"{value:#x}" if mask == 0xFFFFFFFF else f"{value:#x}/{mask:#x}"
 
 
+def _marked(value: int, mask: int, sets: str, whose: str) -> str:
+    """``--set-xmark``: the bits of the mask are cleared, then those of the value flipped (``xt_mark.c``).
+
+    A value inside of the mask so becomes the mark; what of it lies outside turns into its opposite.
+    """
+    flipped = value & ~mask
+    done = [f"{sets} {_masked(value & mask, mask)}"] if mask else []
+    if flipped:
+        done.append(f"has the bits {flipped:#x} of {whose} flipped")
+    return " and ".join(done) or f"keeps {whose}"
+
+
 def _owner(match: m.Owner) -> str:
     if match.kind == "socket" or match.ids is None:
         return "that no local socket sent" if match.negated else "sent by a local socket"
@@ -161,9 +173,9 @@ def _done(target: t.Target, *, base: bool) -> str:
             hand = "is handed to the transparent socket" + ("" if port is None else f" on port {port}")
             return hand if plain or not value else f"{hand} with mark {value:#x}"
         case t.SetMark(value, mask):
-            return f"gets mark {_masked(value, mask)}"
+            return _marked(value, mask, "gets mark", "its mark")
         case t.SetConnmark(value, mask):
-            return f"gives its connection mark {_masked(value, mask)}"
+            return _marked(value, mask, "gives its connection mark", "its connection's mark")
         case t.SaveMark():
             return "hands its mark to its connection"
         case t.RestoreMark():

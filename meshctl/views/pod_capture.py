@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from meshctl.blocks import Block, Facts, Heading, Line, Note, Text
 from meshctl.checks.evidence import Evidence
 from meshctl.injection.description import Description
-from meshctl.netfilter.capture import Capture
+from meshctl.netfilter.capture import Capture, split
 from meshctl.views import standing as standing_view
 
 
@@ -24,7 +24,7 @@ def capture_blocks(result: Description) -> Iterator[Block]:
     yield Text(
         f"Capturing means: rules in the pod's network namespace, written by {who}, send connections to the proxy."
     )
-    yield Facts(_capture_rows(capture), 2)
+    yield Facts(capture_rows(capture), 2)
     for note in capture.notes:
         yield Note(note, "warn")
     if result.cni_differs:
@@ -46,24 +46,45 @@ def rules_note(it: Evidence) -> Iterator[Block]:
         )
 
 
-def _capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:
-    def listed(text: str, nothing: str) -> str:
-        return {"*": "all", "": nothing}.get(text.strip(), text.replace(",", ", "))
+def listed(text: str) -> str:
+    """A list as Istio gets it, in words: ``all``, ``80``, ``80 and 443``; empty for an empty one."""
+    if text.strip() == "*":
+        return "all"
+    entries = [entry.strip() for entry in split(text)]
+    return " and ".join((", ".join(entries[:-1]), entries[-1]) if len(entries) > 1 else entries)
 
-    incoming = listed(c.include_inbound_ports, "nothing")
-    if c.include_inbound_ports == "*" and c.exclude_inbound_ports:
-        incoming += f" except {listed(c.exclude_inbound_ports, '')}"
-    outgoing = listed(c.include_outbound_ranges, "nothing")
-    if c.exclude_outbound_ranges:
-        outgoing += f" except to {listed(c.exclude_outbound_ranges, '')}"
-    if c.exclude_outbound_ports:
-        outgoing += f"{',' if c.exclude_outbound_ranges else ''} except to port {listed(c.exclude_outbound_ports, '')}"
-    if c.include_outbound_ports:
-        outgoing += f"; also everything to port {listed(c.include_outbound_ports, '')}"
-    ids = f"user {c.proxy_uids}, group {c.proxy_gids}"
+
+def _ports(text: str) -> str:
+    return f"port{'s' if len(split(text)) > 1 else ''} {listed(text)}"
+
+
+def _incoming(c: Capture) -> str:
+    if not split(c.include_inbound_ports):
+        return "none"
+    left_out = f" except {listed(c.exclude_inbound_ports)}" if split(c.exclude_inbound_ports) else ""
+    shown = listed(c.include_inbound_ports) + (left_out if c.include_inbound_ports == "*" else "")
+    return f"{shown} -> port {c.inbound_port} ({c.mode or 'REDIRECT'})"
+
+
+def _outgoing(c: Capture) -> str:
+    """What goes to the proxy; `-q` takes its ports whatever their address, but for what is excluded."""
+    to = [listed(c.exclude_outbound_ranges)] if split(c.exclude_outbound_ranges) else []
+    to += [_ports(c.exclude_outbound_ports)] if split(c.exclude_outbound_ports) else []
+    taken = [listed(c.include_outbound_ranges)] if split(c.include_outbound_ranges) else []
+    if split(c.include_outbound_ports) and taken != ["all"]:
+        taken.append(f"everything to {_ports(c.include_outbound_ports)}")
+    if not taken:
+        return "none"
+    left_out = f", except to {' and to '.join(to)}" if to else ""
+    return f"{'; also '.join(taken)}{left_out} -> port {c.outbound_port}"
+
+
+def capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:
+    """Each setting that decides what is captured, named and in words."""
+    ids = f"user {listed(c.proxy_uids)}, group {listed(c.proxy_gids)}"
     rows: list[tuple[str, Line]] = [
-        ("incoming TCP ports", f"{incoming} -> port {c.inbound_port} ({c.mode or 'REDIRECT'})"),
-        ("outgoing TCP", f"{outgoing} -> port {c.outbound_port}"),
+        ("incoming TCP ports", _incoming(c)),
+        ("outgoing TCP", _outgoing(c)),
         ("not captured", f"what the proxy itself sends ({ids})"),
         ("DNS", "queries go to the agent (port 15053)" if c.dns else "not captured"),
     ]
@@ -75,8 +96,8 @@ def _capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:
         rows.append(
             (
                 "groups",
-                f"{listed(c.owner_groups, 'none')}"
-                + (f" except {c.owner_groups_exclude}" if c.owner_groups_exclude else ""),
+                (listed(c.owner_groups) or "none")
+                + (f" except {listed(c.owner_groups_exclude)}" if c.owner_groups_exclude else ""),
             )
         )
     if c.drop_invalid:

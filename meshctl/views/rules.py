@@ -213,7 +213,7 @@ def _chain_line(chain: Chain, table: RuleTable, entries: Sequence[Explained]) ->
     words: list[str | Span] = [chain.name]
     if chain.hook:
         policy = f", policy {chain.policy}" if chain.policy else ""
-        counters = f", {chain.packets} packets met the policy" if chain.packets else ""
+        counters = f", {_packets(chain.packets)} met the policy" if chain.packets else ""
         words.append(Span(f"  hook {chain.hook}{policy}{counters}", "dim"))
     elif entries and entries[0].told.dead is not None and not entries[0].told.dead.because:
         words.append(Span(f"  {entries[0].told.dead.reason}", "warn"))
@@ -221,6 +221,10 @@ def _chain_line(chain: Chain, table: RuleTable, entries: Sequence[Explained]) ->
         callers = sorted({c.name for c in table.chains for r in c.rules if chain.name in _leads(r.target)})
         words.append(Span(f"  called from {', '.join(callers)}", "dim") if callers else "")
     return tuple(words)
+
+
+def _packets(count: int) -> str:
+    return f"{count} packet{'' if count == 1 else 's'}"
 
 
 def _leads(target: Target | None) -> tuple[str, ...]:
@@ -236,7 +240,7 @@ def _rules(entries: Sequence[Explained], *, places: bool) -> Iterator[Block]:
     digits = len(str(len(entries)))
     for entry in entries:
         told = entry.told
-        counter = "" if entry.rule.packets is None else f"{entry.rule.packets} packets"
+        counter = "" if entry.rule.packets is None else _packets(entry.rule.packets)
         head: Line = (
             Span(f"{entry.number:>{digits}} ", "strong"),
             Span(words_of(entry), "code"),

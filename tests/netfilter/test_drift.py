@@ -194,6 +194,15 @@ def test_a_flushed_table_misses_its_jumps_first() -> None:
     assert all(item.moot for item in found.items[2:] if not item.harmless)
 
 
+def test_two_rules_that_shadow_one_take_it_together() -> None:
+    recorded = case("1.30.3/default")
+    text = recorded.expected.text("iptables-save.txt")
+    split = ("-A OUTPUT -o lo -j RETURN", "-A OUTPUT ! -o lo -j RETURN")
+    text = text.replace("-A OUTPUT -j ISTIO_OUTPUT", "\n".join((*split, "-A OUTPUT -j ISTIO_OUTPUT")))
+    (shadowed,) = [item for item in drift(recorded, text).items if item.kind == "shadowed"]
+    assert shadowed.effect.endswith("in front of this rule take it")
+
+
 def test_a_log_rule_is_shown_and_does_no_harm() -> None:
     recorded = case("1.30.3/default")
     text = recorded.expected.text("iptables-save.txt").replace(

@@ -75,6 +75,32 @@ def test_the_meaning_is_a_sentence_of_the_rules_parts() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "meaning"),
+    [
+        ("MARK --set-xmark 0x4000/0x0", "Everything has the bits 0x4000 of its mark flipped"),
+        ("MARK --set-xmark 0x4000/0x4000", "Everything gets mark 0x4000/0x4000"),
+        ("MARK --set-xmark 0x5/0x1", "Everything gets mark 0x1/0x1 and has the bits 0x4 of its mark flipped"),
+        ("MARK --set-xmark 0x0/0x0", "Everything keeps its mark"),
+        ("MARK --set-xmark 0x0/0x4000", "Everything gets mark 0x0/0x4000"),
+        ("CONNMARK --set-xmark 0x2/0x0", "Everything has the bits 0x2 of its connection's mark flipped"),
+    ],
+)
+def test_a_mark_is_told_bit_by_bit_where_the_mask_leaves_some_to_be_flipped(option: str, meaning: str) -> None:
+    (entry,) = told(f"*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j {option}\nCOMMIT\n")
+    assert entry.told.meaning == meaning
+
+
+def test_the_zone_rule_that_never_meets_an_answer_says_so() -> None:
+    roles = {e.rule.text: e.told for e in explain(case("1.12.1/dns").found[0]) if e.table.name == "raw"}
+    never = roles["-A PREROUTING -d 10.96.0.10/32 -p udp -m udp --sport 53 -j CT --zone 1"]
+    assert "come from 10.96.0.10 and go to the pod, so it never matches" in never.title
+    right = case("1.30.3/dns")
+    told_now = [e.told.title for e in explain(right.found[0], right.capture) if "--sport 53" in e.rule.text]
+    assert told_now
+    assert all("between agent and nameserver" in title for title in told_now)
+
+
 def test_an_excluded_group_is_told_from_the_proxys_own() -> None:
     recorded = case("1.30.3/groups-exclude")
     roles = {

@@ -62,6 +62,12 @@ def test_bad_goals(goal: str) -> None:
         out(goal)
 
 
+def test_a_bare_port_for_the_way_in_is_hinted_at_with_its_colon() -> None:
+    with pytest.raises(BadInput) as caught:
+        question.inbound("9080", question.Details(), NETWORK)
+    assert ":9080 from anywhere" in (caught.value.hint or "")
+
+
 def test_packets_are_read_and_written_alike() -> None:
     fields = {
         **{"direction": "outbound", "in": None, "out": "lo", "family": 4, "proto": "tcp", "src": "127.0.0.1"},

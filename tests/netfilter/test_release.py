@@ -45,6 +45,15 @@ def test_what_was_not_recorded_is_unverified_and_names_the_nearest() -> None:
     assert nearest_recorded(Release(1, 14)) == Release(1, 12, 1)
 
 
+@pytest.mark.parametrize(("asked", "nearest"), [("9.9", "1.30.3"), ("2.0", "1.30.3"), ("0.8", "1.12.1")])
+@pytest.mark.parametrize("ambient", [False, True])
+def test_a_later_major_is_nearest_to_the_newest_and_an_earlier_one_to_the_oldest(
+    asked: str, nearest: str, ambient: bool
+) -> None:
+    known = nearest if nearest == "1.30.3" or not ambient else "1.22.0"
+    assert str(nearest_recorded(parse(asked), ambient=ambient)) == known
+
+
 def test_says_what_told_it() -> None:
     assert tell("", "1-29").evidence == "revision"
     assert tell("", "", (Release(1, 12, 1), "port 22")).evidence == "rules"

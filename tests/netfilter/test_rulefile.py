@@ -34,6 +34,14 @@ def test_it_is_never_guessed() -> None:
     assert "--family" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("text", ["", " \n", "\ufeff\n"])
+def test_an_empty_file_is_called_empty_unless_its_name_tells_the_family(text: str) -> None:
+    with pytest.raises(BadInput, match=r"rules\.txt is empty"):
+        rulefile.read(text, "rules.txt")
+    (none,) = rulefile.read(text, "ip6tables-save.txt")
+    assert (none.family, none.empty) == ("ipv6", True)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -320,7 +320,7 @@ def test_the_same_question_gets_the_same_answer() -> None:
 def test_an_unknown_target_is_undecided() -> None:
     result = go(rules("filter", "OUTPUT -j NOVEL --x"), OUT)
     assert result.verdict == "undecided"
-    assert "`-j NOVEL --x` at filter/OUTPUT rule 1 is not understood" in (result.undecided_because or "")
+    assert "`-j NOVEL --x` at filter/OUTPUT rule 1, which is not understood" in (result.undecided_because or "")
     assert go(rules("filter", "OUTPUT -j NFQUEUE --queue-num 1"), OUT).verdict == "undecided"
 
 

@@ -64,6 +64,15 @@ def test_tables_and_chains_stand_as_packets_meet_them() -> None:
     ]  # fmt: skip
 
 
+def test_one_packet_is_one_packet() -> None:
+    text = "*nat\n:OUTPUT ACCEPT [1:60]\n[1:60] -A OUTPUT -p tcp -j ISTIO_OUTPUT\n[0:0] -A OUTPUT -j LOG\nCOMMIT\n"
+    found = Dump("x", (iptables_save.parse(text, "save.txt", "ipv4"),))
+    drawn = terminal.draw(view.page(found), width=120)
+    assert "  1 packet\n" in drawn
+    assert ", 1 packet met the policy" in drawn
+    assert "  0 packets\n" in drawn
+
+
 def test_a_chain_that_nothing_leads_to_says_so() -> None:
     text = terminal.draw(view.page(dump(case("1.30.3/tproxy"))), width=120)
     assert "nothing leads to chain ISTIO_INBOUND" in text
