@@ -1,6 +1,6 @@
 """What a client sends before any HTTP, and what the inspectors of a listener make of it."""
 
-from meshctl.envoy import ip, listener, rewrite
+from meshctl.envoy import codec, ip, listener, rewrite
 from meshctl.envoy.query import Query
 
 
@@ -12,7 +12,7 @@ def inspected(query: Query, looks: listener.Inspectors) -> tuple[str | None, str
         if looks.tls is None:
             return None, server_name(query), None, "whether the TLS inspector runs for this port cannot be told"
         return "raw_buffer", "", (), "no TLS inspector runs for this port, so TLS is not noticed"
-    if query.protocol == "tcp" or looks.http is False:
+    if looks.http is False or not codec.looks_like_http(query.protocol, query.path):
         because = "the bytes are no HTTP" if looks.http else "no inspector recognises an application protocol"
         return "raw_buffer", "", (), because
     if looks.http is None:

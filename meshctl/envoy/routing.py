@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-from meshctl.envoy import headers, rewrite, scoped, sending, virtual_host
+from meshctl.envoy import codec, headers, rewrite, scoped, sending, virtual_host
 from meshctl.envoy.journal import Journal, Stop
 from meshctl.envoy.model.basics import Opaque
 from meshctl.envoy.model.managers import HttpManager, ScopedRoutes
 from meshctl.envoy.model.routes import Forward, Route, RouteConfig, VirtualHost
-from meshctl.envoy.query import Query
 from meshctl.envoy.request import Request
 from meshctl.origin import Origin
 
@@ -19,11 +18,12 @@ def decoded(walk: Journal, manager: HttpManager, raw: Request) -> Request:
         because = "TLS bytes reach an HTTP connection manager that does not end TLS: they are no HTTP"
         raise walk.fail("protocol-error", "http", because, manager.origin, flags="DPE")
     unspoken = {"HTTP1": "http2", "HTTP2": "http"}.get(manager.codec) == query.protocol
-    because = _no_http(query)
+    because = codec.refuses(query.protocol, query.method, query.path)
     if because or unspoken:
         because = because or f"the connection manager only speaks {manager.codec}"
         by_http2 = manager.codec == "HTTP2" or (query.protocol == "http2" and not unspoken)
-        told = {} if by_http2 else {"status": 400, "details": "http1.codec_error"}
+        details = "http1.codec_error" if unspoken else codec.details(query.method, query.path)
+        told = {} if by_http2 else {"status": 400, "details": details}
         raise walk.fail("protocol-error", "http", because, manager.origin, flags="DPE", **told)
     for odd in manager.unsupported:
         walk.undecided(f"{odd} of the connection manager is not modelled")
@@ -173,27 +173,3 @@ def wants_tls(walk: Journal, host: VirtualHost | None, request: Request) -> bool
     place = f"https://{request.host}{request.path}"
     walk.note(error="tls-redirect", forwards=False, action="redirect", location=place)
     return True
-
-
-# What Envoy's HTTP/1 parsers know (http-parser, and Balsa without ``allow_custom_methods``).
-_METHODS = frozenset(
-    (
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY", "LOCK", "MKCOL", "MOVE",
-        "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY",
-        "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK",
-        "SOURCE",
-    )
-)  # fmt: skip
-
-
-def _no_http(query: Query) -> str:
-    """Why a parser of HTTP refuses the bytes; empty where it takes them."""
-    if query.protocol == "tcp":
-        return "bytes that are no HTTP reach an HTTP connection manager"
-    if query.protocol == "http" and query.method not in _METHODS:
-        return f"HTTP/1 has no method {query.method} that Envoy knows"
-    if query.protocol == "http" and not all("!" <= char <= "~" for char in query.path):
-        return "the path has a character that HTTP/1 does not allow"
-    if query.protocol == "http2" and any(char <= " " or char == "\x7f" for char in query.path):
-        return "the path has a character that HTTP/2 does not allow: the stream is reset"
-    return ""

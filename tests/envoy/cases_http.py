@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from tests.envoy.asking import Ask, Case, case, chain, host, http, listen, says, tls, to, web
+from tests.envoy import real_envoy as real
+from tests.envoy.asking import Ask, Case, case, chain, host, http, listen, says, tcp, tls, to, web
 
 
 def when(*headers: Any, name: str = "fits", **match: Any) -> Any:
@@ -136,6 +137,25 @@ PATHED = tuple(
         ),
     ))
 )  # fmt: skip
+
+NO_PATHS = ("api", "api/x?y=1", "?x=1", "*", "*x", "a.com:80", "ftp://a.com/x", "http:/x", "/a b")
+REFUSED = (
+    *((path, "GET") for path in NO_PATHS),
+    *(("/", method) for method in ("get", "Post", "FOO", "PURGE")), ("*", "OPTIONS"), ("api", "OPTIONS"),
+)  # fmt: skip
+REFUSED_ASKS = tuple(Ask(path=p, method=m, protocol=v) for v in ("http", "http2") for p, m in REFUSED)
+MALFORMED = (
+    web("malformed", *REFUSED_ASKS, routes=[to("one", "all")]),
+    case(
+        "malformed-behind-inspector",
+        listen(
+            chain("http", http(to("one", "all")), match={"application_protocols": ["http/1.1", "h2c"]}),
+            chain("else", tcp("one")),
+            listener_filters=[real.inspector("http")],
+        ),
+        *REFUSED_ASKS,
+    ),
+)
 
 TEMPLATES = ("/a/*", "/a/**", "/**", "/a/{x}/b", "/a/{x=*}/{y=**}", "/{x=a/*}/b", "/a.b/*", "/*/b", "/a/*.txt", "/a")
 TEMPLATED = tuple(
@@ -273,5 +293,6 @@ LIMITED = (
 
 CASES: tuple[Case, ...] = (
     *HEADERS, *NAMED, *TWICE,
-    *VIRTUAL, *PATHED, *TEMPLATED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD, *LIMITED,
+    *VIRTUAL, *PATHED, *MALFORMED,
+    *TEMPLATED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD, *LIMITED,
 )  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from meshctl.envoy import ask
 from meshctl.envoy.match import Match, Query, match
 from meshctl.views import proxy_match
 from tests.envoy import dumps
@@ -244,6 +245,19 @@ def test_the_recorded_policies_are_judged_as_the_server_judged_them() -> None:
     assert asked("/api/list", account="intruder").status == 403
     denied = "rbac_access_denied_matched_policy[ns[policies]-policy[backend-deny-admin]-rule[0]]"
     assert asked("/api/admin/x").details == denied
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "details"),
+    [("get", "/", "http1.codec_error"), ("GET", "api", "http1.codec_error"), ("GET", "*", "http1.invalid_url")],
+)
+def test_methods_and_paths_are_sent_as_they_are_written(method: str, path: str, details: str) -> None:
+    chain = http_chain("h")
+    found = dump([listener("g", "0.0.0.0", 80, chain)], (), [cluster("app", "10.0.0.1")])
+    asked = ask.query(found.bootstrap(), direction="gateway", address=None, port=80, method=method, path=path)
+    decided = match(found, asked)
+    assert (decided.status, decided.flags, decided.details) == (400, "DPE", details)
+    assert ("GET is one" in decided.steps[-1].because) == (method == "get")
 
 
 def test_without_the_peers_identity_a_policy_on_it_is_undecided() -> None:

@@ -1,0 +1,56 @@
+"""What the parsers of HTTP in Envoy refuse before any filter: methods they do not know, and paths that are none."""
+
+import re
+from typing import Literal
+
+METHODS = frozenset(
+    (
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY", "LOCK", "MKCOL", "MOVE",
+        "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY",
+        "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK",
+        "SOURCE",
+    )
+)  # fmt: skip
+"""What Envoy's HTTP/1 parsers know (http-parser, and Balsa without ``allow_custom_methods``)."""
+
+
+def refuses(protocol: Literal["http", "http2", "tcp"], method: str, path: str) -> str:
+    """Why a parser of HTTP refuses the bytes; empty where it takes them."""
+    if protocol == "tcp":
+        return "bytes that are no HTTP reach an HTTP connection manager"
+    if protocol == "http" and method not in METHODS:
+        return f"HTTP/1 has no method {method} that Envoy knows{meant(method)}"
+    if protocol == "http" and not _printable(path):
+        return "the path has a character that HTTP/1 does not allow"
+    if protocol == "http2" and any(char <= " " or char == "\x7f" for char in path):
+        return "the path has a character that HTTP/2 does not allow: the stream is reset"
+    if path.startswith("/") or method == "CONNECT" or (path, method) == ("*", "OPTIONS"):
+        return ""
+    return f"the path {path} does not start with a slash"
+
+
+def meant(method: str) -> str:
+    """A remark on a method that is one but for its case; empty for others (RFC 9110, 9.1: they are case-sensitive)."""
+    usual = method.upper()
+    return f" (case counts: {usual} is one)" if method not in METHODS and usual in METHODS else ""
+
+
+def details(method: str, path: str) -> str:
+    """What Envoy logs of a refused request of HTTP/1 (``response_code_details``; seen of Envoy 1.35)."""
+    if method in METHODS and path.startswith("*"):
+        return "http1.invalid_url"
+    return "http1.invalid_scheme" if method in METHODS and _ABSOLUTE.match(path) else "http1.codec_error"
+
+
+def looks_like_http(protocol: Literal["http", "http2", "tcp"], path: str) -> bool:
+    """Whether the HTTP inspector takes the first line for HTTP: any method will do, but not any path."""
+    if protocol != "http":
+        return protocol == "http2"
+    return _printable(path) and (path.startswith(("/", "*")) or _ABSOLUTE.match(path) is not None)
+
+
+_ABSOLUTE = re.compile(r"[a-z]+://")
+
+
+def _printable(path: str) -> bool:
+    return all("!" <= char <= "~" for char in path)
