@@ -136,6 +136,23 @@ def proxy(
     return State(proxy=config_dump.read({"configs": configs}, "config_dump.json"))
 
 
+MIGRATE = {"name": "migrate", "image": "m"}
+
+
+def with_init(raw: dict[str, Any], at: int) -> dict[str, Any]:
+    """The pod with one more init container of the user, at a place of the order."""
+    raw["spec"]["initContainers"].insert(at, MIGRATE)
+    return raw
+
+
+def run_as(user: int | None = None, group: int | None = None) -> dict[str, Any]:
+    return {"securityContext": {k: v for k, v in (("runAsUser", user), ("runAsGroup", group)) if v is not None}}
+
+
+def started_as(raw: dict[str, Any], uid: int, gid: int) -> dict[str, Any]:
+    return running(raw, app={"user": {"linux": {"uid": uid, "gid": gid}}})
+
+
 HOLD = {"proxy.istio.io/config": "holdApplicationUntilProxyStarts: true"}
 Case = tuple[str, Callable[[], Any], Callable[[], Any]]
 CASES: list[Case] = [
@@ -145,6 +162,14 @@ CASES: list[Case] = [
      lambda: findings(injected(securityContext={"runAsUser": 1337}, app={"securityContext": {"runAsUser": 1000}}))),
     ("MC101", lambda: findings(injected(init_args=args(u="5000"), app={"securityContext": {"runAsUser": 5000}})),
      lambda: findings(injected(init_args=args(u="5000"), app={"securityContext": {"runAsUser": 1337}}))),
+    ("MC101", lambda: findings(injected(securityContext={"runAsGroup": 1337})),
+     lambda: findings(injected(securityContext={"fsGroup": 1337, "supplementalGroups": [1337]}))),
+    ("MC101", lambda: findings(injected(init_args=[*build.INIT_ARGS, "-g", "77"], app=run_as(group=77))),
+     lambda: findings(injected(init_args=[*build.INIT_ARGS, "-g", "77"], app=run_as(group=1337)))),
+    ("MC101", lambda: findings(started_as(injected(app=run_as(user=1000)), 1000, 1337)),
+     lambda: findings(started_as(injected(app=run_as(user=1337)), 1000, 1000))),
+    ("MC101", lambda: findings(injected(inits=[{"name": "logs", "restartPolicy": "Always", **run_as(user=1337)}])),
+     lambda: findings(injected(inits=[{"name": "migrate", **run_as(user=1337)}]))),
     ("MC102", lambda: findings(plain(hostNetwork=True), namespace=namespace(istio_injection="enabled"), webhooks=HOOKS),
      lambda: findings(plain(hostNetwork=True), namespace=namespace(), webhooks=HOOKS)),
     ("MC103", lambda: findings(injected({T + "excludeOutboundPort": "1"})),
@@ -224,6 +249,16 @@ CASES: list[Case] = [
      lambda: findings(injected(inits=[{"name": "migrate", "image": "m"}], native=True))),
     ("MC126", lambda: findings(injected(inits=[{"name": "migrate", "image": "m"}])),
      lambda: findings(injected(inits=[{"name": "migrate", "image": "m", "securityContext": {"runAsUser": 1337}}]))),
+    ("MC126", lambda: findings(injected(inits=[MIGRATE], init_args=args(u="50"), securityContext={"runAsUser": 1337})),
+     lambda: findings(injected(inits=[MIGRATE], init_args=args(u="50"), securityContext={"runAsUser": 50}))),
+    ("MC126", lambda: findings(with_init(injected(init={"name": "istio-validation"}), 0)),
+     lambda: findings(with_init(injected(), 0))),
+    ("MC126", lambda: findings(with_init(injected(init={"name": "istio-validation"}, native=True), 0)),
+     lambda: findings(with_init(injected(init={"name": "istio-validation"}, native=True), 2))),
+    ("MC126", lambda: findings(with_init(injected(native=True), 1)),
+     lambda: findings(with_init(injected(native=True), 0))),
+    ("MC126", lambda: findings(injected(inits=[MIGRATE])),
+     lambda: findings(injected(inits=[MIGRATE], init_args=args(i="")))),
     ("MC127", lambda: findings(injected(HOLD, native=True)), lambda: findings(injected(HOLD))),
     ("MC128", lambda: findings(injected(initContainers=[], app={"name": "linkerd-proxy"})),
      lambda: findings(plain(app={"name": "linkerd-proxy"}))),
