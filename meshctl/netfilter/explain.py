@@ -173,9 +173,25 @@ def refined_role(
         return "tunnel-return", value
     if role == "tunnel-return" and number > 1:
         return "inbound-excluded", value
+    if role == "ranges-end":
+        return _returned_everything(number == len(chain.rules), capture)
     if role == "ssh-return" and capture is not None and "22" in split(capture.exclude_inbound_ports):
         return "inbound-excluded", value
     return role, value
+
+
+def _returned_everything(last: bool, capture: Capture | None) -> tuple[str, str]:
+    """A RETURN for everything: the end of listed ranges, or an excluded range that holds every address.
+
+    iptables-save prints ``-d 0.0.0.0/0`` as no condition at all.
+    """
+    ranges = split(capture.include_outbound_ranges) if capture is not None else ()
+    if last and (capture is None or ranges not in ((), ("*",))):
+        return "ranges-end", ""
+    everywhere = [cidr for cidr in split(capture.exclude_outbound_ranges) if cidr.endswith("/0")] if capture else []
+    if capture is None or everywhere:
+        return "range-excluded", ", ".join(everywhere) or "every address"
+    return "", ""
 
 
 _meanings: dict[tuple[str, type, bool], str] = {}
@@ -197,6 +213,8 @@ def _whose(rule: Rule, table: str, chain: str) -> str:
     owner = foreign_owner(rule, table, chain)
     if owner:
         return f"not Istio's: a rule of {owner}"
+    if role_of(rule, table, chain) is not None:
+        return "not asked for: Istio writes such a rule for other arguments only"
     if istio_chain(chain) or istio_table(table):
         return "not Istio's: no release of Istio writes such a rule into its own chain"
     if isinstance(rule.target, Opaque) or any(isinstance(match, Opaque) for match in rule.matches):

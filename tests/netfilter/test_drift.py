@@ -15,7 +15,7 @@ from meshctl.netfilter.drift_items import Drift
 from meshctl.netfilter.expected import predict
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.packet import Packet, read
-from meshctl.netfilter.release import Release
+from meshctl.netfilter.release import Release, parse
 from meshctl.netfilter.routing import assemble, given_addresses
 from meshctl.netfilter.walk import walker
 from tests.netfilter.rulings import CASES, Case, case
@@ -56,6 +56,38 @@ def test_what_the_kernel_held_is_in_sync(recorded: Case) -> None:
     found = compare(recorded.expected, recorded.found, recorded.capture, recorded=recorded.families)
     assert found.in_sync
     assert found.items == ()
+
+
+EDGES = (
+    ("1.30.3", "-x", "0.0.0.0/0", "-i", "*", "-b", "*"),
+    ("1.12.1", "-x", "0.0.0.0/0", "-i", "10.0.0.0/8", "-b", "*"),
+    ("1.12.1", "-i", "10.0.0.0/8,10.1.0.0/16"),
+    ("1.30.3", "-x", "10.0.0.0/8", "-i", "*", "-q", "25", "-o", "53", "-b", "80,443"),
+    ("1.30.3", "-u", "1337,1000", "-i", "*"),
+    ("1.30.3", "-x", "0.0.0.0/0", "-i", ""),
+)
+
+
+@pytest.mark.parametrize("asked", EDGES, ids=" ".join)
+def test_only_what_is_proven_to_do_nothing_is_said_to_change_nothing(asked: tuple[str, ...]) -> None:
+    release = parse(asked[0])
+    capture = of_arguments(asked[1:], {}, release)
+    wanted = predict(capture, release)
+    text = wanted.text("iptables-save.txt")
+    for table, at, line in places(text):
+        removed = iptables_save.parse(edited(text, (table, at), drop=True), "mutated", family="ipv4")
+        for item in compare(wanted, [removed], capture).items:
+            assert item.effect.startswith("nothing changes") == item.harmless, line
+
+
+def test_the_loss_of_an_exclusion_of_everything_is_told_as_capture_of_everything() -> None:
+    release = parse("1.30.3")
+    capture = of_arguments(["-x", "0.0.0.0/0", "-i", "*"], {}, release)
+    wanted = predict(capture, release)
+    text = wanted.text("iptables-save.txt")
+    removed = iptables_save.parse(text.replace("-A ISTIO_OUTPUT -j RETURN\n", ""), "mutated", family="ipv4")
+    (item,) = compare(wanted, [removed], capture).items
+    assert item.effect == "traffic to 0.0.0.0/0 goes through the proxy although it was excluded"
 
 
 @pytest.mark.parametrize("recorded", IPTABLES, ids=lambda c: c.name)

@@ -2,10 +2,11 @@ import pytest
 
 from meshctl.netfilter import iptables_save
 from meshctl.netfilter.capture_ambient import of_ambient
+from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.expected import predict
 from meshctl.netfilter.explain import Explained, explain
 from meshctl.netfilter.model import Family
-from meshctl.netfilter.release import Release
+from meshctl.netfilter.release import LATEST, Release, parse
 from meshctl.netfilter.role_catalog import ROLES
 from tests.netfilter.rulings import CASES, Case, case
 
@@ -89,6 +90,28 @@ def test_the_meaning_is_a_sentence_of_the_rules_parts() -> None:
 def test_a_mark_is_told_bit_by_bit_where_the_mask_leaves_some_to_be_flipped(option: str, meaning: str) -> None:
     (entry,) = told(f"*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j {option}\nCOMMIT\n")
     assert entry.told.meaning == meaning
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["-x", "0.0.0.0/0", "-i", "*"], "excluded range: traffic to 0.0.0.0/0 leaves without the proxy"),
+        (["-i", "*"], "not asked for: Istio writes such a rule for other arguments only"),
+        (None, "excluded range: traffic to every address leaves without the proxy"),
+    ],
+)
+def test_a_return_for_everything_before_the_end_is_no_end_of_ranges(args: list[str] | None, said: str) -> None:
+    text = "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:ISTIO_REDIRECT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\n"
+    text += "-A ISTIO_OUTPUT -j RETURN\n-A ISTIO_OUTPUT -j ISTIO_REDIRECT\nCOMMIT\n"
+    ruleset = iptables_save.parse(text, "x", family="ipv4")
+    capture = None if args is None else of_arguments(args, {}, LATEST)
+    assert [e.told.title for e in explain(ruleset, capture)][1] == said
+
+
+def test_the_end_of_ranges_is_known_by_its_place() -> None:
+    capture = of_arguments(["-i", "10.0.0.0/8"], {}, parse("1.12.1"))
+    found = list(explain(predict(capture, parse("1.12.1")).rulesets[0], capture))
+    assert [e.told.role for e in found if e.rule.text == "-A ISTIO_OUTPUT -j RETURN"] == ["ranges-end"]
 
 
 def test_the_zone_rule_that_never_meets_an_answer_says_so() -> None:
