@@ -1,8 +1,13 @@
 """YAML in and out, with PyYAML imported only when there is YAML to read or write."""
 
+from contextlib import suppress
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
+
+DEEPEST = 200
+"""Levels of nesting; no object of Kubernetes, Istio or Envoy has a quarter of them."""
 
 
 def _loader() -> Any:
@@ -16,9 +21,14 @@ def documents(text: str, source: str) -> tuple[Any, ...]:
 
     Raises BadInput with the file and the line where the YAML is broken.
     """
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError):  # JSON is YAML, and read ten times as fast; what is broken is told of as YAML
+            return (json_text.loads(text),)
     import yaml
 
     try:
+        if _may_be_deep(text):
+            _refuse_depth(text, source)
         return tuple(doc for doc in yaml.load_all(text, _loader()) if doc is not None)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -27,6 +37,30 @@ def documents(text: str, source: str) -> tuple[Any, ...]:
         raise BadInput(f"{source}{place}: not valid YAML: {problem}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{source}: not valid YAML: {error}") from error
+
+
+def _may_be_deep(text: str) -> bool:
+    """Whether a text could be nested too deep, by what is cheap to see: brackets, and how far in a line begins.
+
+    A level of block style stands further right than the one around it, or (a list in an object) in the same column.
+    """
+    inward = max((len(line) - len(line.lstrip(" \t-?:")) for line in text.splitlines()), default=0)
+    return 2 * (inward + 1) + text.count("[") + text.count("{") > DEEPEST
+
+
+def _refuse_depth(text: str, source: str) -> None:
+    """Count levels by the parser's events, which come one by one; to build what is too deep kills the process in C."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, _loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                place = f"{source}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+                raise BadInput(f"{place}: not YAML that can be read: nested more than {DEEPEST} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def dump(document: Any) -> str:

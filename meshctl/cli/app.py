@@ -6,6 +6,8 @@ Command modules are imported when their command is called, so that ``meshctl --h
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +40,11 @@ class Shell(TyperGroup):
         super().__init__(**settings)
         lean(self)
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the command line, which prints help and version, within the error boundary."""
+        with _boundary():
+            return super().make_context(*args, **extra)
+
     def list_commands(self, _ctx: Any) -> list[str]:
         """The commands, most used first."""
         return list(COMMANDS)
@@ -58,34 +65,50 @@ class Shell(TyperGroup):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; say what went wrong in a line and a hint on stderr."""
-        try:
+        """Run the command within the error boundary."""
+        with _boundary():
             return super().invoke(ctx)
-        except MeshctlError as error:
-            if options.debugging():
-                raise
-            typer.echo(f"error: {error}", err=True)
-            if error.hint:
-                typer.echo(f"hint: {error.hint}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except BrokenPipeError as error:
-            _silence(sys.stdout)
-            raise typer.Exit(ExitCode.OK) from error
-        except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(ExitCode.INTERRUPTED) from error
-        except (typer.Exit, typer.Abort):
+
+
+@contextmanager
+def _boundary() -> Iterator[None]:
+    """Say what went wrong in a line and a hint on stderr, and leave with its code."""
+    try:
+        yield
+    except MeshctlError as error:
+        if options.debugging():
             raise
-        except Exception as error:
-            if options.debugging() or _is_usage(error):
-                raise
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and not error.filename:
-                _silence(sys.stdout)
-                typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
-                raise typer.Exit(ExitCode.UNAVAILABLE) from error
-            typer.echo(f"error: meshctl itself failed: {type(error).__name__}: {error}", err=True)
-            typer.echo("hint: run it again with --debug for the traceback, and report it", err=True)
-            raise typer.Exit(ExitCode.INTERNAL) from error
+        typer.echo(f"error: {error}", err=True)
+        if error.hint:
+            typer.echo(f"hint: {error.hint}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except BrokenPipeError as error:
+        _silence(sys.stdout)
+        raise typer.Exit(ExitCode.OK) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    except (typer.Exit, typer.Abort):
+        raise
+    except RecursionError as error:  # meshctl recurses over documents only, and only as deep as they are
+        if options.debugging():
+            raise
+        typer.echo("error: the input is nested too deep to be read", err=True)
+        raise typer.Exit(ExitCode.BAD_INPUT) from error
+    except Exception as error:
+        if options.debugging() or _is_usage(error):
+            raise
+        if isinstance(error, OSError) and error.errno in _NO_OUTPUT and not error.filename:
+            _silence(sys.stdout)
+            typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+            raise typer.Exit(ExitCode.UNAVAILABLE) from error
+        typer.echo(f"error: meshctl itself failed: {type(error).__name__}: {error}", err=True)
+        typer.echo("hint: run it again with --debug for the traceback, and report it", err=True)
+        raise typer.Exit(ExitCode.INTERNAL) from error
+
+
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EBADF)
+"""Of an error that names no file: a full disk, or a stdout that was closed before meshctl began."""
 
 
 def _is_usage(error: Exception) -> bool:

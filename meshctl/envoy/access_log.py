@@ -4,10 +4,10 @@ Source: pilot/pkg/model/telemetry_logging.go, ``EnvoyTextLogFormat`` and ``Envoy
 same since 1.9. ``-`` stands for "nothing".
 """
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
@@ -157,8 +157,8 @@ def _words(text: str) -> tuple[str, list[str]]:
 
 def _from_json(text: str, origin: Origin | None) -> LogLine | None:
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):
+        raw = json_text.loads(text)
+    except ValueError:
         return None
     if not isinstance(raw, dict):
         return None

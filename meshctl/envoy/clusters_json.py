@@ -1,8 +1,8 @@
 """What a proxy knows about its endpoints at a moment: ``/clusters?format=json``."""
 
-import json
 from collections.abc import Mapping
 
+from meshctl import json_text
 from meshctl.envoy import addresses
 from meshctl.envoy.model.basics import Address
 from meshctl.envoy.model.clusters import Health
@@ -54,8 +54,8 @@ def parse(content: bytes | str, source: str) -> Mapping[str, ClusterHosts]:
 def statuses(content: bytes | str, source: str) -> dict[str, Json]:
     """The same, with each cluster left unread for `hosts`."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = json_text.loads(content)
+    except ValueError as error:
         raise BadInput(f"{source}: not valid JSON: {error}") from error
     if not isinstance(document, dict) or not ({"cluster_statuses", "clusterStatuses"} & set(document) or not document):
         raise BadInput(f"{source}: not a list of clusters: it has no 'cluster_statuses'")

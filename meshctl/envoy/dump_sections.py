@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from meshctl import json_text
 from meshctl.envoy import dump_shapes
 from meshctl.envoy.outline import Outline
 from meshctl.envoy.reading import Json, type_name
@@ -35,7 +36,7 @@ class Sections(Mapping[str, Sequence[Json]]):
                 raise KeyError(kind)
             try:
                 number, raw = self._outline.section(kind)
-            except (ValueError, RecursionError):  # to read it whole says what is broken, and where
+            except ValueError:  # to read it whole says what is broken, and where
                 whole = sections(loaded(self._content, self._source), self._source)
                 self._parsed = {one: whole.get(one, ()) for one in self._outline.kinds()}
                 return self._parsed[kind]
@@ -69,7 +70,7 @@ _HINT = "make one with: kubectl exec POD -c istio-proxy -- pilot-agent request G
 def loaded(content: bytes | str, source: str) -> object:
     """A dump as parsed JSON; BadInput names the place where it is broken."""
     try:
-        return json.loads(content)
+        return json_text.loads(content)
     except json.JSONDecodeError as error:
         if not content.strip():
             raise BadInput(f"{source}: it is empty", hint=_HINT) from error
@@ -77,5 +78,5 @@ def loaded(content: bytes | str, source: str) -> object:
         if not start.startswith(("{", "[")) and start.isprintable():
             raise BadInput(f"{source}: no JSON: it starts with '{start}'", hint=_HINT) from error
         raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}", hint=_HINT) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInput(f"{source}: not valid JSON: {error}", hint=_HINT) from error

@@ -6,10 +6,11 @@ take the same time for all keys.
 
 import hashlib
 import hmac
-import json
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+from meshctl import json_text
 
 Key: TypeAlias = Mapping[str, Any]
 
@@ -34,8 +35,8 @@ def decoded(part: str) -> bytes | None:
 def keys(text: str) -> list[Key] | None:
     """The keys of a key set that Envoy can use; None where the text is no key set."""
     try:
-        found = json.loads(text)["keys"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = json_text.loads(text)["keys"]
+    except (ValueError, KeyError, TypeError):
         return None
     return [key for key in found if isinstance(key, dict) and _usable(key)] if isinstance(found, list) else None
 

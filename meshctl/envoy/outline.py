@@ -12,6 +12,8 @@ import re
 from bisect import bisect_right
 from typing import Any, NamedTuple
 
+from meshctl import json_text
+
 _HEAD = re.compile(r'\s*\{\s*"configs"(:\s*)\[\s*(?=\{)')
 _TAIL = re.compile(r"\s*\]\s*\}\s*")
 _KIND = re.compile(r"v\d\w*\.(\w+?)ConfigDump\"")
@@ -110,7 +112,7 @@ class Outline:
             return None
         try:
             return self._value(opened)
-        except (ValueError, RecursionError):
+        except ValueError:
             return None
 
     def named(self, kind: str, name: str) -> Held | None:
@@ -200,7 +202,10 @@ class Outline:
 
     def _read(self, start: int) -> Any:
         if start not in self._parsed:
-            self._parsed[start] = _decoder.raw_decode(self._text, start)
+            try:
+                self._parsed[start] = _decoder.raw_decode(self._text, start)
+            except RecursionError:
+                raise json_text.too_deep() from None
         return self._parsed[start]
 
 
@@ -223,7 +228,7 @@ def outline(content: bytes | str) -> Outline | None:
     found = Outline(text, head[1], sections)
     try:
         whole = _TAIL.fullmatch(text, found._end(sections[-1].start)) is not None
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return found if whole else None
 

@@ -1,7 +1,6 @@
 """What a proxy says of itself (``/server_info``) and of its certificates (``/certs``)."""
 
-import json
-
+from meshctl import json_text
 from meshctl.envoy.reading import Json
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
@@ -47,8 +46,8 @@ class Certificate:
 
 def _document(content: bytes | str, source: str) -> Json:
     try:
-        return Json(json.loads(content), source)
-    except (ValueError, RecursionError) as error:
+        return Json(json_text.loads(content), source)
+    except ValueError as error:
         raise BadInput(f"{source}: not valid JSON: {error}") from error
 
 

@@ -3,10 +3,10 @@
 Source: Envoy, ``source/extensions/filters/http/jwt_authn/extractor.cc``, and jwt_verify_lib.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from meshctl import json_text
 from meshctl.envoy import rewrite
 from meshctl.envoy.model.filters import JwtProvider
 from meshctl.envoy.request import Request
@@ -101,7 +101,7 @@ def _object(what: str, part: str) -> Claims | str:
     if decoded is None:
         return f"Jwt {what} is an invalid Base64url encoded"
     try:
-        found = json.loads(decoded)
-    except (ValueError, RecursionError):
+        found = json_text.loads(decoded)
+    except ValueError:
         return f"Jwt {what} is an invalid JSON"
     return found if isinstance(found, dict) else f"Jwt {what} is an invalid JSON"

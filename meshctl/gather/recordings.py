@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.reports import Change, Changes, Contents, RecordedPod
-from meshctl.sources.snapshot import Snapshot, load_json
+from meshctl.sources.snapshot import Snapshot
 from meshctl.sources.world import World
 
 Raw = Mapping[str, Any]
@@ -36,7 +37,7 @@ def contents(snapshot: Snapshot) -> Contents:
     resources, broken = [], []
     for name in files.names("resources"):
         try:
-            document = load_json(files.read(f"resources/{name}") or b"", f"{snapshot.name}/resources/{name}")
+            document = json_text.read(files.read(f"resources/{name}") or b"", f"{snapshot.name}/resources/{name}")
         except BadInput as error:
             broken.append((str(error), 1))
             continue
@@ -115,7 +116,7 @@ def _objects(snapshot: Snapshot, name: str) -> dict[str, Raw] | None:
     content = snapshot.files.read(f"resources/{name}")
     if content is None:
         return None
-    document = load_json(content, f"{snapshot.name}/resources/{name}")
+    document = json_text.read(content, f"{snapshot.name}/resources/{name}")
     items = document.get("items", [document]) if isinstance(document, dict) else []
     found = {}
     for item in items:
@@ -178,7 +179,7 @@ def _pod_parts(before: Snapshot, after: Snapshot, gaps: list[str]) -> Iterator[C
             yield from _rules(f"{namespace}/{name} {part}", texts, gaps)
         dumps = [side.part(namespace, name, "envoy/config_dump.json").content for side in (before, after)]
         if None not in dumps:
-            named = [_proxy(load_json(content or b"", f"{namespace}/{name}")) for content in dumps]
+            named = [_proxy(json_text.read(content or b"", f"{namespace}/{name}")) for content in dumps]
             for change in _differences("proxy", f"{namespace}/{name}", named[0], named[1]):
                 yield Change(
                     "proxy", change.subject.replace("/", " ", 2).replace(" ", "/", 1), change.kind, change.details
@@ -219,7 +220,7 @@ def _save_lines(content: bytes) -> list[str]:
 
 def _nft_lines(content: bytes) -> list[str]:
     try:
-        entries = json.loads(content).get("nftables") or []
+        entries = json_text.loads(content).get("nftables") or []
     except (ValueError, AttributeError):
         return [content.decode("utf-8", "replace")]
     return [json.dumps(_without_counts(entry), sort_keys=True) for entry in entries if "metainfo" not in entry]

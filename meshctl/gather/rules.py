@@ -1,11 +1,11 @@
 """A pod's rules as they are and as they should be: what `iptables dump`, `expect` and `diff` are about."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshctl import json_text
 from meshctl.errors import BadInput, NoAccess
 from meshctl.frozen import dataclass
 from meshctl.gather import netns
@@ -255,7 +255,7 @@ def _resolvers(pod: Pod, parts: Mapping[str, Part]) -> tuple[str, ...] | None:
         return tuple(words[1] for words in map(str.split, lines) if len(words) > 1 and words[0] == "nameserver")
     sandbox = parts.get(SANDBOX)
     try:
-        config = json.loads((sandbox.content if sandbox else None) or b"{}")["info"]["config"]["dns_config"]
+        config = json_text.loads((sandbox.content if sandbox else None) or b"{}")["info"]["config"]["dns_config"]
         if config.get("servers"):
             return tuple(map(str, config["servers"]))
     except (ValueError, KeyError, TypeError, AttributeError):

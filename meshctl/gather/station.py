@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from meshctl import json_text
 from meshctl.envoy import clusters_json, config_dump, server_info
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.reading import Json
@@ -38,7 +39,7 @@ def inbound_station(world: World, pod: Pod) -> Station:
 def _inbound_only(content: bytes) -> bytes:
     """A config dump without what a sidecar uses for outbound traffic only; as it is where it cannot be read."""
     try:
-        document = json.loads(content)
+        document = json_text.loads(content)
         for part in document["configs"]:
             for key in [k for k in part if k.startswith(("dynamic_", "static_")) and isinstance(part[k], list)]:
                 part[key] = [one for one in part[key] if not _of_outbound(one)]
@@ -224,7 +225,7 @@ def _runtime_user(part: Part | None) -> tuple[int, int] | None:
     if part is None or part.content is None:
         return None
     try:
-        user = json.loads(part.content)["info"]["runtimeSpec"]["process"]["user"]
+        user = json_text.loads(part.content)["info"]["runtimeSpec"]["process"]["user"]
         return int(user.get("uid", 0)), int(user.get("gid", 0))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -244,7 +245,7 @@ def _resolver(parts: Mapping[str, Part]) -> netns.Resolver | None:
     if sandbox is None or sandbox.content is None:
         return None
     try:
-        config = json.loads(sandbox.content)["info"]["config"]["dns_config"]
+        config = json_text.loads(sandbox.content)["info"]["config"]["dns_config"]
         ndots = next((int(o[6:]) for o in config.get("options", ()) if o.startswith("ndots:")), 1)
         return netns.Resolver(
             tuple(config.get("servers", ())), tuple(config.get("searches", ())), ndots, sandbox.source

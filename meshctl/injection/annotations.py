@@ -5,9 +5,9 @@ against the catalog.
 """
 
 import ipaddress
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.injection.catalog_metadata import LABELS, SETTINGS, WRITTEN_ANNOTATIONS, Setting, is_istio_key
 from meshctl.refs import near_misses
@@ -120,7 +120,7 @@ def _problem(setting: Setting, value: str) -> str:
 
 def _json_problem(value: str) -> str:
     try:
-        json.loads(value)
+        json_text.loads(value)
     except ValueError as error:
         return f"not valid JSON: {error}"
     return ""

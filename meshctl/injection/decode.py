@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from meshctl import json_text
+
 
 def decode(name: str, value: str) -> tuple[str, ...]:
     """What a variable's value says, one statement a line; empty where the value speaks for itself.
@@ -17,7 +19,7 @@ def decode(name: str, value: str) -> tuple[str, ...]:
     if name == "ISTIO_META_OWNER":
         return _owner(value)
     try:
-        document = json.loads(value)
+        document = json_text.loads(value)
     except ValueError as error:
         return (f"not valid JSON ({error}); shown as it is",)
     return _DECODERS.get(name, _pairs)(document)

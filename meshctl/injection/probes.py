@@ -5,10 +5,10 @@ are turned into HTTP requests to the agent in istio-proxy, which makes the origi
 originals are in ``ISTIO_KUBE_APP_PROBERS``, keyed by the path on the agent.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.injection.decode import action_text
 from meshctl.kube.containers import Action, Container, Exec, Grpc, HttpGet, Sleep, TcpSocket, UnknownAction
@@ -59,7 +59,7 @@ def originals(proxy: Container | None) -> Mapping[str, Any]:
     if not text:
         return {}
     try:
-        document = json.loads(text)
+        document = json_text.loads(text)
     except ValueError:
         return {}
     return document if isinstance(document, Mapping) else {}

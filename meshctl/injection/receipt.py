@@ -4,8 +4,7 @@ Keys since 1.11: initContainers, containers, volumes, imagePullSecrets, revision
 template) instead of ``revision``. With a native sidecar ``containers`` is null.
 """
 
-import json
-
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.pods import Pod
@@ -33,7 +32,7 @@ def read(pod: Pod) -> Receipt | None:
     if text is None:
         return None
     try:
-        document = json.loads(text)
+        document = json_text.loads(text)
     except ValueError as error:
         return Receipt(problem=f"the annotation {KEY} is not valid JSON: {error}", raw=text)
     if not isinstance(document, dict):

@@ -5,11 +5,11 @@ Mesh config is the ConfigMap ``istio`` (key ``mesh``, YAML), the values are the 
 ``proxy.istio.io/config``.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
@@ -61,7 +61,7 @@ def read(istio: Tree | None, injector: Tree | None) -> MeshSettings:
     text = look(injector, "data.values")
     if isinstance(text, str):
         try:
-            parsed = json.loads(text)
+            parsed = json_text.loads(text)
             values = parsed if isinstance(parsed, Mapping) else None
         except ValueError as error:
             problems.append(f"ConfigMap istio-sidecar-injector, key values: not valid JSON: {error}")
@@ -92,8 +92,13 @@ class Overlay:
 
 
 def overlay(pod: Pod) -> Overlay:
-    """The annotation ``proxy.istio.io/config``, parsed."""
-    text = pod.annotations.get(OVERLAY_KEY)
+    """The pod's annotation ``proxy.istio.io/config``, parsed."""
+    return overlay_of(pod.annotations)
+
+
+def overlay_of(annotations: Mapping[str, str]) -> Overlay:
+    """The annotation ``proxy.istio.io/config`` among these, parsed."""
+    text = annotations.get(OVERLAY_KEY)
     if not text:
         return Overlay()
     problems: list[str] = []

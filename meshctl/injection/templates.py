@@ -4,11 +4,11 @@ They stand in the ConfigMap ``istio-sidecar-injector``, key ``config`` (``templa
 Go's template language. meshctl does not run them; it looks whether they mention what the mesh's containers have.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.injection import explain
 from meshctl.injection.mode import Injection
@@ -92,7 +92,7 @@ def _parts(pod: Pod, injection: Injection, settings: MeshSettings, own: Overlay,
 def _datadog(pod: Pod) -> set[str]:
     """The variables that the template takes from Datadog's annotation, a JSON object."""
     try:
-        found = json.loads(pod.annotations.get("apm.datadoghq.com/env", "{}"))
+        found = json_text.loads(pod.annotations.get("apm.datadoghq.com/env", "{}"))
     except ValueError:
         return set()
     return set(found) if isinstance(found, dict) else set()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.netfilter.addresses import Prefix, address_number, prefix
 from meshctl.netfilter.routing import Address, Kind, PolicyRule, Route, Version
@@ -27,7 +28,7 @@ def _load(text: str, source: str, what: str) -> list[dict[str, Any]]:
     if not text.strip():
         return []
     try:
-        found = json.loads(text)
+        found = json_text.loads(text)
     except json.JSONDecodeError as error:
         raise BadInput(f"{source}:{error.lineno}: not the JSON of `{what}`: {error.msg}") from None
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):

@@ -9,6 +9,7 @@ whole.
 import json
 from collections.abc import Mapping, Sequence
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.netfilter import matches as m
 from meshctl.netfilter import nft_text
@@ -27,7 +28,7 @@ def parse(text: str, source: str = "nft.json") -> tuple[Ruleset, ...]:
     if not text.strip():
         return ()
     try:
-        listing = json.loads(text)
+        listing = json_text.loads(text)
     except json.JSONDecodeError as error:
         raise BadInput(
             f"{source}:{error.lineno}: the nft listing breaks off or is not JSON: {error.msg} (column {error.colno})",

@@ -5,10 +5,10 @@ policies that istiod sends it on the callee's side; a refused connection is rese
 (Istio 1.24 to 1.30); without one, the pods' annotations and the policies themselves.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.istio.security import authorization_for, peer_mode
@@ -58,7 +58,7 @@ class Ztunnel:
 def read(content: bytes, source: str) -> Ztunnel:
     """Read ztunnel's config_dump. Raises BadInput where it is not that."""
     try:
-        raw = json.loads(content)
+        raw = json_text.loads(content)
         workloads = [_workload(w) for w in raw.get("workloads") or ()]
         policies = tuple(_policy(p) for p in raw.get("policies") or ())
         waypoints = {

@@ -5,12 +5,12 @@ resolv.conf(5).
 """
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 
@@ -140,7 +140,7 @@ def interfaces(text: str, source: str) -> Mapping[str, tuple[str, ...]]:
 
 def _json_list(text: str, source: str) -> list[Mapping[str, Any]]:
     try:
-        parsed = json.loads(text)
+        parsed = json_text.loads(text)
     except ValueError as error:
         raise BadInput(f"{source}: not valid JSON: {error}") from error
     return [raw for raw in parsed if isinstance(raw, dict)] if isinstance(parsed, list) else []

@@ -1,11 +1,11 @@
 """Pods of containerd and CRI-O over the CRI socket (gRPC, runtime.v1); needs the extra ``istio-meshctl[node]``."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import MeshctlError, NoAccess, Unavailable
 from meshctl.sources.local_pods import LocalContainer, LocalPod, State, Wanted
 
@@ -113,7 +113,7 @@ def _as_crictl(answer: Any) -> dict[str, Any]:
     info: dict[str, Any] = {}
     for key, text in answer.info.items():
         try:
-            parsed = json.loads(text)
+            parsed = json_text.loads(text)
         except ValueError:
             parsed = text
         info.update(parsed if key == "info" and isinstance(parsed, dict) else {key: parsed})

@@ -1,10 +1,10 @@
 """Pods over ``crictl``, where it is installed and grpc is not: the same answers as the CRI socket's."""
 
-import json
 import shutil
 import subprocess
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import NoAccess, Unavailable
 from meshctl.sources.cri import pod_of
 from meshctl.sources.local_pods import LocalPod, Wanted
@@ -36,7 +36,7 @@ def _pod(base: list[str], sandbox: str, timeout_s: float) -> LocalPod:
 def _ask(argv: list[str], timeout_s: float) -> dict[str, Any]:
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s + 5, check=False)
-        answer = json.loads(done.stdout or b"{}") if done.returncode == 0 else None
+        answer = json_text.loads(done.stdout or b"{}") if done.returncode == 0 else None
     except (subprocess.TimeoutExpired, OSError, ValueError) as error:
         raise Unavailable(f"crictl cannot be asked: {error}") from error
     if answer is None:

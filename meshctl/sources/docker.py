@@ -4,7 +4,6 @@
 """
 
 import http.client
-import json
 import os
 import socket as sockets
 from collections import defaultdict
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import NoAccess, Unavailable
 from meshctl.sources.local_pods import LocalContainer, LocalPod, State, Wanted
 
@@ -55,7 +55,7 @@ def ask(path: str, request: str, timeout_s: float, who: str = "Docker") -> Any:
     if response.status == 404:
         return None
     try:
-        document = json.loads(body)
+        document = json_text.loads(body)
     except ValueError as error:
         raise Unavailable(f"{who} does not answer in JSON ({path})") from error
     if response.status != 200:

@@ -1,10 +1,10 @@
 """A remote proxy's admin interface: port-forward to it, or let pilot-agent ask from inside; whichever is allowed."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import MeshctlError, NoAccess, Unavailable
 from meshctl.sources.kube_client import Api
 from meshctl.sources.world import Part
@@ -103,7 +103,7 @@ def _port_of_bootstrap(api: Api, namespace: str, pod: str, container: str, timeo
         done = api.run(namespace, pod, container, ["cat", file], timeout_s)
         if done.code == 0:
             try:
-                return int(json.loads(done.stdout)["admin"]["address"]["socket_address"]["port_value"])
+                return int(json_text.loads(done.stdout)["admin"]["address"]["socket_address"]["port_value"])
             except (ValueError, KeyError, TypeError):
                 return None
     return None

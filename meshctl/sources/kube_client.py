@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from meshctl import json_text
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
 from meshctl.frozen import dataclass
 from meshctl.sources import kube_streams
@@ -139,7 +140,7 @@ class Api:
 
     def _json(self, body: bytes, path: str) -> Any:
         try:
-            document = json.loads(body)
+            document = json_text.loads(body)
         except ValueError as error:
             raise Unavailable(
                 f"{self.server}{path} does not answer as a Kubernetes API: {body[:80]!r}",

@@ -1,8 +1,8 @@
 """What an API server's refusal means to the user: an HTTP status and a Status object become one of meshctl's errors."""
 
-import json
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
 from meshctl.frozen import dataclass
 
@@ -22,7 +22,7 @@ class Refusal:
 def read_refusal(code: int, body: bytes, what: str) -> Refusal:
     """Read a Status; a body that is none (a proxy's HTML page) becomes a short message."""
     try:
-        status = json.loads(body)
+        status = json_text.loads(body)
     except ValueError:
         status = {}
     if not isinstance(status, dict) or status.get("kind") != "Status":

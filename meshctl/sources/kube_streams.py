@@ -3,7 +3,6 @@
 `kubernetes` has both, but its exec forgets the impersonation headers and its port-forward can hang without a limit.
 """
 
-import json
 import re
 import socket
 import ssl
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from meshctl import json_text
 from meshctl.errors import MeshctlError, Unavailable
 from meshctl.frozen import dataclass
 from meshctl.sources.kube_errors import error_for, read_refusal
@@ -61,7 +61,7 @@ def _exit(stdout: bytes, stderr: bytes, status: bytes, what: str) -> Exit:
     if not status:
         raise Unavailable(f"the connection broke before the command ended ({what})")
     try:
-        document = json.loads(status)
+        document = json_text.loads(status)
     except ValueError:
         return Exit(stdout, stderr, -1, status.decode(errors="replace"))
     if document.get("status") == "Success":

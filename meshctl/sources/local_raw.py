@@ -5,10 +5,10 @@ container is told by the injector's own annotation (``sidecar.istio.io/status``)
 one was made.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshctl import json_text
 from meshctl.sources.local_pods import LocalContainer, LocalPod
 
 Raw = dict[str, Any]
@@ -65,7 +65,7 @@ def _init_kind(
 ) -> bool | None:
     """None for an ordinary container, False for an init container, True for one that keeps running (a sidecar)."""
     try:
-        added = json.loads(annotations.get("sidecar.istio.io/status") or "{}")
+        added = json_text.loads(annotations.get("sidecar.istio.io/status") or "{}")
     except ValueError:
         added = {}
     listed = added.get("initContainers") if isinstance(added, dict) else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.sources import request_program
 
@@ -54,7 +55,7 @@ def from_json(raw: Mapping[str, Any]) -> PlainRequest:
 
 def answer_of(content: bytes) -> PlainAnswer:
     """The answer that the child wrote for the parent, or that Python in a container printed. Raises ValueError."""
-    raw = json.loads(content)
+    raw = json_text.loads(content)
     if not isinstance(raw, dict):
         raise ValueError(f"not an answer: {content[:40]!r}")
     return PlainAnswer(**{name: raw[name] for name in PlainAnswer.__slots__ if name in raw})

@@ -1,6 +1,5 @@
 """Pods of podman, over its command line: it needs no service. Its own pods, and containers labelled as Kubernetes'."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import Unavailable
 from meshctl.sources.local_pods import LocalContainer, LocalPod, State, Wanted
 
@@ -47,7 +47,7 @@ def _run(argv: list[str], timeout_s: float) -> bytes:
 
 def _json(text: bytes) -> list[Raw]:
     try:
-        found = json.loads(text or b"[]")
+        found = json_text.loads(text or b"[]")
     except ValueError as error:
         raise Unavailable(f"podman does not answer in JSON: {error}") from error
     return [entry for entry in found or () if isinstance(entry, dict)]

@@ -5,12 +5,12 @@ annotations (the folder of the shim that is the container's parent), the mounts 
 under /var/log/pods, and the environment that the mesh's containers have (POD_NAME, POD_NAMESPACE; HOSTNAME).
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from meshctl import json_text
 from meshctl.errors import NoAccess, Unavailable
 from meshctl.frozen import dataclass
 from meshctl.sources import proc_scan
@@ -89,7 +89,7 @@ def _from_bundle(process: Process, container_id: str, proc: Path) -> Identity:
     try:
         parent = re.search(r"^PPid:\s*(\d+)", (proc / str(process.pid) / "status").read_text(), re.MULTILINE)
         shim = (proc / (parent[1] if parent else "0") / "cwd").resolve()
-        config = json.loads((shim.parent / container_id / "config.json").read_text(encoding="utf-8"))
+        config = json_text.loads((shim.parent / container_id / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Identity()
     return identity_of(config.get("annotations") or {})

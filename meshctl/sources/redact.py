@@ -13,6 +13,7 @@ from dataclasses import field
 from functools import cache
 from typing import Any
 
+from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.sources.readdress import Readdress
 
@@ -107,7 +108,7 @@ class Redactor:
         text = content.decode("utf-8", "replace")
         if name.endswith(".json"):
             try:
-                document = json.loads(text)
+                document = json_text.loads(text)
             except ValueError:
                 return self.text(text).encode()
             return (json.dumps(self.value(document), indent=1, ensure_ascii=False) + "\n").encode()
@@ -129,7 +130,7 @@ class Redactor:
         if text.startswith("{") and '"' in text:
             # An annotation such as last-applied-configuration holds a whole object once more.
             try:
-                document = json.loads(text)
+                document = json_text.loads(text)
             except ValueError:
                 return self.text(text)
             redacted = self.value(document)

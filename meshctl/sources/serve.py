@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.sources import exec_parts, serve_streams, serve_tables
 from meshctl.sources.serve_catalog import Catalog, Resource, choose
@@ -119,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         if "json" not in self.headers.get("Content-Type", "json"):
             raise Refused(415, "UnsupportedMediaType", "a recording understands JSON only")
         try:
-            review = json.loads(body)
+            review = json_text.loads(body)
             asked = review["spec"]["resourceAttributes"]
         except (ValueError, KeyError, TypeError):
             raise Refused(400, "BadRequest", "that is no SelfSubjectAccessReview") from None
@@ -312,7 +313,7 @@ class Handler(BaseHTTPRequestHandler):
         records = sorted(name for name in names if name.startswith(f"container-{container}."))
         content = self.server.snapshot.part(namespace, pod, f"runtime/{records[-1]}").content if records else None
         try:
-            user = json.loads(content or b"")["info"]["runtimeSpec"]["process"]["user"]
+            user = json_text.loads(content or b"")["info"]["runtimeSpec"]["process"]["user"]
             ids = [(name, int(user.get(key, 0))) for name, key in (("Uid", "uid"), ("Gid", "gid"))]
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

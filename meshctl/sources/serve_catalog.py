@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.sources import kinds
 from meshctl.sources.selector import selects
-from meshctl.sources.snapshot import Snapshot, load_json
+from meshctl.sources.snapshot import Snapshot
 
 Raw = Mapping[str, Any]
 
@@ -115,7 +116,7 @@ def _recorded(snapshot: Snapshot) -> dict[str, list[Raw]]:
         if not name.endswith(".json"):
             continue
         content = snapshot.files.read(f"resources/{name}")
-        document = None if content is None else load_json(content, f"{snapshot.name}/resources/{name}")
+        document = None if content is None else json_text.read(content, f"{snapshot.name}/resources/{name}")
         if stem.startswith("configmap."):
             found["configmaps"] += [document] if isinstance(document, dict) else []
         elif isinstance(document, dict) and isinstance(document.get("items"), list):

@@ -1,6 +1,5 @@
 """A recording as a `World`: a directory or a .tar.gz in the format of DESIGN.md (schema ``meshctl.snapshot/v1``)."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from meshctl import json_text
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
 from meshctl.sources.selector import selects
@@ -176,7 +176,7 @@ class Snapshot:
     def _json(self, file: str) -> Any:
         if file not in self._documents:
             content = self.files.read(file)
-            self._documents[file] = None if content is None else load_json(content, f"{self.name}/{file}")
+            self._documents[file] = None if content is None else json_text.read(content, f"{self.name}/{file}")
         return self._documents[file]
 
 
@@ -205,18 +205,6 @@ def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def load_json(content: bytes, source: str) -> Any:
-    """Parse JSON; BadInput with the file and the place where it is broken or is no text at all."""
-    try:
-        return json.loads(content)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{source}: not JSON: byte {error.start} is no UTF-8") from error
-    except RecursionError as error:
-        raise BadInput(f"{source}: not JSON that can be read: nested too deep") from error
-
-
 def open_snapshot(place: str, name: str | None = None, tell: Callable[[str], None] = lambda _text: None) -> Snapshot:
     """Open a snapshot's directory or archive; `tell` hears of objects that cannot be read.
 
@@ -239,7 +227,7 @@ def _about(files: Files, place: str) -> Mapping[str, Any]:
     content = files.read("snapshot.json")
     if content is None:
         raise BadInput(f"{place} is no meshctl snapshot: it has no snapshot.json", hint=RECORD)
-    about = load_json(content, f"{place}/snapshot.json")
+    about = json_text.read(content, f"{place}/snapshot.json")
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         found = about.get("schema") if isinstance(about, dict) else about
         raise BadInput(f"{place}/snapshot.json: schema is {found!r}, not {SCHEMA!r}")

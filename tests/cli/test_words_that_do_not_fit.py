@@ -44,3 +44,81 @@ def test_a_full_disk_is_said_in_a_line() -> None:
             [sys.executable, "-m", "meshctl", "--demo", "check"], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert (done.returncode, done.stderr) == (5, "error: the output cannot be written: No space left on device\n")
+
+
+MAIN = [sys.executable, "-m", "meshctl"]
+
+
+def closed(stream: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run it as ``meshctl ... >&-`` does (sh: the descriptor is closed)."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {stream}', "sh", *MAIN, *words], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--demo", "describe", "pod", "productpage"), ("--demo", "check", "-o", "json"), ("--help",), ("--version",)],
+)
+def test_a_closed_output_is_said_in_a_line(words: tuple[str, ...]) -> None:
+    done = closed(">&-", *words)
+    assert (done.returncode, done.stderr) == (5, "error: the output cannot be written: Bad file descriptor\n")
+
+
+def test_a_closed_input_holds_nothing_and_closed_talk_is_lost() -> None:
+    done = closed("<&-", "describe", "pod", "-f", "-")
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    done = closed("2>&-", "--demo", "describe", "pod", "nosuch")
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_an_interrupt_while_modules_are_imported_is_said_in_a_word() -> None:
+    program = """if True:
+        import sys
+        from meshctl.__main__ import main
+
+        class Interrupted:
+            def find_spec(self, name, *_):
+                if name == "meshctl.cli.app":
+                    raise KeyboardInterrupt
+
+        sys.meta_path.insert(0, Interrupted())
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+DEEP = {"deep.json": "[" * 100_000, "deep.yaml": "kind: Pod\nspec: " + '{"a":' * 20_000}
+
+
+@pytest.mark.parametrize("file", DEEP)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("describe", "pod", "-f"),
+        ("iptables", "explain"),
+        ("iptables", "walk", "--out", "10.0.0.1:80", "--rules"),
+        ("proxy", "listeners", "-f"),
+        ("--kubeconfig", "FILE", "describe", "pod", "x"),
+        ("--snapshot", "FILE", "check"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_nested_too_deep_is_bad_input(tmp_path: Path, file: str, words: tuple[str, ...]) -> None:
+    """In a process of its own: a crash is no exception."""
+    (place := tmp_path / file).write_text(DEEP[file])
+    told = [str(place) if word == "FILE" else word for word in words]
+    words = tuple(told if "FILE" in words else [*told, str(place)])
+    done = subprocess.run([*MAIN, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "error: " in done.stderr
+
+
+def test_what_is_parsed_but_too_deep_to_be_looked_at_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deeper() -> None:
+        deeper()
+
+    monkeypatch.setattr("meshctl.gather.findings.check", lambda *_: deeper())
+    done = CliRunner().invoke(app, ["--demo", "check"])
+    assert (done.exit_code, done.stderr) == (2, "error: the input is nested too deep to be read\n")
