@@ -121,6 +121,7 @@ def request_of(walk: Journal, connection: filter_chain.Connection, chain: Filter
         host=query.host or "",
         path=query.path,
         headers=headers.by_name(query.headers),
+        unsettled=dict.fromkeys(query.unsure),
         each_value=_since(walk, (1, 39), (1, 39)),
         each_value_in_policies=_since(walk, (1, 38), (1, 35)),
     )

@@ -54,7 +54,7 @@ def seen(manager: HttpManager, request: Request, *, http2: bool = False) -> Requ
         headers.pop("upgrade", None)
     if not any("trailers" in value.lower() for value in headers.get("te", ())):
         headers.pop("te", None)
-    unsettled: dict[str, bool | None] = {}
+    unsettled = dict(request.unsettled)
     edge = manager.use_remote_address
     if edge and manager.trusted_hops == 0:
         headers.pop("x-forwarded-proto", None)

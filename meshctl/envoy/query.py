@@ -32,7 +32,8 @@ class Query:
     `protocol` is what is inside, `tls` what is around it: ``tls`` is the client's own one-way TLS, ``mtls`` Istio's
     mutual TLS. `alpn` empty means: what such a client offers by default. `headers` in lower case, without ``host``.
     `principal` is the verified SPIFFE id of the peer (``spiffe://cluster.local/ns/x/sa/y``); None is not known.
-    `source` None is not known. `at` is the moment at which tokens are judged.
+    `source` None is not known. `at` is the moment at which tokens are judged. `unsure` are headers (lower case) that
+    may or may not be there, with a value that is not known.
     """
 
     direction: Literal["inbound", "outbound", "gateway"]
@@ -50,6 +51,7 @@ class Query:
     source_port: int | None = None
     principal: str | None = None
     at: datetime | None = None
+    unsure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from meshctl.frozen import dataclass
+from meshctl.istio.header_changes import UNCHANGED, HeaderChanges, read_changes
 from meshctl.istio.resource import Meta, full_host, read
 from meshctl.kube.fields import Fields
 
@@ -49,16 +50,18 @@ class Destination:
     subset: str = ""
     port: int | None = None
     weight: int = 0
+    headers: HeaderChanges = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Injected faults; percentages 0..100."""
+    """Injected faults; percentages 0..100; `abort_grpc` is the name of a gRPC status, instead of an HTTP one."""
 
     abort_percent: float = 0.0
     abort_status: int | None = None
     delay_percent: float = 0.0
     delay: str = ""
+    abort_grpc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class HttpRule:
     per_try_timeout: str = ""
     origins: tuple[StringMatch, ...] | None = None
     all_preflights: bool = False
+    headers: HeaderChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         per_try_timeout=retries.text("perTryTimeout"),
         origins=tuple(_origins(rule.below("corsPolicy"))) if rule.has("corsPolicy") else None,
         all_preflights=rule.below("corsPolicy").text("unmatchedPreflights") == "IGNORE",
+        headers=read_changes(rule.below("headers")) if rule.has("headers") else None,
     )
 
 
@@ -210,8 +215,8 @@ def _string(fields: Fields, ignore_case: bool = False) -> StringMatch:
 
 def _destination(route: Fields, namespace: str) -> Destination:
     to = route.below("destination")
-    host = full_host(to.text("host"), namespace)
-    return Destination(host, to.text("subset"), to.below("port").number("number"), route.number("weight") or 0)
+    host, port = full_host(to.text("host"), namespace), to.below("port").number("number")
+    return Destination(host, to.text("subset"), port, route.number("weight") or 0, read_changes(route.below("headers")))
 
 
 def _mirrors(rule: Fields, namespace: str) -> Iterator[Destination]:
@@ -228,18 +233,20 @@ def _mirrors(rule: Fields, namespace: str) -> Iterator[Destination]:
 
 
 def _fault(fault: Fields) -> Fault:
+    """Nothing is injected without a percentage; a delay may have the old ``percent`` (``TranslateFault``, 1.30)."""
     abort, delay = fault.below("abort"), fault.below("delay")
     return Fault(
-        _percent(abort) if fault.has("abort") else 0.0,
+        _percent(abort),
         abort.number("httpStatus"),
-        _percent(delay) if fault.has("delay") else 0.0,
+        _percent(delay) if delay.has("percentage") else float(delay.number("percent") or 0),
         delay.text("fixedDelay"),
+        abort.text("grpcStatus"),
     )
 
 
 def _percent(part: Fields) -> float:
-    value = part.below("percentage").raw.get("value", part.raw.get("percent", 100))
-    return float(value) if isinstance(value, int | float) else 100.0
+    value = part.below("percentage").raw.get("value", 0)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _l4(rule: Fields, namespace: str) -> L4Rule:

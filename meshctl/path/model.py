@@ -170,7 +170,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent: `protocol` is ``http``, ``http2`` or ``tcp``; `tls` whether the application itself speaks TLS."""
+    """What is sent: `protocol` is ``http``, ``http2`` or ``tcp``; `tls` whether the application itself speaks TLS.
+
+    `unsure` are headers (lower case) that a proxy on the way sets to what cannot be told.
+    """
 
     method: str = "GET"
     path: str = "/"
@@ -178,6 +181,7 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     protocol: Literal["http", "http2", "tcp"] = "http"
     tls: bool = False
+    unsure: tuple[str, ...] = ()
 
     @property
     def is_grpc(self) -> bool:

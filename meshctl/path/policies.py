@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from meshctl.envoy import headers
 from meshctl.istio.entries import Ingress
 from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for, peer_mode
 from meshctl.path import registry
-from meshctl.path.assumed import REFUSED_PATH, normalised, step, with_unread
+from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
 from meshctl.path.decision import Decision, Option, Refusal
 from meshctl.path.hosts import is_address
 from meshctl.path.registry import Speaks
@@ -103,7 +104,7 @@ def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refu
         return Refusal(400, "DPE", "", why, "connection")
     if conn.request.protocol == "tcp":
         return Refusal(400, "DPE", "", "bytes that are no HTTP reach a port that is declared HTTP", "connection")
-    return None
+    return unparsed(conn.request)
 
 
 def _authorized(
@@ -214,6 +215,8 @@ def _remote(conn: Connection) -> str | None:
     """
     if conn.sender is not None and conn.sender.mode == "gateway":
         return None
+    if "x-forwarded-for" in conn.request.unsure:
+        return None
     told = [value for name, value in conn.request.headers if name.lower() == "x-forwarded-for"]
     last = ",".join(told).rpartition(",")[2].strip()
     return last if is_address(last) else conn.source
@@ -241,12 +244,14 @@ def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
         "connection.sni": conn.sni,
         "methods": request.method,
         "paths": request.path.partition("?")[0],
-        "hosts": request.host,
+        "hosts": None if "host" in request.unsure else request.host,
     }
     facts |= {"requestPrincipals": bearer, "request.auth.principal": bearer}
     if bearer == "":
         facts["request.auth.audiences"] = ""
-    return facts | {f"request.headers[{name.lower()}]": value for name, value in request.headers}
+    named = headers.by_name(request.headers)
+    facts |= {f"request.headers[{name}]": ",".join(values) for name, values in named.items()}
+    return facts | {f"request.headers[{name}]": None for name in request.unsure}
 
 
 _HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals", "remoteIpBlocks", "remote.ip")

@@ -39,6 +39,8 @@ def judged(scene: Scene, station: Station, request: Request) -> Told:
     if request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= names:
         return Told("none", why="a CORS preflight request needs no token")
     rules = [rule for one in _authentications(scene, station) for rule in one]
+    if any(name in request.unsure for rule in rules for name in _looked_at(rule)):
+        return Told("unclear", why="a proxy on the way changes the header with the token")
     found = [_by(rule, request, scene.now) for rule in rules]
     telling = [one for one in found if one.because != jwt.MISSING]
     if not telling:
@@ -65,6 +67,12 @@ def _authentications(scene: Scene, station: Station) -> list[tuple[TokenRule, ..
         for one in scene.mesh.request_authentications
         if one.meta.namespace in spaces and not one.targeted and selects(one.selector, station.pod.labels)
     ]
+
+
+def _looked_at(rule: TokenRule) -> tuple[str, ...]:
+    """The headers in which a rule looks for a token: the usual one, where it names no place."""
+    named = (*(name for name, _ in rule.headers), *(("cookie",) if rule.cookies else ()))
+    return named if named or rule.params else ("authorization",)
 
 
 def _by(rule: TokenRule, request: Request, at: datetime | None) -> Judgement:

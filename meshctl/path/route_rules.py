@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from meshctl.envoy import grpc
 from meshctl.envoy.match import Step
 from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
+from meshctl.path.changed_headers import changed
 from meshctl.path.decision import Decision, Injected, Option, Refusal
 from meshctl.path.model import Request
 from meshctl.path.rule_fits import Setting, http_fits, l4_fits, preflight
@@ -73,6 +75,7 @@ def _with_delegate(rule: HttpRule, named: Mapping[tuple[str, str], VirtualServic
             rewrite=one.rewrite or rule.rewrite,
             rewrite_host=one.rewrite_host or rule.rewrite_host,
             mirrors=one.mirrors or rule.mirrors,
+            headers=rule.headers if one.headers is None else one.headers,
         )
 
 
@@ -111,7 +114,8 @@ def _of_rule(
     service: VirtualService, rule: HttpRule, port: int, request: Request, said: Step, port_of: PortOf | None
 ) -> Decision:
     chosen = Step("route", rule.name, f"{service.meta} {rule.path}", service.meta.origin)
-    base = Decision(route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=_rewritten(rule, request))
+    sent = _rewritten(rule, changed(rule, request))
+    base = Decision(route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=sent)
     if rule.redirect_code is not None:
         return replace(base, refusal=Refusal(rule.redirect_code, "", "direct_response", f"{service.meta} redirects"))
     if rule.direct_status is not None:
@@ -119,7 +123,7 @@ def _of_rule(
         return replace(base, refusal=Refusal(rule.direct_status, "", "direct_response", why))
     if not rule.destinations:
         return replace(base, undecided=(f"{service.meta} {rule.path} names no destination that is recorded",))
-    injected, answered = tuple(_faults(rule)), preflight(rule, request)
+    injected, answered = tuple(_faults(rule, request)), preflight(rule, request)
     if answered is not False and not any(i.status is not None and i.share >= 1 for i in injected):
         return _of_preflight(base, service, rule, answered, bool(injected))
     return replace(
@@ -177,16 +181,20 @@ def _cluster(destination: Destination, port: int, port_of: PortOf | None) -> str
     return f"outbound|{number}|{destination.subset}|{destination.host}"
 
 
-def _faults(rule: HttpRule) -> Iterator[Injected]:
+def _faults(rule: HttpRule, request: Request) -> Iterator[Injected]:
+    """A gRPC status comes with 200, as HTTP has it (Envoy, ``FaultFilter::abortStatus``)."""
     fault = rule.fault
     if fault is None:
         return
     if fault.delay_percent > 0 and fault.delay:
         why = f"the VirtualService delays by {fault.delay}"
         yield Injected(fault.delay_percent / 100, None, "DI", _seconds(fault.delay), why)
-    if fault.abort_percent > 0 and fault.abort_status:
-        why = f"the VirtualService aborts with {fault.abort_status}"
-        yield Injected(fault.abort_percent / 100, fault.abort_status, "FI", None, why)
+    said = fault.abort_status or fault.abort_grpc
+    if fault.abort_percent > 0 and said:
+        why = f"the VirtualService aborts with {said}"
+        number = grpc.NAMES.index(fault.abort_grpc) if fault.abort_grpc in grpc.NAMES else 0
+        told = number if not fault.abort_status and request.is_grpc else None
+        yield Injected(fault.abort_percent / 100, fault.abort_status or 200, "FI", None, why, told)
 
 
 def _seconds(text: str) -> float | None:

@@ -42,8 +42,8 @@ def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | 
         not match.source_namespace or match.source_namespace == setting.namespace,
         selects(match.source_labels, setting.labels),
         not match.gateways or any(gateway in setting.gateways for gateway in match.gateways),
-        *(_header(name, wanted, headers) for name, wanted in match.headers),
-        *(_not(_header(name, wanted, headers)) for name, wanted in match.without_headers),
+        *(_header(name, wanted, headers, request) for name, wanted in match.headers),
+        *(_not(_header(name, wanted, headers, request)) for name, wanted in match.without_headers),
         *(_holds(wanted, asked.get(name)) for name, wanted in match.query),
         None if match.other else True,
     ]
@@ -64,8 +64,10 @@ def preflight(rule: HttpRule, request: Request) -> bool | None:
     return None if None in verdicts else False
 
 
-def _header(name: str, wanted: StringMatch, headers: Mapping[str, str]) -> bool | None:
+def _header(name: str, wanted: StringMatch, headers: Mapping[str, str], request: Request) -> bool | None:
     if name.startswith("@"):  # a claim of a token (``@request.auth.claims.…``), not a header
+        return None
+    if name in request.unsure:
         return None
     return _holds(wanted, headers.get(name))
 

@@ -125,6 +125,7 @@ def query(
         path=request.path,
         method=request.method,
         headers=request.headers,
+        unsure=request.unsure,
         sni=conn.sni or None,
         alpn=conn.alpn,
         source=conn.source,

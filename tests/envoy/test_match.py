@@ -280,3 +280,12 @@ def test_it_says_how_long_the_inspectors_wait_for_a_client_that_says_nothing(lim
     found = gateway(tcp_chain("t", "app"), more={"listener_filters": dumps.INSPECTORS, **limits}, protocol="tcp")
     (step,) = (each for each in found.steps if each.what == "listener filters")
     assert said in step.because
+
+
+def test_a_header_that_is_not_known_decides_nothing() -> None:
+    match = {"prefix": "/", "headers": [{"name": "x-a", "string_match": {"exact": "1"}}]}
+    routes = dumps.route_config("r", dumps.host("all", ["*"], {"match": match, "route": {"cluster": "app"}}))
+    found = gateway(http_chain("c", routes=routes), headers=(("x-a", "1"),))
+    assert found.forwards is True
+    found = gateway(http_chain("c", routes=routes), headers=(("x-a", "1"),), unsure=("x-a",))
+    assert (found.forwards, bool(found.undecided_because)) == (None, True)

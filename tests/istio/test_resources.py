@@ -74,7 +74,7 @@ def test_faults_and_retries() -> None:
     }
     rule = virtual_service.parse(resource("web", spec), "", 0).http[0]
     assert rule.fault is not None
-    assert (rule.fault.abort_percent, rule.fault.abort_status, rule.fault.delay_percent) == (50, 503, 100)
+    assert (rule.fault.abort_percent, rule.fault.abort_status, rule.fault.delay_percent) == (50, 503, 0)
     assert rule.attempts == 0
     assert rule.mirrors[0].weight == 25
 
