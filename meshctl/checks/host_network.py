@@ -11,8 +11,12 @@ TITLE = "A pod with hostNetwork cannot be in the mesh"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """A pod with hostNetwork cannot be in the mesh."""
-    deciding = it.description.decision.deciding
-    if it.pod.host_network and deciding is not None and deciding.rule == "host-network":
-        text = "the pod uses the node's network (hostNetwork), so it is not injected, though its labels ask for it"
+    decision = it.description.decision
+    deciding = decision.deciding
+    if it.pod.host_network and deciding is not None and deciding.rule == "host-network" and decision.asked:
+        text = (
+            "the pod uses the node's network (hostNetwork), so it is not injected, though its labels or its "
+            "namespace's ask for it"
+        )
         fix = 'drop hostNetwork, or label the pod sidecar.istio.io/inject: "false" to say that this is meant'
         yield it.finding(ID, "info", text, evidence="spec.hostNetwork", fix=fix)

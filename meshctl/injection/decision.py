@@ -1,74 +1,34 @@
 """Would a pod be injected, and why: every rule in the order in which the API server and istiod try them.
 
-Steps before istiod: ``templates/{mutatingwebhook,revision-tags-mwc}.yaml``. Steps inside: ``injectRequired`` in
-``pkg/kube/inject/inject.go``, the same order in 1.12 and 1.30.
+The API server's part: ``templates/{mutatingwebhook,revision-tags-mwc}.yaml``, 1.12 to 1.30, and what Kubernetes makes
+of selectors, rules and matchConditions. istiod's part is in ``inside``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import field
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
 
 from meshctl.frozen import dataclass
-from meshctl.injection.settings import NO_SETTINGS, MeshSettings, look
-from meshctl.kube.fields import Fields, Flaw
+from meshctl.injection import inside
+from meshctl.injection.settings import MeshSettings, overlay
+from meshctl.injection.situation import INJECT, INJECTION, REVISION, Decision, Outcome, Situation, Trail, Try
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.pods import Pod
-from meshctl.kube.selectors import Selector, selector
+from meshctl.kube.selectors import Selector
 from meshctl.kube.webhooks import Webhook
 
-Outcome: TypeAlias = Literal["injected", "not injected", "rejected", "undecided"]
-INJECT = "sidecar.istio.io/inject"
-REVISION = "istio.io/rev"
-INJECTION = "istio-injection"
-IGNORED = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One rule that was tried: `answer` yes/no/unknown to its question, `decides` where it ended the search."""
-
-    rule: str
-    question: str
-    answer: str
-    text: str
-    source: str
-    decides: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The outcome, the rule that decided it, the revision that would inject, all rules tried, and remarks."""
-
-    outcome: Outcome
-    text: str
-    tries: tuple[Try, ...]
-    revision: str = ""
-    remarks: tuple[str, ...] = ()
-    webhooks: tuple[str, ...] = ()
-
-    @property
-    def deciding(self) -> Try | None:
-        """The rule that decided."""
-        return next((t for t in self.tries if t.decides), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """What the decision is made from; `webhooks` None where they could not be looked at."""
-
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    host_network: bool = False
-    namespace: str = "default"
-    namespace_labels: Mapping[str, str] | None = None
-    webhooks: tuple[Webhook, ...] | None = None
-    settings: MeshSettings = NO_SETTINGS
+__all__ = ["Decision", "Outcome", "Situation", "Try", "decide", "situation"]
+_HOOKS = "MutatingWebhookConfigurations"
 
 
 def situation(
-    pod: Pod, namespace: Namespace | None, webhooks: tuple[Webhook, ...] | None, settings: MeshSettings
+    pod: Pod,
+    namespace: Namespace | None,
+    webhooks: tuple[Webhook, ...] | None,
+    settings: MeshSettings,
+    *,
+    template: str = "",
+    releases: tuple[str, ...] = (),
 ) -> Situation:
-    """The situation of a pod, or of the pod of a template."""
+    """The situation of a pod, or of the pod of a template (`template` then names its workload)."""
     return Situation(
         labels=pod.labels,
         annotations=pod.annotations,
@@ -77,57 +37,74 @@ def situation(
         namespace_labels=namespace.labels if namespace else None,
         webhooks=webhooks,
         settings=settings,
+        unreadable=overlay(pod).problem,
+        template=template,
+        releases=releases,
     )
-
-
-class _Trail:
-    """The rules tried so far."""
-
-    def __init__(self) -> None:
-        self.tries: list[Try] = []
-        self.remarks: list[str] = []
-
-    def tried(self, rule: str, question: str, answer: str, text: str, source: str) -> None:
-        """A rule that did not decide."""
-        self.tries.append(Try(rule, question, answer, text, source))
-
-    def decided(self, outcome: Outcome, rule: str, question: str, answer: str, text: str, source: str) -> Decision:
-        """The rule that decides."""
-        self.tries.append(Try(rule, question, answer, text, source, decides=True))
-        return Decision(outcome, text, tuple(self.tries), remarks=tuple(self.remarks))
 
 
 def decide(situation: Situation) -> Decision:
     """Try all rules in order; what could not be looked at ends undecided where it matters."""
-    trail = _Trail()
+    trail = Trail()
     early = _opt_out(situation, trail)
     if early is not None:
         return early
     matched = _called(situation, trail)
     if isinstance(matched, Decision):
-        return matched
-    decision = _inside(situation, trail)
+        return _not_anyway(situation, trail, matched)
+    decision = inside.decide(situation, trail)
+    if decision.outcome == "injected":
+        decision = _or_refused(situation, decision)
     revision = matched[0].revision if matched else ""
     names = tuple(f"{w.configuration}/{w.name}" for w in matched)
-    if decision.outcome == "injected" and len({w.configuration for w in matched}) > 1 and not _same_target(matched):
-        trail.remarks.append(
+    remarks = list(decision.remarks)
+    if decision.outcome == "injected" and len({w.configuration for w in matched}) > 1:
+        remarks.append(
             "several configurations match, so the pod is sent to an injector more than once; one of them should go"
         )
-    return Decision(decision.outcome, decision.text, decision.tries, revision, tuple(trail.remarks), names)
+    return Decision(decision.outcome, decision.text, decision.tries, revision, tuple(remarks), names)
 
 
-def _same_target(matched: Sequence[Webhook]) -> bool:
-    return len({w.configuration for w in matched}) <= 1
+def _not_anyway(s: Situation, trail: Trail, undecided: Decision) -> Decision:
+    """A certain no of istiod where it cannot be told whether it is asked: the pod is not injected in either case."""
+    if undecided.outcome != "undecided":
+        return undecided
+    branch = trail.branch()
+    branch.tries = [_passed(t) for t in branch.tries]
+    found = inside.decide(s, branch)
+    if found.outcome != "not injected":
+        return undecided
+    text = f"{found.text}; that holds whether or not a webhook takes the pod"
+    return Decision("not injected", text, found.tries, remarks=found.remarks)
 
 
-def _opt_out(s: Situation, trail: _Trail) -> Decision | None:
+def _passed(t: Try) -> Try:
+    return Try(t.rule, t.question, t.answer, t.text, t.source)
+
+
+def _or_refused(s: Situation, decision: Decision) -> Decision:
+    """The decision, or that istiod answers with an error: it does not make a pod whose settings it cannot read."""
+    refusal = inside.refusal(s)
+    if refusal is None:
+        return decision
+    outcome: Outcome = "rejected" if refusal.certain else "undecided"
+    text = f"istiod would refuse to inject it, so the API server rejects the pod ({refusal.text})"
+    if not refusal.certain:
+        text = f"the pod is injected, or rejected where istiod cannot do that: {refusal.text}"
+    answer = "no" if refusal.certain else "unknown"
+    last = Try("refused", "Can istiod do what the pod's settings ask?", answer, refusal.text, refusal.source, True)
+    return Decision(outcome, text, (*map(_passed, decision.tries), last), remarks=decision.remarks)
+
+
+def _opt_out(s: Situation, trail: Trail) -> Decision | None:
     """The two labels that keep every webhook from being called."""
     value = s.labels.get(INJECT)
     question = "Does the pod say no (label sidecar.istio.io/inject: false)?"
+    where = s.place(f"label {INJECT}")
     if value == "false":
         text = "the pod's label sidecar.istio.io/inject: false keeps the injector from being called"
-        return trail.decided("not injected", "pod-label-false", question, "yes", text, f"pod label {INJECT}")
-    trail.tried("pod-label-false", question, "no", f"the label is {value or 'not set'}", f"pod label {INJECT}")
+        return trail.decided("not injected", "pod-label-false", question, "yes", text, where)
+    trail.tried("pod-label-false", question, "no", f"the label is {value or 'not set'}", where)
     labels, where = s.namespace_labels, f"label of namespace {s.namespace}"
     question = "Does the namespace say no (label istio-injection with anything but enabled)?"
     if labels is None:
@@ -149,85 +126,131 @@ def _opt_out(s: Situation, trail: _Trail) -> Decision | None:
     return None
 
 
-def _called(s: Situation, trail: _Trail) -> tuple[Webhook, ...] | Decision:
+def _called(s: Situation, trail: Trail) -> tuple[Webhook, ...] | Decision:
     """Which injector's webhook the API server calls for this pod."""
     question = "Is there an injector (a webhook that the API server calls when a pod is made)?"
-    source = "MutatingWebhookConfigurations"
     if s.webhooks is None:
-        trail.tried("injector", question, "unknown", "the webhooks could not be looked at", source)
+        trail.tried("injector", question, "unknown", "the webhooks could not be looked at", _HOOKS)
         return _by_convention(s, trail)
     injectors = [w for w in s.webhooks if w.injector and w.on_pod_creation]
     if not injectors:
         text = "no Istio injector is installed: no webhook of this cluster is one"
-        return trail.decided("not injected", "injector", question, "no", text, source)
+        return trail.decided("not injected", "injector", question, "no", text, _HOOKS)
     names = sorted({w.configuration for w in injectors})
-    trail.tried("injector", question, "yes", f"{len(names)}: {', '.join(names)}", source)
-    if s.namespace_labels is None:
-        question = "Do the selectors of a webhook fit?"
-        text = "without the namespace's labels it cannot be told whether a webhook is called"
-        return trail.decided("undecided", "selectors", question, "unknown", text, source)
+    trail.tried("injector", question, "yes", f"{len(names)}: {', '.join(names)}", _HOOKS)
     return _selected(s, injectors, trail)
 
 
-def _selected(s: Situation, injectors: Sequence[Webhook], trail: _Trail) -> tuple[Webhook, ...] | Decision:
-    namespace_labels = {"kubernetes.io/metadata.name": s.namespace, **(s.namespace_labels or {})}
-    matched: list[Webhook] = []
-    unknown = False
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """How a webhook's selectors and conditions suit a pod: `holds` None where that cannot be told, `misses` why not."""
+
+    hook: Webhook
+    holds: bool | None
+    misses: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """The webhook as it is shown."""
+        return f"{self.hook.configuration}, webhook {self.hook.name.partition('.sidecar-injector')[0]}"
+
+
+def _fit(s: Situation, hook: Webhook) -> _Fit:
+    at_hand = None if s.namespace_labels is None else {"kubernetes.io/metadata.name": s.namespace, **s.namespace_labels}
+    in_namespace = _holds(hook.namespaces, at_hand)
+    on_pod, called = hook.objects.holds(s.labels), hook.conditions_hold
+    misses = ["namespace: its labels are not known"] if in_namespace is None and at_hand is None else []
+    if at_hand is not None:
+        misses += [f"namespace: {_miss(str(r), at_hand.get(r.key))}" for r in hook.namespaces.against(at_hand)]
+    misses += [f"pod: {_miss(str(r), s.labels.get(r.key))}" for r in hook.objects.against(s.labels)]
+    misses += [f"its matchCondition {c.name or '(unnamed)'}: `{c.expression}`" for c in hook.conditions if not c.holds]
+    answers = (in_namespace, on_pod, called)
+    return _Fit(hook, False if False in answers else None if None in answers else True, tuple(misses))
+
+
+def _holds(wanted: Selector, labels: dict[str, str] | None) -> bool | None:
+    """Whether a namespace fits; one whose labels are not known fits for certain only a selector of everything."""
+    if labels is not None:
+        return wanted.holds(labels)
+    return None if wanted.requirements else True
+
+
+def _miss(wanted: str, there: str | None) -> str:
+    return f"{wanted} ({'not set' if there is None else there or 'empty'})"
+
+
+def _selected(s: Situation, injectors: Sequence[Webhook], trail: Trail) -> tuple[Webhook, ...] | Decision:
     asleep = [hook for hook in injectors if _deactivated(hook)]
     for name in sorted({hook.configuration for hook in asleep}):
         text = "deactivated: its selectors ask for a label that nothing has (istio.io/deactivated: never-match)"
         trail.tried("selectors", f"Does a webhook of {name} take this pod?", "no", text, name)
-    for hook in (hook for hook in injectors if hook not in asleep):
-        source = f"{hook.configuration}, webhook {hook.name.partition('.sidecar-injector')[0]}"
-        misses = [f"namespace: {r}" for r in hook.namespaces.against(namespace_labels)]
-        misses += [f"pod: {r}" for r in hook.objects.against(s.labels)]
-        fits = (hook.namespaces.holds(namespace_labels), hook.objects.holds(s.labels))
-        question = f"Does it take this pod ({hook.namespaces}; {hook.objects})?"
-        if fits == (True, True):
-            matched.append(hook)
-            trail.tried("selectors", question, "yes", "namespace and pod fit", source)
-        elif False in fits:
-            trail.tried("selectors", question, "no", "not fulfilled: " + "; ".join(misses), source)
-        else:
-            unknown = True
-            trail.tried("selectors", question, "unknown", "a condition that meshctl cannot judge", source)
+    fits = [_fit(s, hook) for hook in injectors if hook not in asleep]
+    for fit in fits:
+        wanted = f"{fit.hook.namespaces}; {fit.hook.objects}"
+        question = f"Does it take this pod ({wanted}{'; its matchConditions' if fit.hook.conditions else ''})?"
+        match fit.holds:
+            case True:
+                trail.tried("selectors", question, "yes", "namespace and pod fit", fit.source)
+            case False:
+                trail.tried("selectors", question, "no", "not fulfilled: " + "; ".join(fit.misses), fit.source)
+            case None:
+                text = "cannot be told: " + "; ".join(fit.misses)
+                trail.tried("selectors", question, "unknown", text, fit.source)
     question = "Does any webhook take this pod?"
-    if not matched:
-        outcome: Outcome = "undecided" if unknown else "not injected"
-        return trail.decided(
-            outcome, "selectors", question, "no", _why_none(s, injectors), "MutatingWebhookConfigurations"
-        )
-    hook = matched[0]
+    matched = tuple(fit.hook for fit in fits if fit.holds)
+    if matched:
+        trail.tried("webhook", question, "yes", _asks(matched[0]), matched[0].configuration)
+        return matched
+    open_ones = [fit for fit in fits if fit.holds is None]
+    if open_ones:
+        if s.namespace_labels is None:
+            text = "without the namespace's labels it cannot be told whether a webhook is called"
+        else:
+            text = f"it depends on what meshctl cannot judge ({open_ones[0].source}: {'; '.join(open_ones[0].misses)})"
+        return trail.decided("undecided", "selectors", question, "unknown", text, _HOOKS)
+    return trail.decided("not injected", "selectors", question, "no", _why_none(s, injectors, asleep, fits), _HOOKS)
+
+
+def _asks(hook: Webhook) -> str:
     text = f"the API server asks {hook.service or 'the injector'} (revision {hook.revision or 'unknown'})"
     if hook.failure_policy == "Fail":
-        text += "; if it does not answer, the pod is rejected (failurePolicy Fail)"
-    else:
-        text += f"; if it does not answer, the pod is made without a proxy (failurePolicy {hook.failure_policy})"
-    trail.tried("webhook", question, "yes", text, hook.configuration)
-    return tuple(matched)
+        return f"{text}; if it does not answer, the pod is rejected (failurePolicy Fail)"
+    return f"{text}; if it does not answer, the pod is made without a proxy (failurePolicy {hook.failure_policy})"
 
 
 def _deactivated(hook: Webhook) -> bool:
     """Whether Istio put the webhook to sleep, since another configuration (the default tag's) took over."""
-    return any(r.key == "istio.io/deactivated" for r in hook.namespaces.requirements)
+    return any(r.key == "istio.io/deactivated" and r.operator in ("In", "Exists") for r in hook.namespaces.requirements)
 
 
-def _why_none(s: Situation, injectors: Sequence[Webhook]) -> str:
+def _why_none(s: Situation, injectors: Sequence[Webhook], asleep: Sequence[Webhook], fits: Sequence[_Fit]) -> str:
     labels = s.namespace_labels or {}
-    asked = labels.get(REVISION) or s.labels.get(REVISION)
+    if not fits:
+        names = ", ".join(sorted({hook.configuration for hook in asleep}))
+        return (
+            f"every injector is deactivated ({names}): its selectors ask for the label istio.io/deactivated: "
+            "never-match, which nothing has"
+        )
+    asked = (labels.get(REVISION) or s.labels.get(REVISION)) if INJECTION not in labels else None
     known = sorted({w.revision for w in injectors if w.revision} | {w.tag for w in injectors if w.tag})
     if asked and asked not in known:
         return (
             f"istio.io/rev asks for revision {asked}, and no injector has it (there are: {', '.join(known) or 'none'})"
         )
-    if s.annotations.get(INJECT) == "true" and INJECT not in s.labels:
-        return "the annotation sidecar.istio.io/inject: true does not count here: only the label calls the injector"
-    if INJECTION not in labels and REVISION not in labels:
+    opted_in = s.labels.get(INJECT) == "true" or REVISION in s.labels
+    if s.namespace_labels is not None and not (INJECTION in labels or REVISION in labels or opted_in):
+        if s.annotations.get(INJECT) == "true" and INJECT not in s.labels:
+            return "the annotation sidecar.istio.io/inject: true does not count here: only the label calls the injector"
         return "neither the namespace (istio-injection, istio.io/rev) nor the pod (label sidecar.istio.io/inject) asks"
-    return "no webhook's selectors fit the labels of the namespace and the pod"
+    nearest = min(fits, key=lambda fit: len(fit.misses))
+    text = f"no webhook takes it; the nearest ({nearest.source}) does not, for this is not fulfilled: "
+    text += "; ".join(nearest.misses)
+    if asleep:
+        text += f". Deactivated: {', '.join(sorted({hook.configuration for hook in asleep}))}"
+    return text
 
 
-def _by_convention(s: Situation, trail: _Trail) -> tuple[Webhook, ...] | Decision:
+def _by_convention(s: Situation, trail: Trail) -> tuple[Webhook, ...] | Decision:
     """Without the webhooks: what Istio's own webhooks would do, where that depends on no revision's existence."""
     question = "Would Istio's usual webhooks take this pod?"
     source = "Istio's usual webhooks (not looked at)"
@@ -246,93 +269,3 @@ def _by_convention(s: Situation, trail: _Trail) -> tuple[Webhook, ...] | Decisio
         return ()
     text = "neither the namespace nor the pod asks for it"
     return trail.decided("not injected", "selectors", question, "no", text, source)
-
-
-def _inside(s: Situation, trail: _Trail) -> Decision:
-    """istiod's own rules, once it is asked."""
-    question = "Does the pod use the node's network (hostNetwork)?"
-    if s.host_network:
-        text = "with hostNetwork: true the rules would redirect the whole node's traffic, so istiod refuses"
-        return trail.decided("not injected", "host-network", question, "yes", text, "pod spec.hostNetwork")
-    trail.tried("host-network", question, "no", "the pod has a network of its own", "pod spec.hostNetwork")
-    question = "Is the namespace one that istiod always leaves alone?"
-    if s.namespace in IGNORED:
-        text = f"istiod never injects into {s.namespace}"
-        return trail.decided("not injected", "ignored-namespace", question, "yes", text, "istiod")
-    trail.tried("ignored-namespace", question, "no", f"{s.namespace} is not one of {', '.join(IGNORED)}", "istiod")
-    said = _said(s, trail)
-    if said is not None:
-        return said
-    return _by_selectors(s, trail)
-
-
-def _said(s: Situation, trail: _Trail) -> Decision | None:
-    question = "Does the pod say yes or no itself?"
-    for where, values in (("label", s.labels), ("annotation", s.annotations)):
-        value = values.get(INJECT)
-        if value is None:
-            continue
-        source = f"pod {where} {INJECT}"
-        match value.lower():
-            case "y" | "yes" | "true" | "on":
-                return trail.decided(
-                    "injected", "pod-choice", question, "yes", f"the pod's {where} says {value}", source
-                )
-            case "n" | "no" | "false" | "off":
-                text = f"the pod's {where} sidecar.istio.io/inject says {value}"
-                return trail.decided("not injected", "pod-choice", question, "no", text, source)
-            case _:
-                trail.remarks.append(f"the {where} {INJECT}: {value!r} is neither true nor false and is ignored")
-        break
-    trail.tried("pod-choice", question, "neither", "it has no label or annotation that says so", f"pod label {INJECT}")
-    return None
-
-
-def _by_selectors(s: Situation, trail: _Trail) -> Decision:
-    for rule, key, outcome in (
-        ("never-inject", "neverInjectSelector", "not injected"),
-        ("always-inject", "alwaysInjectSelector", "injected"),
-    ):
-        question = f"Does the installation's {key} take it?"
-        source = f"helm value sidecarInjectorWebhook.{key}"
-        selectors = _selectors(s.settings, key)
-        if selectors is None:
-            trail.tried(
-                rule, question, "unknown", "the injector's settings could not be looked at; usually empty", source
-            )
-            continue
-        fitting = next((x for x in selectors if x.holds(s.labels)), None)
-        if fitting is not None:
-            verdict: Outcome = "injected" if outcome == "injected" else "not injected"
-            return trail.decided(verdict, rule, question, "yes", f"{key}: {fitting}", source)
-        trail.tried(rule, question, "no", "there are none" if not selectors else "none fits", source)
-    question = "What does the installation do with everything else (policy)?"
-    source = "helm value global.proxy.autoInject"
-    policy = look(s.settings.injector, "policy") or s.settings.value("global.proxy.autoInject")
-    match policy:
-        case "enabled":
-            return trail.decided(
-                "injected", "policy", question, "inject", "the installation's policy is enabled", source
-            )
-        case "disabled":
-            text = "the installation's policy is disabled: only pods that say yes themselves are injected"
-            return trail.decided("not injected", "policy", question, "leave alone", text, source)
-        case None:
-            text = "the webhook takes the pod and nothing known speaks against it (the default policy is assumed)"
-            return trail.decided("injected", "policy", question, "assumed: inject", text, source)
-        case _:
-            text = f"the installation's policy {policy!r} is neither enabled nor disabled: istiod does not inject"
-            return trail.decided("not injected", "policy", question, "leave alone", text, source)
-
-
-def _selectors(settings: MeshSettings, key: str) -> tuple[Selector, ...] | None:
-    raw: Any = look(settings.injector, key)
-    if raw is None:
-        raw = settings.value(f"sidecarInjectorWebhook.{key}")
-    if raw is None:
-        return () if settings.injector is not None else None
-    if not isinstance(raw, list):
-        return None
-    flaws: list[Flaw] = []
-    # An empty selector matches nothing here (`selector.Empty()` in injectRequired).
-    return tuple(x for x in (selector(Fields(item, key, flaws)) for item in raw) if x.requirements)

@@ -1,7 +1,7 @@
 """Everything about one pod, put together: what `describe pod` shows and what the checks judge."""
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Iterator, Mapping
+from dataclasses import field, replace
 from datetime import datetime
 
 from meshctl.errors import BadInput
@@ -28,6 +28,7 @@ from meshctl.injection.mode import Injection, recognise
 from meshctl.injection.origins import Sources
 from meshctl.injection.outdated import Difference
 from meshctl.injection.settings import NO_SETTINGS, MeshSettings, Overlay, overlay
+from meshctl.injection.situation import INJECT, REVISION
 from meshctl.injection.templates import Templates
 from meshctl.injection.timeline import Clues, Timeline
 from meshctl.kube.containers import Container
@@ -114,10 +115,7 @@ def describe(subject: Subject) -> Description:
     theirs = template.annotations if template else (pod.annotations if not injection.cni else None)
     sources = Sources(pod, injection, subject.settings, own, theirs, origins.of_metadata(subject.settings, own))
     line = timeline.of(pod, injection, subject.clues)
-    asked = template if template is not None else pod
-    verdict = decision.decide(
-        decision.situation(_as_asked(asked, pod), subject.namespace, subject.webhooks, subject.settings)
-    )
+    verdict = _decided(subject)
     capture, problem = capture_of(injection)
     asked_answers = (
         answers.pause_first(pod, line, subject.clues),
@@ -145,13 +143,39 @@ def describe(subject: Subject) -> Description:
     )
 
 
-def _as_asked(asked: Pod, pod: Pod) -> Pod:
-    """The pod as the API server got it: the template's metadata, in the pod's namespace."""
-    if asked is pod or asked.namespace:
-        return asked
-    from dataclasses import replace
+def _decided(subject: Subject) -> Decision:
+    """The decision for a pod made now: by the template that its workload has now, where that is known."""
+    pod, workload = subject.pod, subject.workload
+    asked, owner = workload.template, workload.chain[0] if workload.chain else None
+    if asked is not None and workload.current is not None:
+        asked = replace(asked, labels=workload.current.labels, annotations=workload.current.annotations)
+        owner = workload.top
+    source = f"{owner.kind}/{owner.name}" if asked is not None and owner is not None else ""
+    made = replace(asked, namespace=asked.namespace or pod.namespace) if asked is not None else pod
+    found = decision.decide(
+        decision.situation(
+            made,
+            subject.namespace,
+            subject.webhooks,
+            subject.settings,
+            template=source,
+            releases=subject.control_planes,
+        )
+    )
+    remarks = tuple(_of_its_own(pod, made, source)) if asked is not None else ()
+    return replace(found, remarks=(*found.remarks, *remarks))
 
-    return replace(asked, namespace=pod.namespace)
+
+def _of_its_own(pod: Pod, made: Pod, source: str) -> Iterator[str]:
+    """What this pod says itself, and a pod made now would not: it was written to the pod after it was made."""
+    for where, own, theirs in (("label", pod.labels, made.labels), ("annotation", pod.annotations, made.annotations)):
+        for key in (INJECT, REVISION) if where == "label" else (INJECT,):
+            if key in own and own[key] != theirs.get(key):
+                there = f"has {theirs[key]!r}" if key in theirs else "does not have it"
+                yield (
+                    f"this pod itself has the {where} {key}: {own[key]}; the template of {source.replace('/', ' ')}, "
+                    f"from which a pod is made now, {there}"
+                )
 
 
 _COMPARED = (

@@ -9,6 +9,19 @@ from meshctl.kube.selectors import Selector, selector
 
 
 @dataclass(frozen=True, slots=True)
+class MatchCondition:
+    """A condition for a call, in CEL: only the constants ``true`` and ``false`` are judged."""
+
+    name: str
+    expression: str
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether it holds for a pod; None where meshctl cannot tell."""
+        return {"true": True, "false": False}.get(self.expression.strip())
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """One webhook of a configuration; `labels` are the configuration's, `path` the URL path that it calls."""
 
@@ -22,6 +35,13 @@ class Webhook:
     path: str
     on_pod_creation: bool
     timeout_s: int | None = None
+    conditions: tuple[MatchCondition, ...] = ()
+
+    @property
+    def conditions_hold(self) -> bool | None:
+        """Whether the matchConditions let it be called: all must hold; None where that cannot be told."""
+        answers = [condition.holds for condition in self.conditions]
+        return False if False in answers else None if None in answers else True
 
     @property
     def injector(self) -> bool:
@@ -62,12 +82,17 @@ def _webhook(entry: Fields, configuration_name: str, labels: Mapping[str, str]) 
         path=service.text("path"),
         on_pod_creation=_creates_pods(entry),
         timeout_s=entry.number("timeoutSeconds"),
+        conditions=tuple(MatchCondition(c.text("name"), c.text("expression")) for c in entry.each("matchConditions")),
     )
 
 
 def _creates_pods(entry: Fields) -> bool:
+    """Whether a rule takes the making of pods: group "" (the core's), version v1, objects of a namespace."""
     return any(
         {"CREATE", "*"}.intersection(rule.texts("operations"))
         and {"pods", "*", "*/*"}.intersection(rule.texts("resources"))
+        and {"", "*"}.intersection(rule.texts("apiGroups") or ("",))
+        and {"v1", "*"}.intersection(rule.texts("apiVersions") or ("v1",))
+        and rule.text("scope") != "Cluster"
         for rule in entry.each("rules")
     )

@@ -40,15 +40,32 @@ def decision_blocks(result: Description) -> Iterator[Block]:
     )
     yield tries_table(decision.tries)
     mood: Any = {"injected": "good", "rejected": "bad"}.get(decision.outcome, "info")
-    yield Note((Span(decision.outcome, "strong"), f": {decision.text}"), mood, tuple(decision.remarks))
+    yield Note((Span(_outcome(result), "strong"), f": {decision.text}"), mood, tuple(decision.remarks))
     for reason in result.injection.reasons:
         if reason.rule == OPTED_OUT:
             yield Note(f"{reason.text[:1].upper()}{reason.text[1:]}.", "info")
-    if result.pod.has_status and not agrees(result) and decision.outcome in ("injected", "not injected"):
+    if result.pod.has_status and not agrees(result) and decision.outcome != "undecided" and not _as_made(result):
         if result.injection.mode in ("ambient", "gateway"):
             return
         had = "was injected" if result.injection.receipt else "was not injected"
-        yield Note(f"This pod {had}: labels, webhooks or policy have changed since it was made.", "warn")
+        what = "its settings, labels" if decision.outcome == "rejected" else "labels"
+        yield Note(f"This pod {had}: {what}, webhooks or policy have changed since it was made.", "warn")
+
+
+def _outcome(result: Description) -> str:
+    """The outcome in words that cannot be taken for what was done with this pod, where that is something else."""
+    outcome = result.decision.outcome
+    if outcome == "undecided" or (result.pod.has_status and _as_made(result)):
+        return outcome
+    if outcome == "not injected":
+        return "would not be injected" + (" now" if result.pod.has_status else "")
+    return f"would be {outcome}" + (" now" if result.pod.has_status else "")
+
+
+def _as_made(result: Description) -> bool:
+    return (result.injection.receipt is not None) == (result.decision.outcome == "injected") and (
+        result.decision.outcome != "rejected"
+    )
 
 
 def tries_table(tries: Sequence[Try]) -> Table:
@@ -59,9 +76,10 @@ def tries_table(tries: Sequence[Try]) -> Table:
         if t.rule == "selectors" and not t.decides and t.answer == "no":
             passed += 1
             continue
-        if passed and t.rule != "selectors":
-            text = f"{passed} more {'does' if passed == 1 else 'do'} not take this pod"
-            rows.append(("", "Other webhooks", "no", text, ""))
+        if passed and (t.rule != "selectors" or t.decides):
+            more = "" if t.decides else " more"
+            text = f"{passed}{more} {'does' if passed == 1 else 'do'} not take this pod"
+            rows.append(("", "Other webhooks" if more else "Its webhooks", "no", text, ""))
             passed = 0
         mark, answer = Span("=> " if t.decides else "", "accent"), Span(t.answer, "strong" if t.decides else "")
         rows.append((mark, t.question, answer, t.text, Span(t.source, "dim")))

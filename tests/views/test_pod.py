@@ -303,3 +303,33 @@ def test_the_article_shows_each_rule_and_the_image_once() -> None:
     assert "-p tcp -m tcp --dport 15008 -j RETURN" in drawn
     about = drawn.partition("Everything about istio-proxy")[2]
     assert about.count("docker.io/istio/proxyv2") == 1
+
+
+def drawn(raw: Any, **subject: Any) -> str:
+    """A pod's page as text without line breaks inside its sentences."""
+    it = Evidence(description=build.described(raw, **subject))
+    return " ".join(terminal.draw(pod.page(it, registry.run(it)), width=400, color=False).split())
+
+
+ENABLED = {"namespace": build.namespace(istio_injection="enabled"), "webhooks": build.recorded_webhooks()}
+
+
+def test_what_a_pod_made_now_would_be_is_not_said_of_the_pod_that_runs() -> None:
+    running = {**build.plain(labels={"app": "web"}), "status": {"phase": "Running"}}
+    text = drawn(running, **ENABLED)
+    assert "Why it was not injected" in text
+    assert "would be injected now: " in text
+    assert "\u2713 injected: " not in text
+    injected = {**build.injected(labels={"app": "web"}), "status": {"phase": "Running"}}
+    assert "\u2713 injected: " in drawn(injected, **ENABLED)
+    assert "would not be injected now: " in drawn(injected, namespace=build.namespace(), webhooks=ENABLED["webhooks"])
+    assert "would be injected: " in drawn(build.plain(), **ENABLED)
+    bad = build.plain({"traffic.sidecar.istio.io/excludeInboundPorts": "1-2"}, labels={"app": "web"})
+    assert "would be rejected: istiod would refuse" in drawn(bad, **ENABLED)
+
+
+def test_a_pod_of_the_node_is_told_to_stay_out_only_where_something_asks_for_it() -> None:
+    raw = build.plain(hostNetwork=True)
+    assert "MC102" in drawn(raw, **ENABLED)
+    assert "MC102" not in drawn(raw)
+    assert "MC102" not in drawn(raw, namespace=build.namespace(), webhooks=ENABLED["webhooks"])
