@@ -1,12 +1,13 @@
 """One chain's expected rules against the found ones: lost, added, moved, changed or shadowed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter import drift_effects as effects
 from meshctl.netfilter.capture import Capture
+from meshctl.netfilter.clauses import conditions, contradicts, key
 from meshctl.netfilter.dead import Dead, reachable
 from meshctl.netfilter.drift_effects import Effect
 from meshctl.netfilter.drift_items import Item, Kind
@@ -16,7 +17,7 @@ from meshctl.netfilter.foreign_tools import foreign_owner
 from meshctl.netfilter.istio_names import istio_chain, istio_table
 from meshctl.netfilter.model import Chain, Family, Rule, Table
 from meshctl.netfilter.roles import role_of
-from meshctl.netfilter.rule_pairs import aligned, changed, moved, passed
+from meshctl.netfilter.rule_pairs import aligned, but_owners, changed, moved, passed
 
 Dying: TypeAlias = Mapping[tuple[str, int], Dead]
 """Dead rules by chain and 1-based number."""
@@ -118,7 +119,21 @@ class _ChainComparison:
         assert chain is not None
         around = surroundings(chain, table)
         dead = self.want.dying(a)
-        return explain_rule(chain.rules[a], table.name, chain, a + 1, around, self.work.capture, dead)
+        told = explain_rule(chain.rules[a], table.name, chain, a + 1, around, self.work.capture, dead)
+        return replace(told, instead=self._instead(chain.rules[a])) if told.role in _BY_OWNER else told
+
+    def _instead(self, rule: Rule) -> tuple[str, ...]:
+        """The found rules that do the same for another user or group: a socket has one of each."""
+        mine, targets = but_owners(rule), rule.targets
+        return tuple(
+            other.text
+            for b, other in enumerate(self.there.rules)
+            if other.targets == targets
+            and but_owners(other) == mine
+            and key(other) != key(rule)
+            and not contradicts(conditions(other), conditions(rule))
+            and self.there.dying(b) is None
+        )
 
     def _report(self, kind: Kind, effect: Effect, a: int, b: int | None = None, *, moot: bool = False) -> None:
         found = None if b is None else self.there.rules[b]
@@ -126,6 +141,10 @@ class _ChainComparison:
         table = self.want.table if b is None else self.there.table
         expected = self.want.rules[a]
         _report(self.work, kind, self.family, table, self.chain, effect, expected, found, number, moot=moot)
+
+
+_BY_OWNER = frozenset(("self-call", "local-return", "loop-guard", "dns-own", "tproxy-self-mark"))
+"""The roles that have one rule for each user of the proxy and one for each group."""
 
 
 def note_added(

@@ -27,6 +27,7 @@ class Explanation:
 
     `role` is a key of `ROLES` with `value` for it, empty for a rule that Istio does not write; then `foreign` names
     the tool that it is from, or says that nobody is known to write it. `setting` is what asked for the rule.
+    `instead` are rules, as text, that still do the same to some of its packets where it is missing.
     """
 
     meaning: str
@@ -36,6 +37,7 @@ class Explanation:
     foreign: str
     dead: Dead | None
     opaque: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -50,7 +52,9 @@ class Explanation:
     @property
     def missing(self) -> str:
         """What goes wrong without it."""
-        return ROLES[self.role].missing.replace("{}", self.value) if self.role else ""
+        lost = ROLES[self.role].missing.replace("{}", self.value) if self.role else ""
+        others = " or ".join(f"`{text}`" for text in self.instead)
+        return f"{lost}, unless {others} takes it" if lost and others else lost
 
 
 @dataclass(frozen=True, slots=True)

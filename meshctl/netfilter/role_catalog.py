@@ -97,7 +97,7 @@ ROLES: Mapping[str, Role] = {
     "loop-guard": Role(
         "loop guard: the proxy's own traffic leaves unchanged",
         "has to stand before the outbound capture, which would send the proxy's traffic back to the proxy",
-        "the proxy's own connections are redirected to the proxy: an endless loop",
+        "what {} sends is redirected to the proxy: an endless loop where the proxy itself runs so",
         "proxy_uids",
     ),
     "group-excluded": Role(
@@ -201,7 +201,7 @@ ROLES: Mapping[str, Role] = {
     "dns-own": Role(
         "DNS loop guard: the agent's own queries reach the real nameserver",
         "has to stand before the DNS redirect",
-        "the agent's own queries come back to the agent: an endless loop",
+        "queries of this user or group come back to the agent: an endless loop where the agent itself runs so",
         "dns",
     ),
     "zone-jump": Role(

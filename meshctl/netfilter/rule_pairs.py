@@ -35,6 +35,11 @@ def _but_groups(rule: Rule) -> tuple[frozenset[Match], tuple[Target, ...]]:
     return frozenset(m for m in conditions if not (isinstance(m, Owner) and m.kind == "gid")), targets
 
 
+def but_owners(rule: Rule) -> frozenset[Match]:
+    """The rule's conditions but for those on the sender's user and group."""
+    return frozenset(m for m in key(rule)[0] if not isinstance(m, Owner))
+
+
 def _same_through_nft(expected: Rule, found: Rule) -> bool:
     """Equal as far as nft shows an iptables rule: matches and targets that it knows by name only cannot be compared."""
     if not any(isinstance(part, Opaque) and part.xt for part in (*found.matches, *found.targets)):

@@ -90,6 +90,41 @@ def test_the_loss_of_an_exclusion_of_everything_is_told_as_capture_of_everything
     assert item.effect == "traffic to 0.0.0.0/0 goes through the proxy although it was excluded"
 
 
+def lost(args: list[str], *gone: str) -> dict[str, str]:
+    """The effect of each rule that is missing after some were taken away."""
+    release = parse("1.30.3")
+    capture = of_arguments(args, {}, release)
+    wanted = predict(capture, release)
+    text = wanted.text("iptables-save.txt")
+    for line in gone:
+        assert f"{line}\n" in text
+        text = text.replace(f"{line}\n", "")
+    items = compare(wanted, [iptables_save.parse(text, "mutated", family="ipv4")], capture).items
+    return {item.expected: item.effect for item in items}
+
+
+GUARD = "-A ISTIO_OUTPUT -m owner --{}-owner {} -j RETURN"
+LOOP = "is redirected to the proxy: an endless loop where the proxy itself runs so"
+
+
+def test_a_lost_guard_names_who_is_captured_and_who_is_still_let_through() -> None:
+    uid, gid = GUARD.format("uid", 1337), GUARD.format("gid", 1337)
+    assert lost(["-i", "*"], uid) == {uid: f"what uid 1337 sends {LOOP}, unless `{gid}` takes it"}
+    assert lost(["-i", "*"], uid, gid) == {uid: f"what uid 1337 sends {LOOP}", gid: f"what gid 1337 sends {LOOP}"}
+    other, others = GUARD.format("uid", 1000), GUARD.format("gid", 1000)
+    assert lost(["-i", "*", "-u", "1337,1000"], other, others) == {
+        other: f"what uid 1000 sends {LOOP}, unless `{gid}` takes it",
+        others: f"what gid 1000 sends {LOOP}, unless `{uid}` takes it",
+    }
+
+
+def test_local_calls_that_the_groups_rule_still_lets_through_are_not_all_lost() -> None:
+    local = "-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN"
+    (effect,) = lost(["-i", "*"], local).values()
+    assert effect.endswith("go through the proxy, unless `-A ISTIO_OUTPUT -o lo -m owner ! --gid-owner 1337 -j RETURN` "
+                           "takes it")  # fmt: skip
+
+
 @pytest.mark.parametrize("recorded", IPTABLES, ids=lambda c: c.name)
 def test_each_removed_rule_is_missed(recorded: Case) -> None:
     text = recorded.expected.text("iptables-save.txt")
