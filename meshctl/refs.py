@@ -1,6 +1,7 @@
 """How users name things: pods, workloads, services, targets of a trace. Parsed here, looked up elsewhere."""
 
 import ipaddress
+import re
 from typing import Literal, TypeAlias
 
 from meshctl.errors import BadInput
@@ -98,20 +99,23 @@ class Target:
 _SCHEME_PORTS = {"http": 80, "https": 443, "grpc": 80, "ws": 80, "wss": 443}
 
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCHEMES = (*_SCHEME_PORTS, "tcp", "tls")
 
 
 def parse_target(text: str) -> Target:
-    """Read ``reviews:9080``, ``reviews.ns``, ``http://reviews:9080/path``, ``10.0.0.1:80``, ``[::1]:80``.
+    """Read ``reviews:9080``, ``reviews.ns``, ``http://reviews:9080/path?query``, ``10.0.0.1:80``, ``[::1]:80``.
 
-    Raises BadInput where there is no host or the port is no number from 1 to 65535.
+    A fragment (``#part``) is left out: clients keep it to themselves. Raises BadInput where there is no host or the
+    port is no number from 1 to 65535.
     """
-    scheme, _, rest = text.strip().rpartition("://")
-    scheme = scheme.lower()
-    rest, path = _cut_path(rest, text, scheme)
+    named = _SCHEME.match(text.strip())
+    scheme = named[1].lower() if named else ""
+    rest = text.strip()[named.end() if named else 0 :]
+    if not scheme:
+        rest = rest.removeprefix("svc/")
+    rest, path = _cut_path(rest)
     rest = rest.rpartition("@")[2]
-    if rest.startswith("svc/"):
-        rest = rest[4:]
     if scheme and scheme not in _SCHEMES:
         raise BadInput(f"'{text}' is no target: {scheme} is not followed", hint=f"schemes are: {', '.join(_SCHEMES)}")
     host, port_text = _split_port(rest)
@@ -121,15 +125,12 @@ def parse_target(text: str) -> Target:
     return Target(text, host.rstrip(".").lower(), port, scheme, path, host.endswith("."))
 
 
-def _cut_path(rest: str, text: str, scheme: str) -> tuple[str, str]:
-    if rest.startswith("svc/") and not scheme:
-        return rest, ""
-    for mark in "/?#":
-        if mark in rest and not scheme and mark != "/":
-            raise BadInput(f"'{text}' is no target", hint="use SERVICE:PORT, SERVICE.NS:PORT or a URL")
-    host, slash, path = rest.partition("/")
-    path = f"/{path}".partition("#")[0] if slash else ""
-    return host, path
+def _cut_path(rest: str) -> tuple[str, str]:
+    """The host with its port, and the path with its query as it is sent: it starts with a slash (RFC 9112, 3.2.1)."""
+    rest = rest.partition("#")[0]
+    end = min((place for mark in "/?" if (place := rest.find(mark)) >= 0), default=len(rest))
+    host, path = rest[:end], rest[end:]
+    return host, f"/{path}" if path.startswith("?") else path
 
 
 def _split_port(rest: str) -> tuple[str, str | None]:

@@ -47,6 +47,13 @@ def test_refuses_what_names_no_pod(text: str) -> None:
         ("http://Reviews:9080/a/b?c=d#e", Target("", "reviews", 9080, "http", "/a/b?c=d")),
         ("https://api.example.com", Target("", "api.example.com", 443, "https")),
         ("http://user:secret@host/x", Target("", "host", 80, "http", "/x")),
+        ("reviews:9080/a?b=c", Target("", "reviews", 9080, "", "/a?b=c")),
+        ("reviews:9080?b=c/d", Target("", "reviews", 9080, "", "/?b=c/d")),
+        ("http://reviews:9080?b=c", Target("", "reviews", 9080, "http", "/?b=c")),
+        ("http://reviews#top", Target("", "reviews", 80, "http", "")),
+        ("reviews:9080/a?to=http://x@y:80/z#top", Target("", "reviews", 9080, "", "/a?to=http://x@y:80/z")),
+        ("http://reviews/?to=https://x", Target("", "reviews", 80, "http", "/?to=https://x")),
+        ("svc/reviews:80/a", Target("", "reviews", 80, "", "/a")),
         ("10.0.0.1:80", Target("", "10.0.0.1", 80)),
         ("[fd00::1]:8080", Target("", "fd00::1", 8080)),
         ("fd00::1", Target("", "fd00::1", None)),
@@ -58,7 +65,9 @@ def test_reads_targets(text: str, target: Target) -> None:
     assert (found.host, found.port, found.scheme, found.path) == (target.host, target.port, target.scheme, target.path)
 
 
-@pytest.mark.parametrize("text", ["", ":80", "a:0", "a:65536", "a:x", "http://", "a b:80", "a:²"])
+@pytest.mark.parametrize(
+    "text", ["", ":80", "a:0", "a:65536", "a:x", "http://", "://x", "?a=b", "/a", "#a", "a b:80", "a:²"]
+)
 def test_refuses_what_is_no_target(text: str) -> None:
     with pytest.raises(BadInput):
         parse_target(text)

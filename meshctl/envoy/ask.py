@@ -43,7 +43,7 @@ def query(
     for option, text in (("--address", place), ("--source", source)):
         if text is not None and ip.parsed(text) is None:
             raise BadInput(f"{option}: '{text}' is no IP address")
-    pairs = tuple(_header(text) for text in headers)
+    pairs = tuple(header(text) for text in headers)
     absolute = _ABSOLUTE.fullmatch(path)
     if absolute is not None:
         host, path = absolute["host"], absolute["path"] or "/"
@@ -71,7 +71,7 @@ _ABSOLUTE = re.compile(r"(?i)https?://(?P<host>[^/?#]+)(?P<path>.*)", re.DOTALL)
 """What clients of a forward proxy send: the host that it names goes before the Host header (RFC 9112, 3.2.2)."""
 
 
-def _header(text: str) -> tuple[str, str]:
+def header(text: str) -> tuple[str, str]:
     """A header as ``K=V`` or, as curl takes it, ``K: V``."""
     start = 1 if text.startswith(":") else 0
     place = min((found for mark in "=:" if (found := text.find(mark, start)) > 0), default=0)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+from meshctl.envoy.ask import header
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
 from meshctl.gather import pods as gather_pods
@@ -40,6 +41,8 @@ class Asked:
 def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question:
     """Resolve the caller and the request. Raises NotFound for a caller or namespace that is not there."""
     target = parse_target(asked.target)
+    if asked.path is not None:
+        target = replace(target, path=_path(asked.path))
     request = _request(asked)
     if asked.sender is not None and asked.sender.lower() in INGRESS:
         return _through_ingress(scene, target, request, scope)
@@ -67,19 +70,18 @@ def _request(asked: Asked) -> Request:
     headers = []
     host = asked.host or ""
     for text in asked.headers:
-        name, equals, value = text.partition("=")
-        if not equals:
-            name, equals, value = text.partition(":")
-        if not equals or not name.strip():
-            raise BadInput(f"'{text}' is no header", hint="write --header name=value")
-        if name.strip().lower() == "host":
-            host = host or value.strip()
+        name, value = header(text)
+        if name in ("host", ":authority"):
+            host = host or value
         else:
-            headers.append((name.strip().lower(), value.strip()))
-    path = asked.path or "/"
-    if not path.startswith("/"):
-        path = f"/{path}"
-    return Request(method=(asked.method or "GET").upper(), path=path, host=host, headers=tuple(headers))
+            headers.append((name, value))
+    return Request(method=asked.method or "GET", host=host, headers=tuple(headers))
+
+
+def _path(text: str) -> str:
+    """A path as clients send it: from a slash on (``OPTIONS *`` has none), and without a fragment."""
+    path = text.partition("#")[0]
+    return path if path.startswith("/") or path == "*" else f"/{path}"
 
 
 # --- the caller ------------------------------------------------------------------------------------------------------
@@ -242,8 +244,7 @@ def _serves(scene: Scene, pod: Pod, host: str) -> bool:
         selects(gateway.selector, pod.labels) and any(host_fits(name, host) for name in service.hosts if name != "*")
         for gateway in (*scene.told.gateways, *scene.told.api.gateways)
         for service in (*scene.told.virtual_services, *scene.told.api.routes)
-        if f"{gateway.meta.namespace}/{gateway.meta.name}"
-        in {g if "/" in g else f"{service.meta.namespace}/{g}" for g in service.gateways}
+        if gateway.key in {g if "/" in g else f"{service.meta.namespace}/{g}" for g in service.gateways}
     )
 
 

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from meshctl.envoy import codec
 from meshctl.envoy.match import Step
 from meshctl.envoy.rewrite import path_by_setting
 from meshctl.origin import Origin
 from meshctl.path import registry, route_rules
-from meshctl.path.decision import Decision
+from meshctl.path.decision import Decision, Refusal
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene
 
@@ -19,6 +20,16 @@ def normalised(scene: Scene, request: Request) -> Request | None:
         return request
     path = path_by_setting(scene.mesh.config.path_normalization, request.path)
     return None if path is None else replace(request, path=path)
+
+
+def unparsed(request: Request) -> Refusal | None:
+    """What a connection manager answers to a request that its parser refuses; None where it takes it."""
+    why = codec.refuses(request.protocol, request.method, request.path)
+    if not why:
+        return None
+    if request.protocol == "http2":
+        return Refusal(None, "DPE", "", why, "connection")
+    return Refusal(400, "DPE", codec.details(request.method, request.path), why, "connection")
 
 
 def with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Decision:

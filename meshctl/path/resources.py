@@ -12,7 +12,7 @@ from meshctl.istio.mesh import Mesh, virtual_services_for
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import VirtualService
 from meshctl.path import gateway_resources, registry, route_rules
-from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, with_unread
+from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_unread
 from meshctl.path.decision import BLACK_HOLE, Decision, Option, Refusal
 from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.model import Request
@@ -62,6 +62,8 @@ def _outbound(scene: Scene, station: Station, address: str, port: int, request: 
             return Decision(undecided=(taken.why,), assumed=True)
         case "none":
             return _unknown(scene, station, address, port, request, http=False, because=taken.why)
+        case "http" if _is_http(request) and (refusal := unparsed(request)) is not None:
+            return Decision(refusal=refusal, assumed=True)
         case "http" if _is_http(request):
             return _by_host(scene, station, address, port, request, taken.known)
         case "http":
@@ -147,6 +149,8 @@ def _by_bytes(scene: Scene, station: Station, port: int, request: Request, found
     """A host whose port declares nothing is HTTP where the bytes are; else it is TCP."""
     said = step("host", found.host, f"the mesh knows {found.host}", found.origin)
     if found.speaks == "any" and _is_http(request):
+        if (refusal := unparsed(request)) is not None:
+            return Decision(refusal=refusal, steps=(said,), assumed=True)
         return _routed(scene, station, found.host, port, request, said)
     return _tcp(scene, station, found.host, port, request, said)
 

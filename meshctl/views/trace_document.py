@@ -73,11 +73,20 @@ def _request(request: Request) -> dict[str, object]:
     return {
         "method": request.method,
         "path": request.path,
-        "headers": dict(request.headers),
+        "headers": _headers(request),
         "host": request.host,
         "protocol": request.protocol,
         "tls": request.tls,
     }
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """By name; one that is sent more than once has all its values in order, as RFC 9110 (5.3) and 6265 join them."""
+    found: dict[str, str] = {}
+    for name, value in request.headers:
+        joint = "; " if name.lower() == "cookie" else ","
+        found[name] = f"{found[name]}{joint}{value}" if name in found else value
+    return found
 
 
 def _hop(hop: Hop) -> dict[str, object]:

@@ -64,6 +64,9 @@ def test_every_trace_can_be_drawn(case: Case) -> None:
         ("classic", ["reviews:port"], 2),
         ("classic", ["reviews:9080", "--expect", "status=200,mtls,cluster=outbound|9080|v1|*"], 0),
         ("classic", ["reviews:9080", "--expect", "status=503"], 10),
+        ("classic", ["reviews:9080", "--expect", "status=200,"], 0),
+        ("classic", ["reviews:9080", "--expect", "status=abc"], 2),
+        ("classic", ["reviews:9080", "--expect", "kube_proxy=no"], 2),
         ("classic", ["reviews:9080", "--expect", "colour=blue"], 2),
         ("policies", ["backend:9080", "-n", "policies", "--from", "deploy/intruder-v1"], 10),
         ("policies", ["backend:9080", "-n", "policies", "--from", "deploy/intruder-v1", "--expect", "status=403"], 0),
@@ -93,6 +96,32 @@ def test_exit_codes(snapshot: str, words: list[str], code: int) -> None:
     if code in (0, 10):
         name = "trace-matrix" if words[0] in ("--all", "-A") else "trace"
         jsonschema.validate(json.loads(result.stdout), schema(name))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["reviews:9080/a?b=c"], {"path": "/a?b=c"}),
+        (["http://reviews:9080?b=c"], {"path": "/?b=c"}),
+        (["reviews:9080/a", "--path", "x?y=1#z"], {"path": "/x?y=1"}),
+        (["reviews:9080/a", "--path", "/"], {"path": "/"}),
+        (["reviews:9080", "-H", "x=a", "-H", "y=1", "-H", "X: b"], {"headers": {"x": "a,b", "y": "1"}}),
+        (["reviews:9080", "-H", "cookie: a=1", "-H", "cookie=b=2"], {"headers": {"cookie": "a=1; b=2"}}),
+        (["reviews:9080", "-H", "authorization: Bearer a="], {"headers": {"authorization": "Bearer a="}}),
+        (["reviews:9080", "-X", "post"], {"method": "post"}),
+    ],
+)
+def test_a_request_is_what_was_asked_for(words: list[str], said: dict[str, object]) -> None:
+    found = json.loads(run("trace", *recorded("classic"), *words, "-o", "json").stdout)
+    assert {key: found["request"][key] for key in said} == said
+
+
+def test_a_method_in_lower_case_is_another_one() -> None:
+    outcome = json.loads(run("trace", *recorded("classic"), "reviews:9080", "-X", "post", "-o", "json").stdout)[
+        "outcome"
+    ]
+    assert (outcome["status"], outcome["response_flags"], outcome["answered_by"]) == (400, "DPE", "client-proxy")
+    assert "POST is one" in outcome["reason"]
 
 
 def test_a_near_miss_is_suggested() -> None:

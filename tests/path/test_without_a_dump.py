@@ -123,6 +123,7 @@ def requests(name: str) -> list[tuple[str, Request]]:
         for port in service.ports:
             named = f"{service.name}.{service.namespace}:{port.number}"
             found += [(f"{scheme}{named}", Request()) for scheme in ("", "https://", "tcp://")]
+            found += [(named, Request(method=method)) for method in ("post", "PURGE")]
             found += [(f"http://{address}:{port.number}", Request()) for address in service.addresses]
             if any(service.full_name in rules.hosts for rules in place.mesh.virtual_services):
                 found += [

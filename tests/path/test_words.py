@@ -1,5 +1,7 @@
 """Flags, expectations, lookups, sockets: the parts of a trace that need no recording."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,19 @@ from meshctl.istio.mesh import read as read_mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import services
 from meshctl.path import dns, expect, flags, netns, why
-from meshctl.path.model import Aim, Branch, ClusterShare, End, KubeProxy, Outcome, Request, Sender, Trace, succeeds
+from meshctl.path.model import (
+    Aim,
+    Branch,
+    ClusterShare,
+    End,
+    EndpointSeen,
+    KubeProxy,
+    Outcome,
+    Request,
+    Sender,
+    Trace,
+    succeeds,
+)
 from meshctl.path.outcome import (
     Course,
     Limits,
@@ -165,7 +179,49 @@ class TestExpect:
     def test_undecided_meets_nothing(self) -> None:
         assert not expect.judge("status=200", a_trace(End(None, delivered=None, undecided=("x",)))).met
 
-    @pytest.mark.parametrize("text", ["", "colour=blue", "statuss=1"])
+    @pytest.mark.parametrize(
+        "text",
+        ["flags=UF,URX", "flags=URX,UF,", "flags=uf, urx", "flags=U*", "flags=UF,U*", "status=503,,flags=UF,URX"],
+    )
+    def test_flags_come_in_any_order(self, text: str) -> None:
+        assert expect.judge(text, a_trace(End("client-proxy", 503, "URX,UF", delivered=False))).met
+
+    @pytest.mark.parametrize("text", ["flags=UF", "flags=UF,UC", "flags=UF,URX,UC", "flags=-"])
+    def test_other_flags_are_not_those(self, text: str) -> None:
+        assert not expect.judge(text, a_trace(End("client-proxy", 503, "URX,UF", delivered=False))).met
+
+    @pytest.mark.parametrize(
+        ("text", "met"),
+        [
+            ("pod=cart-*", True),
+            ("pod=shop/cart-1", True),
+            ("pod=cart-1", True),
+            ("pod=other/cart-1", False),
+            ("pod=-", False),
+        ],
+    )
+    def test_a_pod_may_stand_without_its_namespace(self, text: str, met: bool) -> None:
+        made = a_trace(ANSWERED)
+        share = ClusterShare("outbound|80||cart", "", 100, (EndpointSeen("10.0.0.1:80", "shop/cart-1", "healthy"),))
+        assert expect.judge(text, replace(made, outcome=replace(made.outcome, clusters=(share,)))).met is met
+
+    @pytest.mark.parametrize("text", ["status=*", "delivered=*", "flags=*"])
+    def test_undecided_is_not_anything(self, text: str) -> None:
+        assert not expect.judge(text, a_trace(End(None, delivered=None, undecided=("x",)))).met
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("kube_proxy=no", "status=abc", "status=600", "status=9xx", "status=grpc-17", "mtls=yes", "delivered="),
+            *("answered_by=server", "flags=XX", "flags=UF,XX", "status=200,404", "delivered=True", "status=x*"),
+        ],
+    )
+    def test_a_value_that_a_field_never_has_is_refused(self, text: str) -> None:
+        with pytest.raises(BadInput) as caught:
+            expect.judge(text, a_trace(ANSWERED))
+        assert caught.value.hint
+
+    @pytest.mark.parametrize("text", ["", ",", "colour=blue", "statuss=1"])
     def test_nonsense_is_refused(self, text: str) -> None:
         with pytest.raises(BadInput):
             expect.judge(text, a_trace(ANSWERED))
