@@ -30,11 +30,12 @@ MAX_RUNS = 256
 
 @dataclass(frozen=True, slots=True)
 class Walker:
-    """Rulesets made ready for many packets; build it with `walker`."""
+    """Rulesets made ready for many packets; build it with `walker`. `replies`: they answer the first packet."""
 
     plans: dict[int, Plan]
     network: Network
     notes: tuple[str, ...] = ()
+    replies: bool = False
 
     def walk(self, packet: Packet) -> Walk:
         """Walk one packet."""
@@ -112,7 +113,7 @@ def _run(ready: Walker, packet: Packet, script: tuple[bool, ...]) -> Run:
     run = Run()
     flight = take_off(packet, ready.network, oracle)
     course = _course(ready, flight, run)
-    if tracking_state(packet) == "ESTABLISHED":
+    if tracking_state(packet) == "ESTABLISHED" and not ready.replies:
         course.settled = _first_packet(ready, packet, script)
     try:
         outcome = course.fly()

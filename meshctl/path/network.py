@@ -28,6 +28,8 @@ def onto_network(
             return server.at_pod(scene, station, address, port, conn, passage)
         if passage.kind == "dropped":
             return [Course(1.0, rules.drop(passage), (passage.hop,))]
+        if passage.kind == "undecided" and station.rules_from != "none":
+            return [Course(1.0, untold(passage.why, through_server=None), (passage.hop,))]
         if passage.kind == "proxy" and station.mode != "gateway":
             why = f"the rules send the proxy's own connection back to it ({passage.why})"
             return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why), (passage.hop,))]

@@ -1,15 +1,17 @@
 """A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.addresses import address_number
+from meshctl.netfilter.addresses import address_number, address_text
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.verdict import Step, Walk
 from meshctl.netfilter.walk import Walker, walker
+from meshctl.path import replies
 from meshctl.path.model import End, Evidence, Hop
-from meshctl.path.netns import is_loopback
+from meshctl.path.netns import is_loopback, listens
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.sight import alike, number_of
 
@@ -21,7 +23,8 @@ _SENDING_PORT = 40000
 class Passage:
     """What the rules make of a connection: ``proxy`` and ``ztunnel`` take it at `port`, ``straight`` goes on as it is.
 
-    `refused`: dropped with an answer to the sender (REJECT), not silently.
+    `refused`: dropped with an answer to the sender (REJECT), not silently. `to`: where the rules send it instead of the
+    address that it was sent to (DNAT). `transparent`: TPROXY hands it over, so that no address is translated.
     """
 
     kind: Literal["proxy", "ztunnel", "straight", "dropped", "undecided"]
@@ -29,18 +32,30 @@ class Passage:
     port: int | None = None
     why: str = ""
     refused: bool = False
+    to: tuple[str, int] | None = None
+    transparent: bool = False
 
 
-def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> Passage:
-    """Walk the first packet of a connection that a process of the pod opens."""
-    own = is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
+PROXY_MARK = 1337
+"""What a proxy puts on connections that it opens in a client's name (``inboundTProxyMark`` in ProxyConfig)."""
+ZTUNNEL_MARK = 0x539
+"""What ztunnel puts on its sockets, so that the pod's rules know them (istio/ztunnel, ``PACKET_MARK``)."""
+
+
+def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int, mark: int = 0) -> Passage:
+    """Walk the first packet of a connection that a process of the pod opens, and the answer to it."""
+    own = _is_own(station, address)
     place = address if own else alike(scene, station, address, port)
-    key = ("outbound", station.key, owner.uid, owner.gid, place, port if own else None)
-    return _cached(scene, key, lambda: _outbound(scene, station, owner, address, port))
+    key = ("outbound", station.key, owner.uid, owner.gid, mark, place, port if own else None)
+    return _cached(scene, key, lambda: _outbound(scene, station, owner, address, port, mark))
+
+
+def _is_own(station: Station, address: str) -> bool:
+    return is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
 
 
 def inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
-    """Walk the first packet of a connection that comes to the pod from outside of it."""
+    """Walk the first packet of a connection that comes to the pod from outside of it, and the answer to it."""
     key = ("inbound", station.key, alike(scene, station, source or address, port), address, port)
     return _cached(scene, key, lambda: _inbound(scene, station, source, address, port))
 
@@ -105,7 +120,7 @@ def _own(station: Station, version: int) -> int:
     return 0
 
 
-def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int) -> Passage:
+def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int, mark: int) -> Passage:
     if station.pod.host_network:
         why = "the pod uses the node's network: no rules of a mesh there"
         return Passage("straight", Hop("rules", "caller", station.key, "outbound rules", why), None, why)
@@ -127,8 +142,12 @@ def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: 
         gid=owner.gid,
         owner_known=owner.uid is not None and owner.gid is not None,
         flags=("SYN",),
+        mark=mark,
     )
-    return _passage(station, _ready(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner))
+    passage = _passage(station, _ready(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner))
+    if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
+        return _answered(passage, _answer_to_own(scene, station, packet, passage, local))
+    return passage
 
 
 def _inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
@@ -148,7 +167,115 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         in_interface=_interface(station, version, number),
         flags=("SYN",),
     )
-    return _passage(station, _ready(scene, station).walk(packet), "callee", "inbound rules", ())
+    passage = _passage(station, _ready(scene, station).walk(packet), "callee", "inbound rules", ())
+    if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
+        return _answered(passage, _answer_to_others(scene, station, packet, passage))
+    return passage
+
+
+def _answer_to_own(scene: Scene, station: Station, sent: Packet, passage: Passage, local: bool) -> Walk | None:
+    """The walk of the answer to a connection of the pod's own where it does not arrive."""
+    ready = _ready(scene, station)
+    back = replace(sent, direction="inbound", src=sent.dst, dst=sent.src or 0, sport=sent.dport, dport=sent.sport)
+    back = replace(back, out_interface=None, uid=None, gid=None, owner_known=True, mark=0)
+    if passage.to is not None:
+        return None
+    if passage.kind == "straight" and not local:
+        return replies.lost(scene, station, ready, replace(back, in_interface="eth0"), "in")
+    from_socket = replace(back, direction="outbound", out_interface="lo")
+    if passage.kind == "straight":
+        return replies.lost(scene, station, ready, _sent_by(station, from_socket, passage), "lo")
+    loopback = 0x7F000001 if sent.version == 4 else 1
+    from_proxy = replace(_sent_by(station, from_socket, passage), src=loopback, sport=passage.port)
+    leaving = replies.lost(scene, station, ready, from_proxy, "out")
+    return leaving or replies.lost(scene, station, ready, replace(back, in_interface="lo"), "in")
+
+
+def _answer_to_others(scene: Scene, station: Station, came: Packet, passage: Passage) -> Walk | None:
+    """The walk of the answer to a connection from outside of the pod where it does not leave the pod."""
+    port = passage.port if passage.port and not passage.transparent else came.dport
+    if passage.to is not None:
+        return None
+    back = replace(came, direction="outbound", src=came.dst, dst=came.src or 0, sport=port, dport=came.sport)
+    back = _sent_by(station, replace(back, in_interface=None), passage)
+    return replies.lost(scene, station, _ready(scene, station), back, "out")
+
+
+def _sent_by(station: Station, packet: Packet, passage: Passage) -> Packet:
+    """A packet of the socket that took a connection."""
+    match passage.kind:
+        case "proxy":
+            return replace(packet, uid=station.proxy_uid, gid=station.proxy_gid, owner_known=True)
+        case "ztunnel":
+            return replace(packet, owner_known=False, mark=ZTUNNEL_MARK)
+        case _:
+            address, port = address_text(packet.version, packet.src or 0), packet.sport or 0
+            found = listens(station.sockets or (), address, port)
+            return replace(packet, uid=found.uid if found else None, owner_known=False)
+
+
+def _answered(passage: Passage, walk: Walk | None) -> Passage:
+    """A passage whose answers the rules keep back, or may."""
+    if walk is None:
+        return passage
+    proof = tuple(_evidence(step) for step in _deciding(walk))
+    if walk.verdict == "undecided":
+        why = f"whether the answers come through cannot be told: {walk.undecided_because}"
+        hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="warn", arrow="")
+        return Passage("undecided", hop, None, why)
+    why = f"the answers are {_stopped(walk)}, so the connection is never made ({passage.why})"
+    hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="bad", arrow="")
+    return Passage("dropped", hop, None, why)
+
+
+def _stopped(walk: Walk) -> str:
+    """How the rules end a packet, and which: ``rejected by filter/OUTPUT rule 1``."""
+    return f"{'rejected' if _rejects(walk) else 'dropped'} by {walk.dropped_by}"
+
+
+def _rejects(walk: Walk) -> bool:
+    steps = _deciding(walk)
+    return bool(steps) and "policy" not in walk.dropped_by and steps[-1].action.upper().startswith("REJECT")
+
+
+def to_application(
+    scene: Scene, station: Station, owner: Owner, bound: str, address: str, port: int, mark: int = 0
+) -> Passage | None:
+    """Walk the first packet of the connection that the callee's proxy opens to the application, and the answer.
+
+    `bound` is the source that it takes, empty where the kernel chooses one. None where there are no rules to walk.
+    """
+    if station.pod.host_network or station.rules_from == "none":
+        return None
+    key = ("to application", station.key, owner.uid, owner.gid, mark, bound, address, port)
+    return _cached(scene, key, lambda: _to_application(scene, station, owner, bound, address, port, mark))
+
+
+def _to_application(
+    scene: Scene, station: Station, owner: Owner, bound: str, address: str, port: int, mark: int
+) -> Passage:
+    version, number = number_of(address)
+    source = number_of(bound) if bound else (version, number)
+    packet = Packet(
+        direction="outbound",
+        version=version,
+        proto="tcp",
+        src=source[1] if source[0] == version else number,
+        dst=number,
+        sport=_SENDING_PORT,
+        dport=port,
+        out_interface="lo" if _is_own(station, address) else None,
+        uid=owner.uid,
+        gid=owner.gid,
+        owner_known=owner.uid is not None and owner.gid is not None,
+        flags=("SYN",),
+        mark=mark,
+    )
+    walk = _ready(scene, station).walk(packet)
+    passage = _passage(station, walk, "callee", "rules between the proxy and the application", ())
+    if passage.kind == "straight" and _is_own(station, address) and replies.can_stop(scene, station):
+        return _answered(passage, _answer_to_own(scene, station, packet, passage, True))
+    return passage
 
 
 _ELSEWHERE: Mapping[int, int] = {4: address_number("192.0.2.1")[1], 6: address_number("2001:db8::1")[1]}
@@ -209,7 +336,7 @@ def _passage(
     ) -> Passage:
         arrow = f"to port {port}" if port else ""
         hop = Hop("rules", where, station.key, title, said, facts, proof, mood, arrow)
-        return Passage(kind, hop, port, said, "REJECT" in "".join(e.text for e in proof[-1:]))
+        return Passage(kind, hop, port, said, _rejects(walk), None, walk.verdict == "tproxied")
 
     match walk.verdict:
         case "redirected" | "tproxied":
@@ -223,7 +350,7 @@ def _passage(
                 )
             return passage("proxy", f"{how} to the proxy, port {walk.redirect_port}", "plain", walk.redirect_port)
         case "dropped":
-            return passage("dropped", f"dropped by {walk.dropped_by}", "bad")
+            return passage("dropped", _stopped(walk), "bad")
         case "undecided":
             return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
         case "accepted":

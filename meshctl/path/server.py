@@ -6,11 +6,23 @@ from typing import Literal
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.model.clusters import Cluster
 from meshctl.frozen import dataclass
-from meshctl.path import ambient, decision_hops, entering, handshake, policies, rules, sockets, stale, wants, wire
+from meshctl.path import (
+    ambient,
+    decision_hops,
+    entering,
+    handshake,
+    policies,
+    rules,
+    sockets,
+    stale,
+    to_app,
+    wants,
+    wire,
+)
 from meshctl.path.decision import Decision, Refusal, of_match
 from meshctl.path.model import End, Request
 from meshctl.path.netns import listens
-from meshctl.path.outcome import Course, retries_on, untold
+from meshctl.path.outcome import Course, untold
 from meshctl.path.rules import Passage
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
@@ -58,7 +70,7 @@ def _through_proxy(
     for decision in decisions:
         decision = handshake.judged(scene, station, conn, _named(scene, station, port, conn, decision))
         told = stale.of_inbound(scene, station, port, conn, decision)
-        ended = _decided(scene, station, address, port, conn, decision)
+        ended = _decided(scene, station, address, port, conn, decision, passage.transparent)
         courses += [replace(c, hops=(stale.marked(c.hops[0], told), *c.hops[1:])) for c in ended]
     return courses
 
@@ -110,7 +122,13 @@ class _Taken:
 
 
 def _decided(
-    scene: Scene, station: Station, address: str, port: int, conn: Connection, decision: Decision
+    scene: Scene,
+    station: Station,
+    address: str,
+    port: int,
+    conn: Connection,
+    decision: Decision,
+    transparent: bool,
 ) -> list[Course]:
     hops = (decision_hops.receiving(station, decision),)
     ends: list[Course] = []
@@ -139,7 +157,7 @@ def _decided(
             ends.append(Course(left * injected.share, end, hops))
             left *= 1 - injected.share
     for option in decision.options:
-        course = _upstream(scene, station, option.cluster, address, port, conn, decision)
+        course = _upstream(scene, station, option.cluster, address, port, conn, decision, transparent)
         ends.append(replace(course, probability=left * option.probability, hops=(*hops, *course.hops)))
     return ends
 
@@ -187,7 +205,14 @@ def _cut(conn: Connection, refusal: Refusal) -> Literal["reset", "tls"]:
 
 
 def _upstream(
-    scene: Scene, station: Station, cluster_name: str, address: str, port: int, conn: Connection, decision: Decision
+    scene: Scene,
+    station: Station,
+    cluster_name: str,
+    address: str,
+    port: int,
+    conn: Connection,
+    decision: Decision,
+    transparent: bool,
 ) -> Course:
     """The proxy's own connection to the application."""
     places = _places(station, cluster_name, address, port, decision)
@@ -201,10 +226,14 @@ def _upstream(
         return Course(1.0, untold(why, through_server=True, mtls=conn.mtls))
     host, number = places[0]
     inside = conn.request.tls if conn.layer == "mtls" else conn.layer == "tls" and not decision.terminated
+    passed = to_app.passage(scene, station, cluster_name, host, number, conn, transparent)
+    if passed is not None and (ended := to_app.stopped(passed, conn, decision)):
+        return ended
     if station.sockets is None:
         return sockets.by_log(scene, station, host, number, conn, inside)
     found = listens(station.sockets, host, number)
-    hop = sockets.socket_hop(station, host, number, found, True)
+    hop = sockets.socket_hop(station, host, number, found)
+    hop = replace(hop, facts=(*to_app.facts(passed, host), *hop.facts))
     if (
         found is not None
         and sockets.is_listener(station, found)
@@ -220,12 +249,7 @@ def _upstream(
         end = End("app", None, "", "", True, False, True, conn.mtls, why=f"{program} answers")
         return Course(1.0, end, (hop,))
     why = sockets.nobody_listens(station, host, number)
-    if decision.tcp:
-        end = End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why, cause="nobody-listens")
-        return Course(1.0, end, (hop,))
-    flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
-    end = End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why, cause="nobody-listens")
-    return Course(1.0, end, (hop,))
+    return Course(1.0, to_app.unconnected(conn, decision, why, "nobody-listens"), (hop,))
 
 
 def _own_refusal(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> str:
@@ -270,7 +294,7 @@ def _to_socket(scene: Scene, station: Station, address: str, port: int, conn: Co
     found = listens(station.sockets, address, port) if station.sockets is not None else None
     if found is not None and found.program == "ztunnel":
         why = f"port {port} is ztunnel's own: it takes only what the rules and other ztunnels send there"
-        hop = sockets.socket_hop(station, address, port, found, False)
+        hop = sockets.socket_hop(station, address, port, found)
         mtls = conn.mtls if conn.layer == "plaintext" else None
         end = End("nobody", delivered=False, broken="reset", mtls=mtls, why=why)
         return [Course(1.0, end, (replace(hop, decision=why, mood="bad"),))]
@@ -283,7 +307,7 @@ def _to_socket(scene: Scene, station: Station, address: str, port: int, conn: Co
             Course(
                 1.0,
                 untold(why, through_server=True, mtls=conn.mtls),
-                (sockets.socket_hop(station, address, port, found, False),),
+                (sockets.socket_hop(station, address, port, found),),
             )
         ]
     return [sockets.to_app(scene, station, address, port, conn, found)]

@@ -2,7 +2,7 @@
 
 from meshctl.kube.services import Endpoint
 from meshctl.path.model import End, Evidence, Hop
-from meshctl.path.netns import Socket, is_loopback, listens
+from meshctl.path.netns import Socket, listens
 from meshctl.path.outcome import Course, untold
 from meshctl.path.scene import Scene, Station
 from meshctl.path.target import protocol_of
@@ -22,7 +22,7 @@ def not_up(station: Station, address: str, port: int | None) -> End | None:
 
 def to_app(scene: Scene, station: Station, address: str, port: int, conn: Connection, found: Socket | None) -> Course:
     """A connection to the application itself."""
-    hop = socket_hop(station, address, port, found, False, known=station.sockets is not None)
+    hop = socket_hop(station, address, port, found, known=station.sockets is not None)
     if station.sockets is not None and found is None:
         why = nobody_listens(station, address, port)
         end = End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="nobody-listens")
@@ -81,9 +81,7 @@ def by_log(scene: Scene, station: Station, host: str, number: int, conn: Connect
         end = End("app", None, "", "", True, False, True, conn.mtls, why="the application answers, as it did before")
         return Course(1.0, end, (hop,))
     why = f"whether something listens on {host}:{number} in {station.pod.name} was not recorded"
-    return Course(
-        1.0, untold(why, through_server=True, mtls=conn.mtls), (socket_hop(station, host, number, None, True),)
-    )
+    return Course(1.0, untold(why, through_server=True, mtls=conn.mtls), (socket_hop(station, host, number, None),))
 
 
 def nobody_listens(station: Station, address: str, port: int) -> str:
@@ -113,14 +111,10 @@ def is_listener(station: Station, socket: Socket) -> bool:
     return any(a.port == socket.port and one.bind for one in station.proxy.serving(socket.port) for a in one.addresses)
 
 
-def socket_hop(
-    station: Station, address: str, port: int, found: Socket | None, proxied: bool, *, known: bool = True
-) -> Hop:
-    """The socket as the last station; `proxied`: the callee's proxy connects to it, `known`: the sockets were seen."""
+def socket_hop(station: Station, address: str, port: int, found: Socket | None, *, known: bool = True) -> Hop:
+    """The socket as the last station; `known`: the sockets were seen."""
     at = station.key
-    facts = (
-        ["the proxy connects from 127.0.0.6, which the rules let pass"] if proxied and not is_loopback(address) else []
-    )
+    facts: list[str] = []
     if found is not None:
         name = station.containers.get(found.container, "")
         who = f"{found.program or 'a process'}{f' in container {name}' if name else ''}"

@@ -67,7 +67,7 @@ def endpoints(
 
 @dataclass
 class Mesh:
-    """What is written; `dumps` and `listening` are by the pod's name."""
+    """What is written; `dumps`, `listening`, `rules` (iptables-save) are by the pod's name, `files` by their path."""
 
     pods: Sequence[Mapping[str, Any]]
     services: Sequence[Mapping[str, Any]] = ()
@@ -75,6 +75,8 @@ class Mesh:
     entries: Sequence[Mapping[str, Any]] = ()
     dumps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     listening: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def trace(self, folder: Path, target: str, sender: str | None, **asked: Any) -> Trace:
         """Predict one request in it."""
@@ -114,3 +116,9 @@ class Mesh:
                 for at in self.listening.get(name, ())
             ]
             (place / "netns" / "sockets.txt").write_text(SOCKETS + "\n".join([*proxy, *app]) + "\n")
+            if name in self.rules:
+                (place / "netns" / "iptables-save.txt").write_text(self.rules[name])
+                (place / "netns" / "ip6tables-save.txt").write_text("")
+        for path, text in self.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)

@@ -1,0 +1,66 @@
+"""From the callee's proxy to its application: a connection inside the pod, which passes OUTPUT and INPUT on lo."""
+
+from meshctl.path import rules
+from meshctl.path.decision import Decision
+from meshctl.path.model import Cause, End
+from meshctl.path.netns import is_loopback
+from meshctl.path.outcome import Course, retries_on, untold
+from meshctl.path.rules import Passage
+from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.wire import Connection
+
+INBOUND_SOURCE = {4: "127.0.0.6", 6: "::6"}
+"""From where Istio has its proxies connect to the application (``InboundPassthroughBindIpv4`` and ``Ipv6``)."""
+
+
+def passage(
+    scene: Scene, station: Station, cluster_name: str, host: str, port: int, conn: Connection, transparent: bool
+) -> Passage | None:
+    """What the pod's rules make of the connection that its proxy opens; None where there are no rules to walk.
+
+    Where TPROXY handed the request over (`transparent`), the proxy takes the client's address, and marks its packets
+    (listener filter ``original_src``).
+    """
+    owner = Owner(station.proxy_uid, station.proxy_gid, "the proxy's own connection")
+    if transparent and conn.source is not None:
+        return rules.to_application(scene, station, owner, conn.source, host, port, rules.PROXY_MARK)
+    return rules.to_application(scene, station, owner, _bound(station, cluster_name, host), host, port)
+
+
+def _bound(station: Station, cluster_name: str, host: str) -> str:
+    """From where the proxy connects: Istio says it in every cluster that leads to the pod's own address."""
+    cluster = station.proxy.cluster(cluster_name) if station.proxy is not None else None
+    if cluster is not None and cluster.bind_address:
+        return cluster.bind_address
+    return "" if is_loopback(host) else INBOUND_SOURCE[6 if ":" in host else 4]
+
+
+def facts(passed: Passage | None, host: str) -> tuple[str, ...]:
+    """What is said of the connection where the rules let it pass."""
+    if passed is None or is_loopback(host):
+        return ()
+    return (f"the proxy connects to the application inside the pod: {passed.why}",)
+
+
+def stopped(passed: Passage, conn: Connection, decision: Decision) -> Course | None:
+    """How the request ends where the rules do not let the proxy's connection to the application; None where they do."""
+    match passed.kind:
+        case "straight":
+            return None
+        case "dropped":
+            why = f"the proxy's connection to the application fails: {passed.why}"
+            return Course(1.0, unconnected(conn, decision, why, "rules"), (passed.hop,))
+        case "undecided":
+            return Course(1.0, untold(passed.why, through_server=True, mtls=conn.mtls), (passed.hop,))
+        case "proxy" | "ztunnel":
+            why = f"the rules send the proxy's connection to the application back to the proxy ({passed.why})"
+            end = End(None, None, "", "", False, False, True, conn.mtls, why=why, cause="rules")
+            return Course(1.0, end, (passed.hop,))
+
+
+def unconnected(conn: Connection, decision: Decision, why: str, cause: Cause) -> End:
+    """How a request ends where the callee's proxy cannot connect to the application."""
+    if decision.tcp:
+        return End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why, cause=cause)
+    flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
+    return End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why, cause=cause)

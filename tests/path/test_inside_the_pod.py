@@ -1,0 +1,130 @@
+"""What a pod's rules do to packets after the first: the proxy's connection to its application, answers, lookups."""
+
+from pathlib import Path
+
+import pytest
+
+from meshctl.path.model import Trace
+from tests.path.made import Mesh, endpoints, pod, service
+
+ISTIO = """*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:ISTIO_INBOUND - [0:0]
+:ISTIO_IN_REDIRECT - [0:0]
+:ISTIO_OUTPUT - [0:0]
+:ISTIO_REDIRECT - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A OUTPUT -j ISTIO_OUTPUT
+-A ISTIO_INBOUND -p tcp -m tcp --dport 15008 -j RETURN
+-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
+-A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006
+-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN
+-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008 -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT
+-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN
+-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN
+-A ISTIO_OUTPUT -j ISTIO_REDIRECT
+-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+COMMIT
+"""
+
+
+def filtering(*rules: str, inbound: str = "ACCEPT", outbound: str = "ACCEPT") -> str:
+    """Istio's rules with a filter table beside them."""
+    chains = f":INPUT {inbound} [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT {outbound} [0:0]\n"
+    return ISTIO + "*filter\n" + chains + "".join(f"-A {rule}\n" for rule in rules) + "COMMIT\n"
+
+
+def mesh(caller: str = ISTIO, callee: str = ISTIO, **files: str) -> Mesh:
+    """A caller and a callee with a sidecar each, by the rules of both."""
+    return Mesh(
+        pods=[pod("client", "10.0.0.5"), pod("web", "10.0.0.6")],
+        services=[service("web", "10.96.0.6", 80, 8080)],
+        slices=[endpoints("web", 8080, "10.0.0.6")],
+        listening={"web": ["0.0.0.0:8080"]},
+        rules={"client": caller, "web": callee},
+        files=files,
+    )
+
+
+def flags(found: Trace) -> tuple[int | None, str, str, bool | None]:
+    end = found.outcome.end
+    return end.status, end.flags, end.server_flags, end.delivered
+
+
+DELIVERED = (None, "", "", True)
+AT_THE_SERVER = (503, "", "URX,UF", False)
+AT_THE_CLIENT = (503, "URX,UF", "", False)
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted", "said"),
+    [
+        (ISTIO, DELIVERED, "ISTIO_OUTPUT rule 1 lets it pass"),
+        (filtering("INPUT -p tcp -m tcp --dport 8080 -j DROP"), AT_THE_SERVER, "dropped by filter/INPUT rule 1"),
+        (filtering("INPUT -p tcp -m tcp --dport 8080 -j REJECT"), AT_THE_SERVER, "rejected by filter/INPUT rule 1"),
+        (filtering("OUTPUT -s 127.0.0.6/32 -j DROP"), AT_THE_SERVER, "dropped by filter/OUTPUT rule 1"),
+        (filtering("INPUT -i eth0 -j ACCEPT", inbound="DROP"), AT_THE_SERVER, "dropped by filter/INPUT: policy drop"),
+        (filtering("OUTPUT -p tcp -m tcp --sport 8080 -j DROP"), AT_THE_SERVER, "the answers are dropped"),
+        (
+            filtering("INPUT -i lo -j ACCEPT", "INPUT -p tcp -m tcp --dport 15006 -j ACCEPT", inbound="DROP"),
+            DELIVERED,
+            "",
+        ),
+        (filtering("INPUT -m owner --uid-owner 1 -j ACCEPT", "INPUT -p udp -j DROP"), DELIVERED, ""),
+    ],
+)
+def test_the_proxy_reaches_its_application_only_past_output_and_input(
+    tmp_path: Path, rules: str, wanted: object, said: str
+) -> None:
+    found = mesh(callee=rules).trace(tmp_path / "s", "web:80", "client")
+    assert flags(found) == wanted
+    assert said in " ".join((found.outcome.end.why, *(fact for hop in found.hops for fact in hop.facts)))
+
+
+def test_without_its_own_return_rule_the_proxy_only_reaches_itself(tmp_path: Path) -> None:
+    looping = ISTIO.replace("-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN\n", "")
+    end = mesh(callee=looping).trace(tmp_path / "s", "web:80", "client").outcome.end
+    assert (end.delivered, end.cause) == (False, "rules")
+    assert "back to the proxy" in end.why
+
+
+def test_what_a_filter_asks_that_nobody_knows_leaves_the_last_step_open(tmp_path: Path) -> None:
+    end = mesh(callee=filtering("INPUT -i lo -m bpf --bytecode x -j DROP")).trace(tmp_path / "s", "web:80", "client")
+    assert end.outcome.end.delivered is None
+    assert "--bytecode" in " ".join(end.outcome.end.undecided)
+
+
+@pytest.mark.parametrize(
+    ("caller", "callee", "wanted"),
+    [
+        (filtering("INPUT -i lo -j ACCEPT", inbound="DROP"), ISTIO, AT_THE_CLIENT),
+        (filtering("INPUT -p tcp -m tcp --sport 8080 -j DROP"), ISTIO, AT_THE_CLIENT),
+        (ISTIO, filtering("OUTPUT -o eth0 -d 10.0.0.5/32 -j DROP"), AT_THE_CLIENT),
+        (ISTIO, filtering("OUTPUT -o eth0 -p tcp -m tcp --sport 15006 -j DROP"), AT_THE_CLIENT),
+        (ISTIO, filtering("OUTPUT -o eth0 -p tcp -m tcp --sport 8080 -j DROP"), DELIVERED),
+        (
+            filtering("INPUT -i lo -j ACCEPT", "INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT", inbound="DROP"),
+            ISTIO,
+            DELIVERED,
+        ),
+        (filtering("OUTPUT -o eth0 -p tcp -m tcp --tcp-flags SYN,ACK SYN,ACK -j DROP"), ISTIO, DELIVERED),
+    ],
+)
+def test_a_connection_needs_its_answers(tmp_path: Path, caller: str, callee: str, wanted: object) -> None:
+    assert flags(mesh(caller, callee).trace(tmp_path / "s", "web:80", "client")) == wanted
+
+
+def test_the_application_needs_the_answers_of_its_own_proxy(tmp_path: Path) -> None:
+    end = (
+        mesh(filtering("INPUT -p tcp -m tcp --sport 80 -j DROP")).trace(tmp_path / "s", "web:80", "client").outcome.end
+    )
+    assert (end.broken, end.delivered, end.cause) == ("timeout", False, "rules")
+
+
+def test_which_direction_a_filter_means_is_left_open(tmp_path: Path) -> None:
+    rules = filtering("INPUT -i lo -j ACCEPT", "INPUT -m conntrack --ctdir REPLY -j ACCEPT", inbound="DROP")
+    assert mesh(rules).trace(tmp_path / "s", "web:80", "client").outcome.end.delivered is None
