@@ -14,22 +14,26 @@ from meshctl.kube.fields import Fields
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What TLS settings say of certificates: the names the callee's must have, and the file or Secret of the own."""
+    """What TLS settings say of certificates: the names the callee's must have, and the file or Secret of the own.
+
+    `sni` is the name that is asked for, empty where none is said.
+    """
 
     names: tuple[str, ...] = ()
     own: str = ""
+    sni: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficPolicy:
     """TLS as asked for (`tls` empty: not said, so auto mTLS decides); `ports` are the port level settings.
 
-    `certificates` are by port, 0 for all others.
+    A port's settings replace the others as a whole: without TLS of their own none is said for it (`MergeTrafficPolicy`
+    and ``GetPortLevelTrafficPolicy``, 1.12 to 1.30). `certificates` are by port, 0 for all others.
     `also` names what else is set, as it is called in the resource (``connectionPool``, ``outlierDetection`` ...).
     """
 
     tls: str = ""
-    sni: str = ""
     load_balancer: str = ""
     ports: tuple[tuple[int, str], ...] = ()
     also: tuple[str, ...] = ()
@@ -37,11 +41,11 @@ class TrafficPolicy:
 
     def tls_on(self, port: int) -> str:
         """The TLS mode towards a port; empty where nothing is said."""
-        return dict(self.ports).get(port) or self.tls
+        return dict(self.ports).get(port, self.tls)
 
     def certificates_on(self, port: int) -> Certificates:
         """What is said of certificates where `tls_on` says the mode: a port's settings replace the others."""
-        return dict(self.certificates).get(port if dict(self.ports).get(port) else 0, Certificates())
+        return dict(self.certificates).get(port if port in dict(self.ports) else 0, Certificates())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +74,17 @@ class DestinationRule:
 
     def tls_on(self, port: int, subset: str = "") -> str:
         """The TLS mode on a port: the subset's own, else the rule's; empty where neither says one."""
-        part = self.subset(subset) if subset else None
-        return (part.policy.tls_on(port) if part and part.policy else "") or self.policy.tls_on(port)
+        return self._policy(port, subset).tls_on(port)
 
     def certificates_on(self, port: int, subset: str = "") -> Certificates:
         """What is said of certificates on a port, in the same place as the mode."""
+        return self._policy(port, subset).certificates_on(port)
+
+    def _policy(self, port: int, subset: str) -> TrafficPolicy:
+        """The policy that decides about TLS on a port: the subset's, where it says any or has settings for the port."""
         part = self.subset(subset) if subset else None
-        own = part is not None and part.policy is not None and part.policy.tls_on(port)
-        policy = part.policy if own and part is not None and part.policy is not None else self.policy
-        return policy.certificates_on(port)
+        own = part.policy if part is not None else None
+        return own if own is not None and (own.tls or port in dict(own.ports)) else self.policy
 
 
 def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
@@ -100,22 +106,23 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
 
 def _policy(policy: Fields) -> TrafficPolicy:
     tls = policy.below("tls")
-    ports = []
+    ports: list[tuple[int, str]] = []
     certificates = [(0, _certificates(tls))]
     for entry in policy.each("portLevelSettings"):
         number = entry.below("port").number("number")
-        if number is not None and entry.has("tls"):
-            ports.append((number, _mode(entry.below("tls"))))
+        if number is not None and number not in dict(ports):
+            ports.append((number, _mode(entry.below("tls")) if entry.has("tls") else ""))
             certificates.append((number, _certificates(entry.below("tls"))))
     balancer = policy.below("loadBalancer")
     also = tuple(key for key in policy.raw if key not in ("tls", "loadBalancer", "portLevelSettings"))
     kind = balancer.text("simple") or ", ".join(balancer.raw)
     said = tuple((number, one) for number, one in certificates if one != Certificates())
-    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", tls.text("sni"), kind, tuple(ports), also, said)
+    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", kind, tuple(ports), also, said)
 
 
 def _certificates(tls: Fields) -> Certificates:
-    return Certificates(tls.texts("subjectAltNames"), tls.text("clientCertificate") or tls.text("credentialName"))
+    own = tls.text("clientCertificate") or tls.text("credentialName")
+    return Certificates(tls.texts("subjectAltNames"), own, tls.text("sni"))
 
 
 def _mode(tls: Fields) -> str:

@@ -28,6 +28,12 @@ class EntryEndpoint:
     address: str
     ports: tuple[tuple[str, int], ...]
     labels: Labels
+    account: str = ""
+
+    @property
+    def takes_mtls(self) -> bool:
+        """Whether it has a proxy: its label says so, else that it has an account (``getTLSModeFromWorkloadEntry``)."""
+        return dict(self.labels).get("security.istio.io/tlsMode", "istio" if self.account else "") == "istio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +94,37 @@ class Sidecar:
 
 @dataclass(frozen=True, slots=True)
 class GatewayServer:
-    """One server of a Gateway; `tls` is its mode, empty for plain text; `hosts` may be ``ns/host``."""
+    """One server of a Gateway; `tls` is its mode, empty for plain text; `hosts` may be ``ns/host``.
+
+    `name` is that of its port.
+    """
 
     port: int
     protocol: str
     hosts: tuple[str, ...]
     tls: str
     redirects: bool
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A Gateway: which gateway pods it configures, and for which hosts."""
+    """A Gateway: which gateway pods it configures, and for which hosts.
+
+    Pods are those with the labels of `selector` or, where there are any, those behind one of `services` (full names).
+    `own_key` is the name by which routes know it, empty for the usual one.
+    """
 
     meta: Meta
     selector: Labels
     servers: tuple[GatewayServer, ...]
+    services: tuple[str, ...] = ()
+    own_key: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name by which VirtualServices know it: ``namespace/name``."""
+        return self.own_key or f"{self.meta.namespace}/{self.meta.name}"
 
 
 def parse_entry(raw: Mapping[str, Any], source: str, index: int) -> ServiceEntry:
@@ -133,7 +154,8 @@ def parse_entry(raw: Mapping[str, Any], source: str, index: int) -> ServiceEntry
 def _endpoint(endpoint: Fields) -> EntryEndpoint:
     ports = endpoint.below("ports")
     numbers = tuple((str(name), number) for name in ports.raw if (number := ports.number(name)) is not None)
-    return EntryEndpoint(endpoint.text("address"), numbers, tuple(sorted(endpoint.strings("labels").items())))
+    labels = tuple(sorted(endpoint.strings("labels").items()))
+    return EntryEndpoint(endpoint.text("address"), numbers, labels, endpoint.text("serviceAccount"))
 
 
 def parse_sidecar(raw: Mapping[str, Any], source: str, index: int) -> Sidecar:
@@ -167,6 +189,7 @@ def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> Gateway:
             server.texts("hosts"),
             _server_tls(server),
             server.below("tls").flag("httpsRedirect") or False,
+            server.below("port").text("name"),
         )
         for server in spec.each("servers")
     )

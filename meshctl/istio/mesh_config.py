@@ -18,6 +18,12 @@ class MeshConfig:
     auto_mtls: bool = True
     path_normalization: str = "BASE"
     source: str = ""
+    trust_domain_aliases: tuple[str, ...] = ()
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """The mesh's own trust domain, and those that count as the same."""
+        return (self.trust_domain, *self.trust_domain_aliases)
 
 
 def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
@@ -38,4 +44,5 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
         auto is not False,
         mesh.below("pathNormalization").text("normalization").replace("DEFAULT", "") or "BASE",
         source,
+        mesh.texts("trustDomainAliases"),
     )

@@ -12,6 +12,9 @@ from meshctl.kube.fields import Fields
 
 Mode = Literal["STRICT", "PERMISSIVE", "DISABLE"]
 
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+"""The label by which istiod knows a workload as the one of a Gateway (Gateway API)."""
+
 
 @dataclass(frozen=True, slots=True)
 class PeerAuthentication:
@@ -43,8 +46,18 @@ class PolicyRule:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetRef:
+    """What a policy is attached to; `namespace` is empty for the policy's own."""
+
+    group: str
+    kind: str
+    name: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorizationPolicy:
-    """Who may call what. `targeted`: it has targetRefs (a waypoint's or a gateway's policy).
+    """Who may call what. `targeted`: it has targetRefs (a waypoint's or a gateway's policy), which are `targets`.
 
     `dry_run`: proxies only count and log what it would do (``istio.io/dry-run``), and nothing is refused by it.
     """
@@ -55,6 +68,7 @@ class AuthorizationPolicy:
     rules: tuple[PolicyRule, ...]
     targeted: bool = False
     dry_run: bool = False
+    targets: tuple[TargetRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ class RequestAuthentication:
     issuers: tuple[str, ...]
     targeted: bool = False
     rules: tuple[TokenRule, ...] = ()
+    targets: tuple[TargetRef, ...] = ()
 
 
 def parse_peer(raw: Mapping[str, Any], source: str, index: int) -> PeerAuthentication:
@@ -101,9 +116,16 @@ def parse_authorization(raw: Mapping[str, Any], source: str, index: int) -> Auth
         labels_of(spec.below("selector")),
         spec.text("action") or "ALLOW",
         tuple(_rule(rule) for rule in spec.each("rules")),
-        spec.has("targetRef") or spec.has("targetRefs"),
+        bool(targets := _targets(spec)),
         _is_dry(raw),
+        targets,
     )
+
+
+def _targets(spec: Fields) -> tuple[TargetRef, ...]:
+    """The ``targetRefs``, else the one of the older ``targetRef`` (``GetTargetRefs``, 1.30)."""
+    refs = tuple(spec.each("targetRefs")) or ((spec.below("targetRef"),) if spec.has("targetRef") else ())
+    return tuple(TargetRef(r.text("group"), r.text("kind"), r.text("name"), r.text("namespace")) for r in refs)
 
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
@@ -119,9 +141,9 @@ def parse_request(raw: Mapping[str, Any], source: str, index: int) -> RequestAut
     """Read one RequestAuthentication."""
     meta, spec = read(raw, "RequestAuthentication", source, index)
     rules = tuple(_token_rule(rule) for rule in spec.each("jwtRules"))
-    targeted = spec.has("targetRef") or spec.has("targetRefs")
+    targets = _targets(spec)
     return RequestAuthentication(
-        meta, labels_of(spec.below("selector")), tuple(r.issuer for r in rules), targeted, rules
+        meta, labels_of(spec.below("selector")), tuple(r.issuer for r in rules), bool(targets), rules, targets
     )
 
 
@@ -173,13 +195,14 @@ def peer_mode(
 ) -> PeerMode:
     """What a workload demands on a port: the port's setting, else workload, namespace, mesh, else PERMISSIVE.
 
-    Port levels count only with a selector; of several the oldest wins.
-    Source: ``ComposePeerAuthentication``, 1.30.
+    Port levels count only with a selector, and selectors not in the root namespace; of several at one level the oldest
+    counts alone. Source: ``ComposePeerAuthentication``, 1.30.
     """
     policies = tuple(sorted(policies, key=lambda p: by_age(p.meta))) if len(policies) > 1 else policies
-    own = [p for p in policies if p.meta.namespace == namespace and p.selector and selects(p.selector, labels)]
-    wide = [p for p in policies if p.meta.namespace == namespace and not p.selector]
-    mesh = [p for p in policies if p.meta.namespace == root and not p.selector]
+    here = [p for p in policies if p.meta.namespace == namespace]
+    own = [p for p in here if p.selector and namespace != root and selects(p.selector, labels)][:1]
+    wide = [p for p in here if not p.selector][:1]
+    mesh = [p for p in policies if p.meta.namespace == root and not p.selector][:1]
     for policy in own:
         at_port = dict(policy.ports).get(port, "")
         if at_port in ("STRICT", "PERMISSIVE", "DISABLE"):
@@ -188,6 +211,11 @@ def peer_mode(
         if policy.mode:
             return PeerMode(_mode(policy.mode), policy.meta)
     return PeerMode("PERMISSIVE", None)
+
+
+def namespace_mode(policies: tuple[PeerAuthentication, ...], namespace: str, root: str) -> Mode:
+    """What is demanded in a namespace where no workload has a policy of its own (``GetNamespaceMutualTLSMode``)."""
+    return peer_mode(tuple(p for p in policies if not p.selector), namespace, {}, 0, root).mode
 
 
 def _mode(text: str) -> Mode:
@@ -206,9 +234,22 @@ def authorization_for(
     With `dry` also those that decide nothing, since they are dry runs.
     """
     return tuple(
-        policy
-        for policy in policies
-        if policy.meta.namespace in (namespace, root)
-        and not (policy.targeted or (policy.dry_run and not dry))
-        and selects(policy.selector, labels)
+        policy for policy in policies if is_for(policy, namespace, labels, root) and not (policy.dry_run and not dry)
+    )
+
+
+def is_for(
+    policy: AuthorizationPolicy | RequestAuthentication, namespace: str, labels: Mapping[str, str], root: str
+) -> bool:
+    """Whether a policy is for a workload: by its selector or, for the pods of a Gateway, by its targetRefs.
+
+    Source: ``ShouldAttachPolicy``, 1.30. What is attached to a waypoint's Services is not among it.
+    """
+    if not policy.targeted:
+        return policy.meta.namespace in (namespace, root) and selects(policy.selector, labels)
+    gateway = labels.get(GATEWAY_NAME, "")
+    return policy.meta.namespace == namespace and any(
+        (ref.group, ref.kind, ref.name) == ("gateway.networking.k8s.io", "Gateway", gateway)
+        and ref.namespace in ("", namespace)
+        for ref in policy.targets
     )

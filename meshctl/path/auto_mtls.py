@@ -1,17 +1,20 @@
 """The connection that a sending proxy is likely to open: the DestinationRule's TLS, else auto mTLS."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from meshctl.envoy.model.matching import StringMatch
 from meshctl.envoy.model.sockets import OWN, ROOT, SanMatch, Tls
-from meshctl.istio.security import peer_mode
-from meshctl.kube.pods import Pod
+from meshctl.istio.destination_rule import Certificates
+from meshctl.istio.entries import ServiceEntry
+from meshctl.istio.security import namespace_mode, peer_mode
+from meshctl.kube.services import Service
 from meshctl.origin import NOWHERE
 from meshctl.path import registry
 from meshctl.path.hosts import Host
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene, Station
-from meshctl.path.wire import Connection, bare
+from meshctl.path.wire import Connection, server_name
 
 
 def opened(
@@ -19,24 +22,26 @@ def opened(
 ) -> Connection:
     """The connection that the sending proxy is likely to open: the DestinationRule's TLS, else auto mTLS."""
     layer: Literal["plaintext", "tls", "mtls"] = "tls" if request.tls else "plaintext"
-    sni = bare(request.host) if request.tls else ""
+    sni = server_name(request)
     alpn: tuple[str, ...] = ()
     context: Tls | None = None
+    unsure = False
     if cluster.count("|") == 3:
         _, number, subset, name = cluster.split("|")
         rule = registry.destination_rule(scene, station, name)
         asked = rule.tls_on(int(number), subset) if rule else ""
-        mutual = asked == "ISTIO_MUTUAL" or (
-            not asked and scene.mesh.config.auto_mtls and _takes_mtls(scene, name, host)
-        )
+        said = rule.certificates_on(int(number), subset) if rule and asked else Certificates()
+        mutual = asked == "ISTIO_MUTUAL"
+        if not asked and scene.mesh.config.auto_mtls:
+            automatic, _ = takes(scene, station, name, int(number), host)
+            mutual, unsure = automatic is True, automatic is None
         if mutual:
-            layer, sni = "mtls", f"outbound_.{number}_.{subset}_.{name}"
+            layer, sni = "mtls", said.sni or f"outbound_.{number}_.{subset}_.{name}"
             alpn = _offers(request, tcp)
-            context = _context(OWN, ROOT, rule.certificates_on(int(number), subset).names if rule else ())
+            context = _context(OWN, ROOT, said.names)
         elif asked in ("SIMPLE", "MUTUAL"):
-            layer, sni = "tls", rule.policy.sni if rule else ""
-            own = rule.certificates_on(int(number), subset).own if rule and asked == "MUTUAL" else ""
-            context = _context(own, "", ())
+            layer, sni = "tls", said.sni
+            context = _context(said.own if asked == "MUTUAL" else "", "", ())
     return Connection(
         source=station.pod.ip or None,
         sender=station,
@@ -48,6 +53,7 @@ def opened(
         by_proxy=True,
         depth=depth,
         tls=context,
+        unsure=unsure,
     )
 
 
@@ -69,20 +75,69 @@ def _offers(request: Request, tcp: bool) -> tuple[str, ...]:
     return ("istio-h2", "istio", "h2") if request.protocol == "http2" else ("istio-http/1.1", "istio", "http/1.1")
 
 
-def _takes_mtls(scene: Scene, name: str, host: Host) -> bool:
-    """Auto mTLS towards an endpoint; a headless Service's endpoints all get it, or none does.
+def takes(scene: Scene, station: Station, name: str, number: int, host: Host) -> tuple[bool | None, str]:
+    """Whether auto mTLS is used towards an endpoint of a host in the mesh, and why; None where that is not known.
 
-    Source: ``BestEffortInferServiceMTLSMode`` and the endpoint's ``tlsMode`` label, 1.30.
+    Source: ``BestEffortInferServiceMTLSMode``, ``buildUpstreamTLSSettings`` and the endpoint's ``tlsMode``, 1.12 to
+    1.30: a headless Service's endpoints all get it, or none does.
     """
-    service = registry.service_of(scene, name)
+    service, root = registry.service_of(scene, name), scene.mesh.config.root_namespace
+    entry = registry.entry_of(scene, station, name, number) if service is None else None
+    if entry is not None and not entry.internal:
+        return False, f"{entry.meta} is no part of the mesh (MESH_EXTERNAL)"
+    home = service.namespace if service is not None else entry.meta.namespace if entry is not None else ""
+    if not home:
+        return False, "the mesh does not know the host"
+    if namespace_mode(scene.mesh.peer_authentications, home, root) == "DISABLE":
+        return False, f"namespace {home} takes none (DISABLE)"
     if service is not None and service.headless:
-        pods = [scene.pod_named(e.pod) for e in scene.services.endpoints(service)]
-        return bool(pods) and all(_ready_for_mtls(scene, pod, host.port) for pod in pods)
-    return _ready_for_mtls(scene, scene.pod_named(host.pod), host.port)
+        return _all_have_proxies(scene, service)
+    if entry is not None and not entry.selector:
+        return _of_entry(scene, entry, host)
+    return _of_pod(scene, host.pod, host.port)
 
 
-def _ready_for_mtls(scene: Scene, pod: Pod | None, port: int) -> bool:
-    if pod is None or pod.labels.get("security.istio.io/tlsMode") != "istio":
-        return False
+def _all_have_proxies(scene: Scene, service: Service) -> tuple[bool | None, str]:
+    """Of a headless Service's endpoints only the labels count."""
+    found = [(e.pod, scene.pod_named(e.pod)) for e in scene.services.endpoints(service)]
+    for key, pod in found:
+        if pod is not None and not _is_labelled(pod.labels):
+            return False, f"{key} is without a proxy, and {service.name} is headless"
+    unknown = next((key for key, pod in found if pod is None), None)
+    if unknown is not None:
+        return (None, f"{unknown} was not recorded") if unknown else (False, "an endpoint is no pod")
+    return bool(
+        found
+    ), "all endpoints of the headless Service are pods with a proxy" if found else "it has no endpoints"
+
+
+def _of_entry(scene: Scene, entry: ServiceEntry, host: Host) -> tuple[bool, str]:
+    """The label (or account) of a listed endpoint counts, whatever is at its address."""
+    root, policies = scene.mesh.config.root_namespace, scene.mesh.peer_authentications
+    if entry.resolution == "NONE":
+        every = bool(entry.endpoints) and all(end.takes_mtls for end in entry.endpoints)
+        return every, f"{entry.meta} {'says so of all its endpoints' if every else 'lists endpoints without a label'}"
+    end = next((end for end in entry.endpoints if end.address == host.address), None)
+    if end is None or not end.takes_mtls:
+        return False, f"{entry.meta} does not label the endpoint tlsMode=istio"
+    mode = peer_mode(policies, entry.meta.namespace, dict(end.labels), host.port, root)
+    if mode.mode == "DISABLE":
+        return False, f"it takes none (DISABLE, {mode.decided_by})"
+    return True, f"{entry.meta} labels the endpoint tlsMode=istio"
+
+
+def _of_pod(scene: Scene, key: str, port: int) -> tuple[bool | None, str]:
+    pod = scene.pod_named(key)
+    if pod is None:
+        return (None, f"{key} was not recorded") if key else (False, "the endpoint is no pod with a proxy")
+    if not _is_labelled(pod.labels):
+        return False, "the endpoint is no pod with a proxy"
     root = scene.mesh.config.root_namespace
-    return peer_mode(scene.mesh.peer_authentications, pod.namespace, pod.labels, port, root).mode != "DISABLE"
+    mode = peer_mode(scene.mesh.peer_authentications, pod.namespace, pod.labels, port, root)
+    if mode.mode == "DISABLE":
+        return False, f"the endpoint's pod takes none (DISABLE, {mode.decided_by})"
+    return True, "the endpoint's pod has a proxy"
+
+
+def _is_labelled(labels: Mapping[str, str]) -> bool:
+    return labels.get("security.istio.io/tlsMode") == "istio"

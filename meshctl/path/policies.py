@@ -80,7 +80,17 @@ def _inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Dec
         return replace(base, refusal=refusal, steps=(*base.steps, step("policy", "", refusal.why)))
     if token.verdict == "unclear":
         return replace(base, undecided=(f"a RequestAuthentication checks the token: {token.why}",))
-    return _authorized(base, policies, conn, port, tcp, token.principal)
+    address = pod.ip if len(pod.ips) <= 1 else None
+    verdict = allows(
+        policies,
+        conn,
+        port,
+        tcp=tcp,
+        bearer=token.principal,
+        domains=mesh.config.trust_domains,
+        address=address or None,
+    )
+    return _authorized(base, policies, verdict, tcp)
 
 
 def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refusal | None:
@@ -108,14 +118,9 @@ def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refu
 
 
 def _authorized(
-    base: Decision,
-    policies: tuple[AuthorizationPolicy, ...],
-    conn: Connection,
-    port: int,
-    tcp: bool,
-    bearer: str | None,
+    base: Decision, policies: tuple[AuthorizationPolicy, ...], judged: tuple[bool | None, str], tcp: bool
 ) -> Decision:
-    verdict, why = allows(policies, conn, port, tcp=tcp, bearer=bearer)
+    verdict, why = judged
     if verdict is None:
         return replace(base, undecided=(why,))
     if verdict:
@@ -128,14 +133,23 @@ def _authorized(
 
 
 def allows(
-    policies: tuple[AuthorizationPolicy, ...], conn: Connection, port: int, *, tcp: bool, bearer: str | None = ""
+    policies: tuple[AuthorizationPolicy, ...],
+    conn: Connection,
+    port: int,
+    *,
+    tcp: bool,
+    bearer: str | None = "",
+    domains: Sequence[str] = (),
+    address: str | None = None,
 ) -> tuple[bool | None, str]:
     """What the AuthorizationPolicies of a workload say: CUSTOM first, then DENY, then ALLOW (Istio's order).
 
     On a TCP port a rule that asks for HTTP never allows, and denies by the rest of what it asks for. `bearer` is the
-    principal of the request's token, empty without one, None where it is not known.
+    principal of the request's token, empty without one, None where it is not known. `domains` are the mesh's own trust
+    domain and its aliases, `address` is the workload's (None: not known).
     """
-    facts = _facts(conn, port, bearer)
+    facts = _facts(conn, port, bearer, tcp) | {"destination.ip": address}
+    policies = tuple(_of_domains(policy, domains) for policy in policies)
     custom = [p for p in policies if p.action == "CUSTOM"]
     if any(_fits(policy, rule, facts, tcp, denies=True) is not False for policy in custom for rule in policy.rules):
         return None, "an AuthorizationPolicy with action CUSTOM asks an external service"
@@ -208,6 +222,41 @@ def _in_full(term: Term, home: str) -> Term:
     return replace(term, values=tuple(v if "/" in v else f"{home}/{v}" for v in term.values))
 
 
+_PRINCIPALS = ("principals", "source.principal")
+
+
+def _of_domains(policy: AuthorizationPolicy, domains: Sequence[str]) -> AuthorizationPolicy:
+    """A policy whose principals of the mesh's own trust domain are of all its aliases as well."""
+
+    def one(term: Term) -> Term:
+        if term.field not in _PRINCIPALS:
+            return term
+        return replace(term, values=tuple(v for value in term.values for v in _aliases(value, domains)))
+
+    def all_of(groups: tuple[tuple[Term, ...], ...]) -> tuple[tuple[Term, ...], ...]:
+        return tuple(tuple(map(one, terms)) for terms in groups)
+
+    rules = (
+        replace(rule, sources=all_of(rule.sources), conditions=tuple(map(one, rule.conditions)))
+        for rule in policy.rules
+    )
+    return replace(policy, rules=tuple(rules)) if domains else policy
+
+
+def _aliases(principal: str, domains: Sequence[str]) -> tuple[str, ...]:
+    """A principal with each of the trust domains, where its own is one of them or ``cluster.local``.
+
+    Source: ``ReplaceTrustDomainAliases``, 1.30.
+    """
+    domain, _, rest = principal.partition("/")
+    if principal.count("/") != 4 or domain == "*":
+        return (principal,)
+    if domain != "cluster.local" and not any(_value("", domain, known) for known in domains):
+        return (principal,)
+    kept = (principal if domain.startswith("*") and _value("", domain, d) else f"{d}/{rest}" for d in domains)
+    return tuple(dict.fromkeys(kept))
+
+
 def _remote(conn: Connection) -> str | None:
     """The client's address as a sidecar sees it: the last one of X-Forwarded-For, else whom the connection is from.
 
@@ -222,12 +271,13 @@ def _remote(conn: Connection) -> str | None:
     return last if is_address(last) else conn.source
 
 
-def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
+def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool) -> dict[str, str | None]:
     """What a policy may ask for, None where it is not known."""
     request = conn.request
     principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
     parts = principal.split("/")
     namespace, account = (parts[2], parts[4]) if len(parts) >= 5 else ("", "")
+    remote = conn.source if tcp else _remote(conn)
     facts: dict[str, str | None] = {
         "principals": principal,
         "source.principal": principal,
@@ -239,8 +289,8 @@ def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
         "destination.port": str(port),
         "ipBlocks": conn.source,
         "source.ip": conn.source,
-        "remoteIpBlocks": _remote(conn),
-        "remote.ip": _remote(conn),
+        "remoteIpBlocks": remote,
+        "remote.ip": remote,
         "connection.sni": conn.sni,
         "methods": request.method,
         "paths": request.path.partition("?")[0],
@@ -254,7 +304,7 @@ def _facts(conn: Connection, port: int, bearer: str | None) -> _Facts:
     return facts | {f"request.headers[{name}]": None for name in request.unsure}
 
 
-_HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals", "remoteIpBlocks", "remote.ip")
+_HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals")
 
 
 def _term(term: Term, facts: _Facts, tcp: bool, denies: bool) -> bool | None:
@@ -281,7 +331,7 @@ _TEMPLATE = re.compile(r"\{(\*\*|\*)\}")
 
 
 def _value(field: str, pattern: str, value: str) -> bool | None:
-    if field in ("ipBlocks", "source.ip", "remoteIpBlocks", "remote.ip"):
+    if field in ("ipBlocks", "source.ip", "remoteIpBlocks", "remote.ip", "destination.ip"):
         return _in_block(value, pattern)
     if field in _ACCOUNTS:
         return bool(value.strip("/")) and value == pattern

@@ -210,6 +210,11 @@ def service_of(scene: Scene, host: str) -> Service | None:
     return scene.services.named(name, namespace)
 
 
+def entry_of(scene: Scene, station: Station, host: str, port: int) -> ServiceEntry | None:
+    """The ServiceEntry by which a proxy knows a host with a port."""
+    return next((k.entry for k in known_on(scene, station, port) if k.host == host and k.entry is not None), None)
+
+
 def home_of(scene: Scene, host: str, default: str) -> tuple[str, Meta | None]:
     """The namespace that a host belongs to, and the ServiceEntry that says so."""
     service = service_of(scene, host)

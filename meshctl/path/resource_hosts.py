@@ -77,8 +77,7 @@ def _entry_hosts(
     address: str,
     port: int,
 ) -> Picked:
-    known = next((k for k in registry.known_on(scene, station, number) if k.host == host and k.entry is not None), None)
-    entry = known.entry if known is not None else None
+    entry = registry.entry_of(scene, station, host, number)
     if entry is None:
         return Picked(why=f"the mesh does not know {host} with port {number}", flag="NC")
     if entry.resolution == "NONE":

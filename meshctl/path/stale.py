@@ -120,7 +120,7 @@ def of_transport(scene: Scene, station: Station, cluster: str, host: Host, opene
     if home is None or not _covered(scene, home.namespace, "destinationrules"):
         return ""
     now = auto_mtls.opened(scene, station, cluster, host, opened.request, opened.depth, tcp)
-    if now.layer == opened.layer or (now.layer == "tls" and opened.request.tls):
+    if now.unsure or now.layer == opened.layer or (now.layer == "tls" and opened.request.tls):
         return ""
     words = {"plaintext": "plain text", "tls": "TLS", "mtls": "mutual TLS"}
     return (

@@ -3,6 +3,7 @@
 from meshctl.istio.destination_rule import rule_for
 from meshctl.istio.security import authorization_for, peer_mode
 from meshctl.kube.pods import Pod
+from meshctl.path import auto_mtls
 from meshctl.path.hosts import Host
 from meshctl.path.scene import Scene, Station
 
@@ -24,11 +25,10 @@ def sender(scene: Scene, station: Station, cluster: str, host: Host) -> str:
     if not mesh.config.auto_mtls:
         return "the sender's side wants plain text: auto mTLS is off, and no DestinationRule says otherwise"
     if host.endpoint is None:
-        pod = scene.pod_at(host.address)
-        proxied = pod is not None and scene.station(pod).has_proxy
-        if proxied:
-            return "the sender's side wants mutual TLS: auto mTLS, and the endpoint's pod has a proxy"
-        return "the sender's side wants plain text: auto mTLS, and the endpoint is no pod with a proxy"
+        mutual, why = auto_mtls.takes(scene, station, name, int(number), host)
+        if mutual is None:
+            return f"whether the sender's side wants mutual TLS is not known: auto mTLS, and {why}"
+        return f"the sender's side wants {'mutual TLS' if mutual else 'plain text'}: auto mTLS, and {why}"
     if host.endpoint.socket_match.get("tlsMode") == "istio":
         return "the sender's side wants mutual TLS: auto mTLS, and the endpoint is labelled tlsMode=istio"
     return "the sender's side wants plain text: auto mTLS, and the endpoint is not labelled tlsMode=istio"

@@ -21,7 +21,8 @@ class Connection:
     `layer` is what the sender's proxy (or the application itself, ``tls``) puts around the bytes. `principal` is the
     sender's mesh identity where it shows a certificate. `by_proxy`: a proxy opened it, not the application. `newest` is
     the newest TLS version that the sender takes: Istio's proxies say so, Envoy's own default is ``TLSv1_2``. `tls` is
-    the sender's own TLS context: what it shows, and which certificates it takes.
+    the sender's own TLS context: what it shows, and which certificates it takes. `unsure`: whether the mesh's mutual
+    TLS is around what is ``plaintext`` here cannot be told.
     """
 
     source: str | None
@@ -35,6 +36,7 @@ class Connection:
     depth: int = 0
     newest: str = "TLSv1_3"
     tls: Tls | None = None
+    unsure: bool = False
 
     @property
     def handshake(self) -> Literal["", "TLSv1_2", "TLSv1_3"]:
@@ -46,6 +48,8 @@ class Connection:
     @property
     def mtls(self) -> Mtls | None:
         """The word of the contract: one-way TLS counts as none; None where a certificate of its own may be shown."""
+        if self.unsure:
+            return None
         if self.layer == "tls" and self.tls is not None and self.tls.certificates:
             return None
         return "mutual" if self.layer == "mtls" else "none"
@@ -53,13 +57,12 @@ class Connection:
 
 def by_application(request: Request, station: Station | None) -> Connection:
     """The connection that the application of a pod opens (None: a client outside of the cluster)."""
-    host = request.host.rsplit(":", 1)[0] if request.host.count(":") == 1 else request.host
     return Connection(
         source=(station.pod.ip or None) if station is not None else None,
         sender=station,
         layer="tls" if request.tls else "plaintext",
         request=request,
-        sni=host if request.tls else "",
+        sni=server_name(request),
     )
 
 
@@ -83,7 +86,7 @@ def opened(
             sender=station,
             layer=layer,
             request=request,
-            sni=bare(request.host),
+            sni=server_name(request),
             by_proxy=True,
             depth=depth,
         )
@@ -126,7 +129,7 @@ def query(
         method=request.method,
         headers=request.headers,
         unsure=request.unsure,
-        sni=conn.sni or None,
+        sni=conn.sni,
         alpn=conn.alpn,
         source=conn.source,
         principal=conn.principal,
@@ -139,6 +142,13 @@ def bare(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rsplit(":", 1)[0] if host.count(":") == 1 else host
+
+
+def server_name(request: Request) -> str:
+    """The server name in the application's own TLS; empty for none, and without TLS."""
+    if not request.tls:
+        return ""
+    return (bare(request.host) if request.sni is None else request.sni).lower()
 
 
 def hop(connection: Connection, address: str, socket: str, cluster: Cluster | None) -> Hop:
@@ -157,13 +167,16 @@ def hop(connection: Connection, address: str, socket: str, cluster: Cluster | No
         facts.append(f"ALPN {', '.join(connection.alpn)}")
     if socket:
         facts.append(f"transport socket {socket}")
+    decision = layers[connection.layer]
+    if connection.unsure:
+        decision = "plain text or mutual TLS: which of them cannot be told"
     text = f"{cluster.name}{f', transport socket {socket}' if socket else ''}" if cluster is not None else ""
     return Hop(
         "wire",
         "network",
         address,
         f"to {address}",
-        layers[connection.layer],
+        decision,
         tuple(facts),
         evidence(cluster.origin if cluster is not None else None, text),
         "good" if connection.layer != "plaintext" else "plain",

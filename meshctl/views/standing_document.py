@@ -94,7 +94,7 @@ def _destination_rule(rule: RuleHere) -> dict[str, Any]:
         "subset": rule.subset or None,
         "tls": rule.policy.tls or None,
         "load_balancer": rule.policy.load_balancer or None,
-        "ports": [{"port": number, "tls": mode} for number, mode in rule.policy.ports],
+        "ports": [{"port": number, "tls": mode or None} for number, mode in rule.policy.ports],
         "also": list(rule.policy.also),
     }
 
