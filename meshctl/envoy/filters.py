@@ -93,3 +93,5 @@ def judge(manager: HttpManager, request: Request, place: Place) -> Iterator[Verd
                 yield passes(each, "sets what is offered in the TLS handshake upstream")
             case Opaque():
                 yield not_modelled(each.name, each.type, each.origin)
+    if place.leave is not None:
+        place.leave(request)

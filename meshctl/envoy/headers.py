@@ -58,10 +58,12 @@ def seen(manager: HttpManager, request: Request, *, http2: bool = False) -> Requ
     edge = manager.use_remote_address
     if edge and manager.trusted_hops == 0:
         headers.pop("x-forwarded-proto", None)
+        unsettled.pop("x-forwarded-proto", None)
     remote, internal = _remote(manager, request), _internal(manager, request)
     removed = _INTERNAL_ONLY + (_EDGE_ONLY if edge else ())
     for name in removed if internal is False else ():
         headers.pop(name, None)
+        unsettled.pop(name, None)
     if internal is None:
         unsettled |= {name: None for name in removed if name in headers}
         unsettled["x-envoy-internal"] = None
@@ -120,6 +122,7 @@ def _client_certificate(
         return
     if manager.client_cert in ("SANITIZE", "0") or not request.presented:
         headers.pop("x-forwarded-client-cert", None)
+        unsettled.pop("x-forwarded-client-cert", None)
     elif manager.client_cert not in ("FORWARD_ONLY", "1"):
         unsettled["x-forwarded-client-cert"] = True
 
@@ -132,6 +135,8 @@ def _hops(request: Request) -> list[str]:
 def _remote(manager: HttpManager, request: Request) -> str | None:
     """The client's address as ``remote_ip`` means it: from X-Forwarded-For where that is trusted."""
     trusted = manager.trusted_hops - (1 if manager.use_remote_address else 0)
+    if trusted >= 0 and "x-forwarded-for" in request.unsettled:
+        return None
     hops = _hops(request)
     named = hops[-1 - trusted] if 0 <= trusted < len(hops) else ""
     return named if ip.parsed(named) is not None else request.source
@@ -140,6 +145,8 @@ def _remote(manager: HttpManager, request: Request) -> str | None:
 def _internal(manager: HttpManager, request: Request) -> bool | None:
     """Whether the client counts as internal: one address alone, from a range that is (or may be) internal."""
     hops = _hops(request)
+    if "x-forwarded-for" in request.unsettled:
+        return None
     if manager.use_remote_address:
         if hops:
             return False

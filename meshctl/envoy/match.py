@@ -7,7 +7,17 @@ it says so in `Match.undecided_because` and stops there.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from meshctl.envoy import arrival, filter_verdicts, filters, network_filters, rewrite, route_match, routing, sending
+from meshctl.envoy import (
+    arrival,
+    filter_verdicts,
+    filters,
+    header_changes,
+    network_filters,
+    rewrite,
+    route_match,
+    routing,
+    sending,
+)
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.journal import Journal, Stop
 from meshctl.envoy.model.basics import Opaque
@@ -43,6 +53,7 @@ class _Walk(Journal):
         self.alone = alone
         self.target: Target | None = None
         self.again: tuple[VirtualHost | None, Route | None] | None = None
+        self.left: Request | None = None
 
     def run(self) -> Match:
         """Walk until something ends it."""
@@ -216,8 +227,13 @@ class _Walk(Journal):
             at=self.query.at,
             extension=self.dump.extension,
             again=again,
+            leave=self.leave,
         )
         return any(self.judge(verdict) for verdict in filters.judge(manager, request, place))
+
+    def leave(self, request: Request) -> None:
+        """Keep the request as the last filter leaves it."""
+        self.left = request
 
     def forget(self) -> None:
         """Take back what was found of a route."""
@@ -249,6 +265,12 @@ class _Walk(Journal):
                     limit = (forward.priority, "http")
                     missing, hashes = forward.not_found_status, forward.hash_policy
                     sending.send(self, targets, chosen.origin, request, limit, missing, hashes)
+                    self.note(sent=tuple(self.sent(each, chosen, request) for each in targets if each.weight))
+
+    def sent(self, target: Target, chosen: Route, request: Request) -> Request:
+        """The request as a cluster gets it."""
+        left, host = self.left or request, self.found.get("virtual_host")
+        return header_changes.sent(left, target, chosen, host, self.found["route_config"])
 
 
 def _effect(verdict: Verdict) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ class Place:
 
     `target` is the cluster that chance chose, where that matters. `at` is the moment at which tokens are judged.
     `extension` finds the configuration of a filter that came by itself. `again` chooses the route anew, for filters
-    that have found out something that it may depend on.
+    that have found out something that it may depend on. `leave` hears of the request as the last filter leaves it.
     """
 
     config: RouteConfig
@@ -25,6 +25,7 @@ class Place:
     at: datetime | None = None
     extension: Callable[[str], HttpConfig | Missing | None] | None = None
     again: Callable[[Request], tuple[VirtualHost | None, Route | None]] | None = None
+    leave: Callable[[Request], None] | None = None
 
     @property
     def forward(self) -> Forward | None:

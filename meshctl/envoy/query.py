@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from meshctl.envoy.model.listeners import FilterChain, Listener
 from meshctl.envoy.model.managers import HttpManager, TcpProxy
 from meshctl.envoy.model.routes import Route, RouteConfig, VirtualHost
+from meshctl.envoy.request import Request
 from meshctl.envoy.upstream import Upstream
 from meshctl.envoy.verdict import Verdict
 from meshctl.frozen import dataclass
@@ -80,7 +81,8 @@ class Match:
     `error` is where matching fails, `status` what the proxy answers by itself (filters, redirects, direct responses,
     no route, no cluster, no host; a gRPC client gets 200 and `grpc_status`), with `flags` and `details` as its access
     log shows them. `forwards` is true where the request goes upstream, false where it does not, None where that is
-    undecided; `upstreams` are what each cluster of `clusters` that gets requests does. `alternatives` are the
+    undecided; `upstreams` are what each cluster of `clusters` that gets requests does, `sent` the request as that one
+    gets it. `alternatives` are the
     other ways that chance may take (runtime fractions of routes), each with its own
     `probability`.
     """
@@ -105,6 +107,7 @@ class Match:
     error: Error | None = None
     forwards: bool | None = None
     upstreams: tuple[Upstream, ...] = ()
+    sent: tuple[Request, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     steps: tuple[Step, ...] = ()
     undecided_because: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from meshctl.envoy import cors as policy
-from meshctl.envoy import http_filters, route_match, strings
+from meshctl.envoy import header_changes, http_filters, route_match, strings
 from meshctl.envoy.metadata import istio_config
 from meshctl.envoy.model.basics import Opaque, Status
 from meshctl.envoy.model.routes import (
@@ -44,6 +44,8 @@ def config(message: Json, status: Status, *, inline: bool = False) -> RouteConfi
         host_header=message.text("vhost_header").lower(),
         inline=inline,
         filter_config=per_filter(message),
+        header_changes=header_changes.parse(message),
+        specific_last=message.flag("most_specific_header_mutations_wins"),
         status=status,
         vhds=message.has("vhds"),
         origin=message.origin,
@@ -83,6 +85,7 @@ def virtual_host(message: Json) -> VirtualHost:
         filter_config=Deferred(lambda: per_filter(message)),
         retry=Deferred(lambda: retry_policy(retry)),
         cors=Deferred(lambda: policy.config(cors) if message.has("cors") else None),
+        header_changes=Deferred(lambda: header_changes.parse(message)),
         limits=message.has("rate_limits"),
         unsupported=("matcher",) if message.has("matcher") else (),
         istio=istio_config(message.below("metadata")),
@@ -102,6 +105,7 @@ def route(message: Json) -> Route:
         match=route_match.parse(message.below("match")),
         action=_action(message),
         filter_config=per_filter(message),
+        header_changes=header_changes.parse(message),
         istio=istio_config(message.below("metadata")),
         origin=message.origin,
     )
@@ -179,6 +183,7 @@ def _targets(message: Json) -> tuple[Target, ...]:
                 metadata={**subset, **subset_metadata(each.below("metadata_match"))},
                 filter_config=per_filter(each),
                 host_rewrite=each.text("host_rewrite_literal"),
+                header_changes=header_changes.parse(each),
             )
             for each in message.below("weighted_clusters").each("clusters")
         )

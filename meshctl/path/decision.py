@@ -4,13 +4,13 @@ Made from a proxy's recorded configuration (`of_match`), or from the mesh's reso
 (``path/resources.py``): then `assumed` is true.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from meshctl.envoy import rewrite
 from meshctl.envoy.grpc import of_http
-from meshctl.envoy.match import Match, Step
+from meshctl.envoy.match import Match, Share, Step
 from meshctl.envoy.model.basics import IstioConfig
 from meshctl.envoy.model.filters import AlpnOverride
 from meshctl.envoy.model.routes import Forward, RetryPolicy
@@ -33,13 +33,15 @@ BLACK_HOLE = "BlackHoleCluster"
 class Option:
     """A cluster that may be chosen: `weight` as configured, `probability` 0..1, and what becomes of a request there.
 
-    `upstream` is None where the decision does not rest on a proxy's configuration.
+    `upstream` is None where the decision does not rest on a proxy's configuration. `forwarded` is the request as this
+    cluster gets it, None where it is as all get it.
     """
 
     cluster: str
     weight: int
     probability: float
     upstream: Upstream | None = None
+    forwarded: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ def _one(match: Match, request: Request) -> Decision:
     action = match.route.action if match.route is not None else None
     forward = action if isinstance(action, Forward) else None
     tcp = match.action == "tcp" or (match.tcp_proxy is not None and match.manager is None)
-    sent = _rewritten(match, forward, request) if forward is not None else request
+    sents = tuple(_rewritten(match, forward, request, one) for one in match.sent) if forward is not None else ()
+    sent = sents[0] if sents else request
     undecided = match.undecided_because if match.forwards is None else ()
     chosen = [share for share in match.clusters if share.probability > 0]
     ends = match.upstreams if len(match.upstreams) == len(chosen) else (None,) * len(chosen)
@@ -135,7 +138,7 @@ def _one(match: Match, request: Request) -> Decision:
     return Decision(
         tcp=tcp,
         refusal=None if undecided else _refusal(match),
-        options=tuple(Option(s.name, s.weight, s.probability, end) for s, end in zip(chosen, ends, strict=True)),
+        options=tuple(_options(chosen, ends, sents)),
         injected=tuple(_injected(match.verdicts)),
         route=(match.route.name or None) if match.route is not None else None,
         listener=match.listener.name if match.listener is not None else "",
@@ -285,24 +288,24 @@ def _offers(match: Match) -> tuple[str, ...]:
     return ()
 
 
-def _rewritten(match: Match, forward: Forward, request: Request) -> Request:
+def _options(shares: list[Share], ends: Sequence[Upstream | None], sents: Sequence[Request]) -> Iterator[Option]:
+    for number, (share, end) in enumerate(zip(shares, ends, strict=True)):
+        own = sents[number] if len(sents) == len(shares) > 1 else None
+        yield Option(share.name, share.weight, share.probability, end, own)
+
+
+def _rewritten(match: Match, forward: Forward, request: Request, sent: EnvoyRequest) -> Request:
     """The request as the upstream gets it; a path that cannot be computed stays as it was."""
     path: str | None = request.path
     if match.route is not None and (forward.prefix_rewrite or forward.regex_rewrite is not None):
-        seen = EnvoyRequest(
-            address=match.query.address,
-            port=match.query.port,
-            source=None,
-            remote=None,
-            server_name="",
-            tls=match.query.tls,
-            terminated=False,
-            principal=None,
-            http=True,
-            path=request.path,
-        )
-        path = rewrite.upstream_path(forward, match.route.match, seen)
-    return replace(request, path=path or request.path, host=forward.host_rewrite or request.host)
+        path = rewrite.upstream_path(forward, match.route.match, sent)
+    return replace(
+        request,
+        path=path or request.path,
+        host=forward.host_rewrite or request.host,
+        headers=tuple((name, value) for name, values in sent.headers.items() for value in values),
+        unsure=tuple(sent.unsettled),
+    )
 
 
 def evidence(origin: Origin | None, text: str = "") -> tuple[Evidence, ...]:

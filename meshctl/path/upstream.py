@@ -29,6 +29,7 @@ def to_cluster(
     """What becomes of a request that the proxy sends to one cluster: its courses, and the cluster with its hosts."""
     name = option.cluster
     subset = subset_of(name)
+    decision = replace(decision, forwarded=option.forwarded or decision.forwarded)
     cluster = station.proxy.cluster(name) if station.proxy is not None else None
     if station.proxy is None:
         picked = resource_hosts.hosts(scene, station, name, address, port)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from meshctl.envoy.model.basics import IstioConfig, Opaque, Status
 from meshctl.envoy.model.filters import Cors, HttpConfig
+from meshctl.envoy.model.header_changes import NO_CHANGES, HeaderChanges
 from meshctl.envoy.model.matching import Fraction, RouteMatch
 from meshctl.envoy.reading import Deferred
 from meshctl.frozen import dataclass
@@ -47,6 +48,7 @@ class Target:
     metadata: Mapping[str, object] = field(default_factory=dict)
     filter_config: "Mapping[str, PerFilter]" = field(default_factory=dict)
     host_rewrite: str = ""
+    header_changes: HeaderChanges = NO_CHANGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ class Route:
     match: RouteMatch
     action: Action
     filter_config: Mapping[str, PerFilter] = field(default_factory=dict)
+    header_changes: HeaderChanges = NO_CHANGES
     istio: IstioConfig | None = None
     origin: Origin
 
@@ -142,6 +145,7 @@ class VirtualHost:
     filter_config: Deferred[Mapping[str, PerFilter]]
     retry: "Deferred[RetryPolicy | None]"
     cors: "Deferred[Cors | None]"
+    header_changes: "Deferred[HeaderChanges]"
     limits: bool = False
     unsupported: tuple[str, ...] = ()
     istio: IstioConfig | None = None
@@ -161,7 +165,10 @@ class HostIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteConfig:
-    """A route configuration: by name through RDS (`inline` False), or inside a connection manager."""
+    """A route configuration: by name through RDS (`inline` False), or inside a connection manager.
+
+    `specific_last`: a route's header changes come after those of its virtual host and of the whole, so they win.
+    """
 
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
@@ -170,6 +177,8 @@ class RouteConfig:
     host_header: str = ""
     inline: bool = False
     filter_config: Mapping[str, PerFilter] = field(default_factory=dict)
+    header_changes: HeaderChanges = NO_CHANGES
+    specific_last: bool = False
     status: Status
     vhds: bool = False
     origin: Origin
