@@ -39,7 +39,10 @@ def with_virtual_service(*http: Any) -> Any:
     return istio_mesh.read({"virtualservices": ("", [raw])}, MeshConfig()).virtual_services
 
 
-FAULT = {"fault": {"abort": {"httpStatus": 418}}, "route": [{"destination": {"host": "backend"}}]}
+FAULT = {
+    "fault": {"abort": {"httpStatus": 418, "percentage": {"value": 100}}},
+    "route": [{"destination": {"host": "backend"}}],
+}
 
 
 @pytest.mark.parametrize(
