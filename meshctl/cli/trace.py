@@ -38,7 +38,10 @@ Method = Annotated[str | None, typer.Option("--method", "-X", help="The method o
 Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header of the request (repeatable).")
 ]
-Host = Annotated[str | None, typer.Option("--host", help="The Host header; else the target as it is written.")]
+Host = Annotated[str | None, typer.Option("--host", help="The Host header, not the name in TLS; else the target.")]
+Sni = Annotated[
+    str | None, typer.Option("--sni", help="The server name of its TLS; else that of the URL, none for an address.")
+]
 Uid = Annotated[
     int | None, typer.Option("--uid", min=0, help="As which user it is sent; else as the container's processes run.")
 ]
@@ -60,6 +63,7 @@ def trace(
     method: Method = None,
     header: Headers = None,
     host: Host = None,
+    sni: Sni = None,
     uid: Uid = None,
     gid: Gid = None,
     strict: Strict = False,
@@ -90,6 +94,7 @@ def trace(
         method=method,
         headers=tuple(header or ()),
         host=host,
+        sni=sni,
         uid=uid,
         gid=gid,
     )

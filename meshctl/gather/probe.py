@@ -20,6 +20,7 @@ from meshctl.gather import probe_logs
 from meshctl.path.model import Trace
 from meshctl.path.observed import Answer, Logged, Observation, judge
 from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.wire import server_name
 from meshctl.sources import request_tools
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.world import World
@@ -142,7 +143,7 @@ def _request(trace: Trace, token: str) -> PlainRequest:
         headers=(("Host", host), ("x-request-id", token), *rest),
         timeout_s=HOLD_S if tcp else WAIT_S,
         tls=request.tls,
-        sni="" if ":" in aim.host else host.partition(":")[0],
+        sni=server_name(request),
         http2=request.protocol == "http2",
     )
 

@@ -17,7 +17,9 @@ from meshctl.kube.services import Service
 from meshctl.path import caller, netns
 from meshctl.path.model import Request
 from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.target import TLS_SCHEMES
 from meshctl.path.trace import Question
+from meshctl.path.wire import bare
 from meshctl.refs import Target, parse_target
 from meshctl.sources.world import World
 
@@ -34,6 +36,7 @@ class Asked:
     method: str | None = None
     headers: tuple[str, ...] = ()
     host: str | None = None
+    sni: str | None = None
     uid: int | None = None
     gid: int | None = None
 
@@ -75,7 +78,8 @@ def _request(asked: Asked) -> Request:
             host = host or value
         else:
             headers.append((name, value))
-    return Request(method=asked.method or "GET", host=host, headers=tuple(headers))
+    sni = asked.sni.strip().rstrip(".") if asked.sni is not None else None
+    return Request(method=asked.method or "GET", host=host, headers=tuple(headers), sni=sni)
 
 
 def _path(text: str) -> str:
@@ -209,6 +213,10 @@ def _through_ingress(scene: Scene, target: Target, request: Request, scope: Scop
     if not host and service is not None and service is not own:
         host = _public_host(scene, service) or target.host
     port = _gateway_port(scene, target, service, own)
+    stands_for_another = service is not None and (service is not own or target.address is None)
+    if target.scheme in TLS_SCHEMES and stands_for_another and request.sni is None:
+        # The Service says what is asked of the gateway: the client's URL has the public name.
+        request = replace(request, sni=bare(host or target.host))
     why = f"a client outside of the cluster, through {gateway.key}, port {port}"
     others = tuple(f"{p.namespace}/{p.name}" for p in gateways[1:])
     return Question(

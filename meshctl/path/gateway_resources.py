@@ -17,7 +17,7 @@ from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.model import Request
 from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
-from meshctl.path.wire import bare
+from meshctl.path.wire import bare, server_name
 
 _Server = tuple[Gateway, GatewayServer]
 _PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
@@ -87,7 +87,7 @@ def _names(server: GatewayServer) -> tuple[str, ...]:
 
 
 def _with_tls(scene: Scene, station: Station, port: int, request: Request, named: Sequence[_Server]) -> Decision:
-    sni = bare(request.host).lower()
+    sni = server_name(request)
     secure = [(g, s) for g, s in named if s.tls or s.protocol in ("TLS", "HTTPS")]
     if not secure:
         why = f"port {port} of the gateway takes plain HTTP, and this is TLS"

@@ -172,7 +172,8 @@ class Finding:
 class Request:
     """What is sent: `protocol` is ``http``, ``http2`` or ``tcp``; `tls` whether the application itself speaks TLS.
 
-    `unsure` are headers (lower case) that a proxy on the way sets to what cannot be told.
+    `sni` is the server name of that TLS: empty for none, None for that of the Host header. `unsure` are headers (lower
+    case) that a proxy on the way sets to what cannot be told.
     """
 
     method: str = "GET"
@@ -181,6 +182,7 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     protocol: Literal["http", "http2", "tcp"] = "http"
     tls: bool = False
+    sni: str | None = None
     unsure: tuple[str, ...] = ()
 
     @property

@@ -20,7 +20,7 @@ from meshctl.path.registry import Known
 from meshctl.path.route_rules import DEFAULT_RETRY
 from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
-from meshctl.path.wire import bare
+from meshctl.path.wire import bare, server_name
 
 _OWN_LISTENERS = (15021, 15090)
 """Ports of listeners that every sidecar has for itself, on all addresses (health, statistics): they come first."""
@@ -131,7 +131,7 @@ def _by_name(
 ) -> Decision:
     """Hosts without an address of their own: told apart by SNI where they speak TLS, else the first takes all."""
     named = [k for k in known if k.sniffs_name]
-    sni = bare(request.host).lower() if request.tls else ""
+    sni = server_name(request)
     fitting = [k for k in named if sni and host_fits(k.host, sni)]
     found = max(fitting, key=lambda k: (not k.host.startswith("*"), len(k.host)), default=None)
     found = found or next((k for k in known if not k.sniffs_name), None)

@@ -7,7 +7,7 @@ from meshctl.frozen import dataclass
 from meshctl.istio.resource import host_fits, selects
 from meshctl.istio.virtual_service import HttpMatch, HttpRule, L4Match, L4Rule, StringMatch
 from meshctl.path.model import Request
-from meshctl.path.wire import bare
+from meshctl.path.wire import server_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def l4_fits(rule: L4Rule, setting: Setting, request: Request) -> bool:
 
 
 def _l4_match(match: L4Match, setting: Setting, request: Request) -> bool:
-    sni = bare(request.host).lower() if request.tls else ""
+    sni = server_name(request)
     return (
         (match.port is None or match.port == setting.port)
         and (not match.sni or any(sni and host_fits(name, sni) for name in match.sni))

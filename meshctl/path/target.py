@@ -7,7 +7,7 @@ from meshctl.kube.services import Service, ServicePort
 from meshctl.path.model import Request
 from meshctl.refs import Target
 
-_TLS_SCHEMES = ("https", "wss", "tls")
+TLS_SCHEMES = ("https", "wss", "tls")
 
 
 def port_of(target: Target, service: Service | None, ports: tuple[int, ...] = ()) -> int:
@@ -45,11 +45,12 @@ def request_for(target: Target, port: int, base: Request, declared: str) -> Requ
     """Complete a request: the scheme decides, then what the port declares; the host header is as curl writes it.
 
     A port that declares a TCP protocol is called with plain TCP only where the user gave no scheme and no path. With
-    ``grpc://`` it says that it is gRPC, which is a POST.
+    ``grpc://`` it says that it is gRPC, which is a POST. The server name of TLS is that of the URL, whatever the Host
+    header says; an address is none (RFC 6066, 3).
     """
     path = base.path if base.path != "/" else (target.path or "/")
     host = base.host or _host_header(target, port)
-    tls = target.scheme in _TLS_SCHEMES or (not target.scheme and declared in ("https", "tls"))
+    tls = target.scheme in TLS_SCHEMES or (not target.scheme and declared in ("https", "tls"))
     protocol = base.protocol
     if target.scheme in ("tcp", "tls") or (not target.scheme and declared in ("tcp", "tls", "mongo", "mysql", "redis")):
         protocol = "tcp"
@@ -58,10 +59,15 @@ def request_for(target: Target, port: int, base: Request, declared: str) -> Requ
     if target.scheme == "grpc" and not any(name.lower() == "content-type" for name, _ in base.headers):
         method = "POST" if base.method == "GET" else base.method
         base = replace(base, method=method, headers=(*base.headers, ("content-type", "application/grpc")))
-    return replace(base, path=path, host=host, protocol=protocol, tls=tls)
+    if base.sni is not None and not tls:
+        raise BadInput(
+            "--sni is the name in a TLS handshake, and this request has none", hint="call https:// or tls://"
+        )
+    sni = base.sni if base.sni is not None else "" if target.address else target.host
+    return replace(base, path=path, host=host, protocol=protocol, tls=tls, sni=sni if tls else None)
 
 
 def _host_header(target: Target, port: int) -> str:
     host = f"[{target.host}]" if ":" in target.host else f"{target.host}{'.' if target.absolute else ''}"
-    usual = 443 if target.scheme in _TLS_SCHEMES else 80
+    usual = 443 if target.scheme in TLS_SCHEMES else 80
     return host if port == usual else f"{host}:{port}"

@@ -124,11 +124,16 @@ def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
         facts.append(f"sent as uid {uid}, gid {gid} ({owner.source})")
     if request.protocol != "tcp" and request.host:
         facts.append(f"Host: {request.host}")
+    facts += _server_name(request)
     facts += [f"{name}: {value}" for name, value in request.headers]
     if not station.has_proxy and station.mode != "ambient":
         facts.append("this pod has no proxy: it is outside of the mesh")
     host = f"[{aim.host}]" if ":" in aim.host else aim.host
     return Hop("app", "caller", station.key, "the application", f"sends {what} to {host}:{aim.port}", tuple(facts))
+
+
+def _server_name(request: Request) -> list[str]:
+    return [f"SNI: {wire.server_name(request) or 'none (an address is no server name)'}"] if request.tls else []
 
 
 _ASK_THE_CLUSTER = (
@@ -170,7 +175,7 @@ def _from_outside(scene: Scene, question: Question) -> Trace:
         "outside",
         "a client outside of the cluster",
         f"sends {request.method} {request.path} to the ingress gateway, port {port}",
-        (f"Host: {request.host}",),
+        (f"Host: {request.host}", *_server_name(request)),
     )
     found = client.through_proxy(scene, gateway, "gateway", gateway.pod.ip, port, replace(conn, depth=1))
     kube = KubeProxy(

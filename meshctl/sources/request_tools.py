@@ -3,6 +3,7 @@
 A tool that is not there, or cannot send this kind of request, has sent nothing: the next one is tried.
 """
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -54,18 +55,35 @@ def shown(tool: Tool, argv: Sequence[str], request: PlainRequest) -> str:
     return f"{argv[0]}: {verb} {url}"
 
 
-def _authority(request: PlainRequest) -> str:
-    host = f"[{request.address}]" if ":" in request.address else request.address
+def _authority(request: PlainRequest, name: str = "") -> str:
+    host = name or (f"[{request.address}]" if ":" in request.address else request.address)
     return f"{host}:{request.port}"
 
 
-def _url(request: PlainRequest) -> str:
-    return f"{'https' if request.tls else 'http'}://{_authority(request)}{request.path}"
+def _url(request: PlainRequest, name: str = "") -> str:
+    return f"{'https' if request.tls else 'http'}://{_authority(request, name)}{request.path}"
 
 
-def _own_headers(request: PlainRequest) -> list[tuple[str, str]]:
-    """The headers without a Host that the program writes by itself."""
-    usual = {request.address, _authority(request)}
+def _other_name(request: PlainRequest) -> str:
+    """The server name, where it is another than the one that a program sends for the address in its URL."""
+    return request.sni if request.tls and request.sni not in ("", request.address.lower()) else ""
+
+
+def _unnamed(request: PlainRequest) -> bool:
+    """Whether no server name is to be sent although the URL has one: programs with a URL cannot do that."""
+    return request.tls and not request.sni and not _is_address(request.address)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+def _own_headers(request: PlainRequest, name: str = "") -> list[tuple[str, str]]:
+    """The headers without a Host that the program writes by itself for its URL."""
+    usual = {name or request.address, _authority(request, name)}
     return [(name, value) for name, value in request.headers if name.lower() != "host" or value not in usual]
 
 
@@ -76,14 +94,18 @@ def _curl(request: PlainRequest) -> Sequence[Sequence[str]]:
     words = ["curl", "-sS", "--noproxy", "*", "-o", "/dev/null", "-m", f"{request.timeout_s:g}", "-w", _CURL_SAYS]
     if not request.method:
         return ([*words, f"telnet://{_authority(request)}"],)
+    if _unnamed(request):
+        return ()
+    name = _other_name(request)
     words += ["-I"] if request.method == "HEAD" else ["-X", request.method]
-    for name, value in _own_headers(request):
-        words += ["-H", f"{name}: {value}" if value else f"{name};"]
+    for header, value in _own_headers(request, name):
+        words += ["-H", f"{header}: {value}" if value else f"{header};"]
+    words += ["--connect-to", f"::{_authority(request)}"] if name else []
     if request.http2:
         words.append("--http2-prior-knowledge")
     if request.tls:
         words.append("-k")
-    return ([*words, _url(request)],)
+    return ([*words, _url(request, name)],)
 
 
 def _read_curl(request: PlainRequest, stdout: bytes, stderr: bytes, code: int) -> PlainAnswer | None:
@@ -137,7 +159,7 @@ def _read_python(_request: PlainRequest, stdout: bytes, _stderr: bytes, _code: i
 
 def _wget(request: PlainRequest) -> Sequence[Sequence[str]]:
     """GNU's own options first; busybox knows fewer, and some builds of it crash on ``-T``."""
-    if request.method != "GET" or request.http2:
+    if request.method != "GET" or request.http2 or _other_name(request) or _unnamed(request):
         return ()
     rest = [f"--header={name}: {value}" for name, value in _own_headers(request)]
     rest += ["--no-check-certificate"] if request.tls else []

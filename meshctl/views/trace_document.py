@@ -3,6 +3,7 @@
 from meshctl.path.expect import Expectation
 from meshctl.path.model import Aim, Evidence, Finding, Hop, Request, Sender, Trace
 from meshctl.path.observed import Observation
+from meshctl.path.wire import server_name
 from meshctl.views import outcome, probe
 
 SCHEMA = "meshctl.trace/v1"
@@ -77,6 +78,7 @@ def _request(request: Request) -> dict[str, object]:
         "host": request.host,
         "protocol": request.protocol,
         "tls": request.tls,
+        "sni": server_name(request) or None,
     }
 
 

@@ -109,11 +109,30 @@ def test_exit_codes(snapshot: str, words: list[str], code: int) -> None:
         (["reviews:9080", "-H", "cookie: a=1", "-H", "cookie=b=2"], {"headers": {"cookie": "a=1; b=2"}}),
         (["reviews:9080", "-H", "authorization: Bearer a="], {"headers": {"authorization": "Bearer a="}}),
         (["reviews:9080", "-X", "post"], {"method": "post"}),
+        (["https://reviews:9080", "--host", "b.com"], {"host": "b.com", "sni": "reviews"}),
+        (["https://10.1.2.3:9080", "--host", "b.com"], {"host": "b.com", "sni": None}),
+        (["https://10.1.2.3:9080", "--host", "b.com", "--sni", "B.com."], {"sni": "b.com"}),
+        (["http://reviews:9080"], {"sni": None}),
     ],
 )
 def test_a_request_is_what_was_asked_for(words: list[str], said: dict[str, object]) -> None:
     found = json.loads(run("trace", *recorded("classic"), *words, "-o", "json").stdout)
     assert {key: found["request"][key] for key in said} == said
+
+
+@pytest.mark.parametrize(
+    ("target", "sni"),
+    [
+        ("https://productpage:9080", "b.com"),
+        ("https://istio-ingressgateway.istio-system", "b.com"),
+        ("https://a.com", "a.com"),
+        ("https://10.1.2.3", None),
+    ],
+)
+def test_a_client_outside_names_the_public_host_in_its_tls(target: str, sni: str | None) -> None:
+    words = (target, "--from", "ingress", "--host", "b.com", "-o", "json")
+    request = json.loads(run("trace", *recorded("bookinfo"), *words).stdout)["request"]
+    assert (request["host"], request["sni"]) == ("b.com", sni)
 
 
 def test_a_method_in_lower_case_is_another_one() -> None:

@@ -38,6 +38,7 @@ from meshctl.path.outcome import (
     with_retries,
 )
 from meshctl.path.target import port_of, protocol_of, request_for
+from meshctl.path.wire import server_name
 from meshctl.refs import parse_target
 
 DEFAULT = RetryPolicy(on=("connect-failure", "retriable-status-codes"), attempts=2, host_predicates=("previous_hosts",))
@@ -484,6 +485,27 @@ class TestTarget:
     def test_the_host_header_is_as_curl_writes_it(self, text: str, port: int, host: str, tls: bool) -> None:
         request = request_for(parse_target(text), port, Request(), "")
         assert (request.host, request.tls) == (host, tls)
+
+    @pytest.mark.parametrize(
+        ("text", "host", "asked", "sni"),
+        [
+            ("https://a:9443", "b.com", None, "a"),
+            ("https://A.com./x", "", None, "a.com"),
+            ("https://10.0.0.1", "b.com", None, ""),
+            ("https://[fd00::1]:443", "b.com", None, ""),
+            ("https://10.0.0.1", "b.com", "b.com", "b.com"),
+            ("https://a", "", "", ""),
+            ("tls://a:443", "", "B.com", "b.com"),
+            ("http://a", "", None, ""),
+        ],
+    )
+    def test_the_server_name_is_that_of_the_url(self, text: str, host: str, asked: str | None, sni: str) -> None:
+        request = request_for(parse_target(text), 443, Request(host=host, sni=asked), "")
+        assert server_name(request) == sni
+
+    def test_a_server_name_without_tls_is_refused(self) -> None:
+        with pytest.raises(BadInput, match="--sni"):
+            request_for(parse_target("http://a"), 80, Request(sni="a"), "")
 
 
 def test_flags_by_their_long_names() -> None:

@@ -39,12 +39,42 @@ def test_curl_is_asked_without_proxies_redirects_or_a_host_that_it_writes_itself
 
 def test_curl_says_what_it_must() -> None:
     other = replace(GET, headers=(("Host", "shop.example.com"), ("x-empty", "")), tls=True, http2=True, method="HEAD")
+    other = replace(other, sni="details")
     (argv,) = CURL.ways(other)
     assert argv[-1].startswith("https://")
     assert {"-k", "-I", "--http2-prior-knowledge", "Host: shop.example.com", "x-empty;"} <= set(argv)
     assert "-X" not in argv
     (argv,) = CURL.ways(replace(TCP, address="fd00::1"))
     assert argv[-1] == "telnet://[fd00::1]:9080"
+
+
+SECURE = replace(GET, tls=True, port=9443, headers=(("Host", "a.com"),))
+
+
+@pytest.mark.parametrize(
+    ("request_", "url", "more"),
+    [
+        (replace(SECURE, sni="details"), "https://details:9443/a b", ["-H", "Host: a.com"]),
+        (replace(SECURE, address="10.0.0.9"), "https://10.0.0.9:9443/a b", ["-H", "Host: a.com"]),
+        (replace(SECURE, sni="a.com"), "https://a.com:9443/a b", ["--connect-to", "::details:9443"]),
+        (
+            replace(SECURE, address="fd00::9", sni="b.com"),
+            "https://b.com:9443/a b",
+            ["-H", "Host: a.com", "--connect-to", "::[fd00::9]:9443"],
+        ),
+    ],
+)
+def test_curl_sends_the_server_name_that_is_asked_for(request_: PlainRequest, url: str, more: list[str]) -> None:
+    (argv,) = CURL.ways(request_)
+    assert list(argv[argv.index("GET") + 1 :]) == [*more, "-k", url]
+
+
+def test_what_takes_the_server_name_from_its_url_is_not_asked_for_another() -> None:
+    assert not CURL.ways(SECURE)
+    assert not WGET.ways(SECURE)
+    assert not WGET.ways(replace(SECURE, sni="a.com"))
+    assert WGET.ways(replace(SECURE, sni="details"))
+    assert PYTHON.ways(SECURE)
 
 
 @pytest.mark.parametrize(
