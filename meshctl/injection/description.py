@@ -216,29 +216,13 @@ def capture_of(injection: Injection) -> tuple[Capture | None, str]:
     release = told.release
     if told.evidence == "none" and injection.release.text:
         release = netfilter_release.Release(*injection.release.high)
-    own = _own_program(init)
+    own = explain.own_program(init)
     if own:
         return None, f"{init.name} {own}: what it captures cannot be told"
     try:
         return of_arguments(init.args, env, release), ""
     except BadInput as error:
         return _as_far_as_known(init, env, release), str(error)
-
-
-_PROGRAMS = ("istio-iptables", "pilot-agent")
-
-
-def _own_program(init: Container) -> str:
-    """What the container runs in place of Istio's program; empty where it runs that."""
-    program = init.command[0] if init.command else ""
-    if program and program.rpartition("/")[2] not in _PROGRAMS:
-        return f"runs something of the user ({' '.join((*init.command, *init.args))})"
-    first = init.args[0] if init.args else ""
-    if not first and not program:
-        return "has no arguments"
-    if first and not first.startswith("-") and first.rpartition("/")[2] not in _PROGRAMS:
-        return f"runs something of the user ({' '.join(init.args)})"
-    return ""
 
 
 def _as_far_as_known(init: Container, env: Mapping[str, str], release: netfilter_release.Release) -> Capture | None:

@@ -18,7 +18,7 @@ from meshctl.injection.catalog_environment import ENVIRONMENT, META_JSON_PREFIX,
 from meshctl.injection.catalog_pod import CONTAINERS, MOUNTS, PORTS, VOLUMES, ZTUNNEL_PORTS
 from meshctl.injection.decode import decode
 from meshctl.injection.flags import Argument, parse
-from meshctl.injection.mode import INIT_NAMES, Injection
+from meshctl.injection.mode import INIT_NAMES, MESH_NAMES, Injection
 from meshctl.injection.origins import Sources
 from meshctl.injection.probes import ProbeStory
 from meshctl.kube.containers import Container, EnvVar, Mount
@@ -142,7 +142,13 @@ def _container(container: Container, sources: Sources, checks: tuple[ProbeStory,
 def _role(container: Container, injection: Injection, ours: bool) -> str:
     if not ours:
         if container.kind == "ephemeral":
-            return "added to the running pod to debug it; its connections are captured like the application's"
+            return _DEBUG if injection.init is not None else "added to the running pod to debug it"
+        if container.name in injection.proxies:
+            return "another proxy of the mesh (Envoy, started by pilot-agent) beside the one that is described"
+        if container.name in _OTHERS_ROLE:
+            return _OTHERS_ROLE[container.name]
+        if container.name in MESH_NAMES:
+            return _under_that_name(container)
         if container.kind == "init":
             return "an init container of the user: runs to its end before the next one starts"
         if container.kind == "sidecar":
@@ -150,16 +156,51 @@ def _role(container: Container, injection: Injection, ours: bool) -> str:
         return _KNOWN_ROLE.get(container.name, "the application") if injection.mesh != "istio" else "the application"
     if container is injection.proxy:
         return _proxy_role(injection)
+    own = own_program(container) if container is injection.init else ""
+    if own:
+        return f"has the name of the mesh's, but {own}: whether it writes rules cannot be told"
     known = CONTAINERS.get(container.name)
     return known.meaning if known else f"added by the injector; {UNKNOWN}"
 
 
-_KNOWN_ROLE = {
+def _under_that_name(container: Container) -> str:
+    """A user's container with a name of the mesh's: the injector merges it with its own where it takes the pod."""
+    if container.image == "auto":
+        return f"a placeholder of the user for {container.name}: the injector fills it in where it takes the pod"
+    return (
+        f"the user's own, though its name is {container.name}: the mesh did not add it; where the injector takes a pod "
+        "with it, it merges it with its own"
+    )
+
+
+_DEBUG = "added to the running pod to debug it; its connections are captured like the application's"
+_OTHERS_ROLE = {
     "linkerd-proxy": "Linkerd's proxy: the pod's connections pass through it",
     "linkerd-init": "writes the rules that send the pod's connections through Linkerd's proxy",
+    "linkerd-network-validator": "checks that Linkerd's CNI plugin wrote its rules",
     "kuma-sidecar": "Kuma's proxy (Envoy): the pod's connections pass through it",
     "kuma-init": "writes the rules that send the pod's connections through Kuma's proxy",
+    "kuma-validation": "checks that Kuma's CNI plugin wrote its rules",
     "consul-dataplane": "Consul's proxy (Envoy): the pod's connections pass through it",
+    "consul-connect-inject-init": "registers the pod with Consul and writes the rules for its proxy",
+}
+_PROGRAMS = ("istio-iptables", "pilot-agent")
+
+
+def own_program(init: Container) -> str:
+    """What the container runs in place of Istio's program; empty where it runs that."""
+    program = init.command[0] if init.command else ""
+    if program and program.rpartition("/")[2] not in _PROGRAMS:
+        return f"runs something of the user ({' '.join((*init.command, *init.args))})"
+    first = init.args[0] if init.args else ""
+    if not first and not program:
+        return "has no arguments"
+    if first and not first.startswith("-") and first.rpartition("/")[2] not in _PROGRAMS:
+        return f"runs something of the user ({' '.join(init.args)})"
+    return ""
+
+
+_KNOWN_ROLE = {
     "discovery": "istiod, the mesh's control plane: injects, signs certificates and configures all proxies",
     "install-cni": "the node agent of istio-cni: installs the CNI plugin and redirects the traffic of ambient pods",
 }

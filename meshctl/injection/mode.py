@@ -25,6 +25,7 @@ OPTED_OUT = "opted-out"
 _GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _MANAGED = "gateway.istio.io/managed"
 INIT_NAMES = ("istio-init", "istio-validation")
+PROXY_NAME = "istio-proxy"
 MESH_NAMES = frozenset(("istio-init", "istio-validation", "istio-proxy", "enable-core-dump", "grpc-bootstrap-init"))
 
 
@@ -42,8 +43,8 @@ class Injection:
     """What the mesh made of a pod.
 
     `proxy` is the container with the proxy, `init` the one that writes or checks the rules (istio-init or
-    istio-validation); `ours` are the names of the containers that the mesh added. `mode_of_agent` is the word after
-    ``proxy`` in the agent's arguments (sidecar, router, waypoint, ztunnel).
+    istio-validation); `ours` are the names of the containers that the mesh added, `proxies` of all that run a proxy of
+    the mesh. `agent_mode` is the word after ``proxy`` in the agent's arguments (sidecar, router, waypoint, ztunnel).
     """
 
     mode: Mode
@@ -57,6 +58,7 @@ class Injection:
     agent_mode: str = ""
     reasons: tuple[Reason, ...] = ()
     problems: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
 
     @property
     def cni(self) -> bool:
@@ -72,9 +74,9 @@ class Injection:
 def recognise(pod: Pod, namespace_labels: Mapping[str, str] | None = None) -> Injection:
     """Tell the mode of a pod; `namespace_labels` are needed only for an ambient pod that does not run yet."""
     receipt = receipts.read(pod)
-    proxies = tuple(c for c in pod.containers if _is_proxy(c))
+    proxies = tuple(c for c in pod.containers if _is_proxy(c, receipt))
     proxy = proxies[0] if proxies else None
-    init = next((c for c in pod.init_containers if c.name in INIT_NAMES), None)
+    init = next((c for c in pod.init_containers if _is_init(c, receipt)), None)
     agent = _agent_mode(proxy)
     problems = _problems(receipt, proxies)
     mode, reasons = _mode(pod, receipt, proxy, init, agent, namespace_labels or {})
@@ -92,23 +94,40 @@ def recognise(pod: Pod, namespace_labels: Mapping[str, str] | None = None) -> In
         receipt=receipt,
         proxy=proxy,
         init=init,
-        ours=_ours(pod, receipt, proxy, mode),
+        ours=_ours(pod, receipt, proxy, init, mode),
+        proxies=tuple(c.name for c in proxies),
         agent_mode=agent,
         reasons=reasons,
         problems=problems,
     )
 
 
-def _is_proxy(container: Container) -> bool:
-    if container.kind == "ephemeral":
+def _is_proxy(container: Container, receipt: Receipt | None) -> bool:
+    """Whether it runs the mesh's proxy; without a receipt the name alone is no proof: a user may have written it."""
+    if container.kind in ("ephemeral", "init") or container.name in INIT_NAMES:  # a proxy does not end
         return False
-    return container.name == "istio-proxy" or container.args[:1] == ("proxy",)
+    return _words(container)[:1] == ("proxy",) or (container.name == PROXY_NAME and receipt is not None)
+
+
+def _is_init(container: Container, receipt: Receipt | None) -> bool:
+    """Whether it writes or checks the rules: by its name in a pod with a receipt, else by what it runs as well."""
+    if container.name not in INIT_NAMES:
+        return False
+    if receipt is not None or _words(container)[:1] == ("istio-iptables",):
+        return True
+    return bool(container.args) and container.args[0].startswith("-") and not container.command
+
+
+def _words(container: Container) -> tuple[str, ...]:
+    """Command and arguments without ``pilot-agent``, the program's image having it as its entry point."""
+    given = (*container.command, *container.args)
+    program = given[0].rpartition("/")[2] if given else ""
+    return given[1:] if program == "pilot-agent" else (program, *given[1:]) if given else ()
 
 
 def _agent_mode(proxy: Container | None) -> str:
-    if proxy is None or len(proxy.args) < 2 or proxy.args[0] != "proxy":
-        return ""
-    return proxy.args[1] if not proxy.args[1].startswith("-") else ""
+    words = _words(proxy) if proxy is not None else ()
+    return words[1] if len(words) > 1 and words[0] == "proxy" and not words[1].startswith("-") else ""
 
 
 def _mode(
@@ -183,11 +202,13 @@ def _grpc(pod: Pod, proxy: Container | None) -> bool:
     return proxy.env_value("ISTIO_META_GENERATOR") == "grpc" or proxy.env_value("DISABLE_ENVOY") == "true"
 
 
-def _ours(pod: Pod, receipt: Receipt | None, proxy: Container | None, mode: Mode) -> frozenset[str]:
+def _ours(
+    pod: Pod, receipt: Receipt | None, proxy: Container | None, init: Container | None, mode: Mode
+) -> frozenset[str]:
     names = {c.name for c in pod.containers}
-    ours = {name for name in names if name in MESH_NAMES}
-    if proxy is not None:
-        ours.add(proxy.name)
+    ours = {c.name for c in (proxy, init) if c is not None}
+    if receipt is not None or proxy is not None or init is not None:
+        ours |= {name for name in names if name in MESH_NAMES and name != PROXY_NAME}
     if receipt is None or mode == "none":
         return frozenset(ours)
     # Templates may also patch a container of the user; the receipt then names it as well.

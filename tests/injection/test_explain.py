@@ -189,3 +189,35 @@ def test_the_cni_plugin_may_capture_otherwise_than_the_arguments_say() -> None:
     differing = {name: (mine, theirs) for name, mine, theirs in build.described(build.recorded("cni")).cni_differs}
     assert differing["exclude_outbound_ports"] == ("", "15020")
     assert build.described(build.recorded("classic-sidecar")).cni_differs == ()
+
+
+def test_each_container_has_the_role_that_fits_what_is_said_elsewhere() -> None:
+    raw = build.plain()
+    raw["spec"]["containers"].append({"name": "linkerd-proxy"})
+    raw["spec"]["initContainers"] = [{"name": "linkerd-init"}, {"name": "linkerd-network-validator"}, {"name": "own"}]
+    raw["spec"]["ephemeralContainers"] = [{"name": "debug"}]
+    found = build.described(raw)
+    roles = {story.container.name: story.role for story in found.containers}
+    assert "Linkerd" in roles["linkerd-init"]
+    assert "Linkerd" in roles["linkerd-network-validator"]
+    assert roles["own"].startswith("an init container of the user")
+    assert "captured" not in roles["debug"]
+
+
+def test_a_second_proxy_is_called_a_proxy() -> None:
+    raw = build.injected()
+    raw["spec"]["containers"].append({"name": "second", "args": ["proxy", "sidecar"]})
+    story = build.described(raw).story("second")
+    assert story is not None
+    assert story.role.startswith("another proxy of the mesh")
+    assert not story.by_mesh
+
+
+def test_an_init_container_that_runs_something_else_is_not_said_to_write_the_rules() -> None:
+    for init in ({"command": ["sh", "-c"], "args": ["true"]}, {"args": ["proxy"]}, {"args": []}):
+        found = build.described(build.injected(init=init))
+        story = found.story("istio-init")
+        assert found.capture is None
+        assert story is not None
+        assert "cannot be told" in story.role
+        assert "writes the rules" not in story.role

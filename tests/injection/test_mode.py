@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -126,3 +127,61 @@ def test_istio_init_with_a_restart_policy_is_no_native_sidecar() -> None:
     story = found.story("istio-init")
     assert story is not None
     assert story.kind == "init"
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"name": "istio-proxy", "image": "auto"},
+        {"name": "istio-proxy", "image": "nginx"},
+        {"name": "istio-proxy", "image": "nginx", "command": ["nginx", "proxy"]},
+        {"name": "istio-proxy", "image": build.IMAGE, "lifecycle": {"postStart": {"exec": {"command": ["a"]}}}},
+        {"name": "enable-core-dump", "image": "busybox"},
+    ],
+)
+def test_a_container_of_the_user_is_not_the_meshs_for_its_name(container: dict[str, Any]) -> None:
+    raw = build.plain()
+    raw["spec"]["containers"].insert(0, container)
+    raw["spec"]["initContainers"] = [{"name": "istio-init", "image": "busybox", "command": ["sh", "-c", "true"]}]
+    for pod in (raw, {**raw, "status": {"phase": "Running"}}):
+        found = build.described(pod)
+        assert (found.injection.mode, found.injection.proxy, found.injection.init) == ("none", None, None)
+        assert found.added.containers == ()
+        assert found.added.init_containers == ()
+        assert not any(story.by_mesh for story in found.containers)
+        roles = {story.container.name: story.role for story in found.containers}
+        assert "the injector" in roles[container["name"]]
+        assert "the mesh did not add it" in roles["istio-init"]
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "mode"),
+    [
+        ([], ["proxy", "sidecar"], "sidecar"),
+        (["/usr/local/bin/pilot-agent"], ["proxy", "sidecar"], "sidecar"),
+        (["/usr/local/bin/pilot-agent", "proxy"], ["router"], "gateway"),
+        (["pilot-agent", "request"], ["GET", "stats"], "none"),
+        (["envoy"], ["-c", "x"], "none"),
+    ],
+)
+def test_a_proxy_without_a_receipt_is_told_by_what_it_runs(command: list[str], args: list[str], mode: str) -> None:
+    raw = build.plain()
+    raw["spec"]["containers"].append({"name": "edge", "image": build.IMAGE, "command": command, "args": args})
+    assert recognise(pods.pod(raw)).mode == mode
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        ([], ["-p", "15001"]),
+        ([], ["istio-iptables", "-p", "15001"]),
+        (["/usr/local/bin/istio-iptables"], ["-p", "15001"]),
+        (["/usr/local/bin/pilot-agent", "istio-iptables"], []),
+    ],
+)
+def test_an_init_container_that_writes_the_rules_counts_without_a_receipt(command: list[str], args: list[str]) -> None:
+    raw = build.plain()
+    raw["spec"]["initContainers"] = [{"name": "istio-init", "image": build.IMAGE, "command": command, "args": args}]
+    found = recognise(pods.pod(raw))
+    assert found.init is not None
+    assert found.ours == {"istio-init"}
