@@ -95,6 +95,9 @@ def handshake(walk: Journal, chain: FilterChain) -> bool:
         raise walk.give_up("tls", because, chain.origin)
     if not fits:
         raise walk.fail("tls-mismatch", "tls", because, chain.origin)
+    if socket.tls is not None and (name := tls.awaited(socket.tls, walk.dump.secrets())):
+        because = f"the proxy still waits for secret {name}: until SDS supplies it, every handshake fails"
+        raise walk.fail("tls-mismatch", "tls", because, chain.origin)
     certificate = ", ".join(socket.tls.certificates) if socket.tls is not None else ""
     walk.step("tls", f"ended here with {certificate or 'a certificate'}", because, chain.origin)
     return True

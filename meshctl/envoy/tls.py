@@ -1,5 +1,6 @@
 """Transport sockets: TLS contexts on both sides, and whether a client fits a filter chain's."""
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Literal
 
@@ -7,6 +8,7 @@ from meshctl.envoy import strings
 from meshctl.envoy.model.basics import Opaque
 from meshctl.envoy.model.matching import StringMatch
 from meshctl.envoy.model.sockets import PLAINTEXT, SanMatch, Tls, TransportSocket
+from meshctl.envoy.model.state import Secret
 from meshctl.envoy.reading import Json, type_name, typed
 
 
@@ -95,6 +97,16 @@ def client_fits(socket: TransportSocket, client: Literal["plaintext", "tls", "mt
         asked = "the chain requires" if tls.require_client_certificate else "the chain does not ask for"
         return True, f"{asked} a client certificate, and Istio's mutual TLS has one"
     return True, "the chain asks for no client certificate"
+
+
+def awaited(context: Tls, secrets: Iterable[Secret]) -> str:
+    """The secret without which a context refuses every handshake: asked for by SDS, and not there yet; empty for none.
+
+    Source: Envoy, ``NotReadySslSocket``.
+    """
+    states = {secret.name: secret.state for secret in secrets}
+    waiting = (name for name in (*context.certificates, context.trust) if states.get(name) == "warming")
+    return next(waiting, "")
 
 
 def san_fits(matchers: tuple[SanMatch, ...], names: tuple[str, ...]) -> bool | None:

@@ -102,10 +102,7 @@ def not_ready(station: Station, context: Tls | None) -> Failure | None:
     """Why a TLS context cannot be used at all: a secret that its proxy asked for and did not get."""
     if station.proxy is None or context is None:
         return None
-    secrets = station.proxy.secrets()
-    there = {secret.name for secret in secrets if secret.state != "warming"}
-    warming = {secret.name for secret in secrets} - there
-    name = next((name for name in (*context.certificates, context.trust) if name in warming), "")
+    name = tls.awaited(context, station.proxy.secrets())
     why = f"the proxy of {station.pod.name} still waits for secret {name}: it is not supplied by SDS, so its TLS fails"
     return Failure(why) if name else None
 

@@ -101,6 +101,15 @@ def test_tls_bytes_are_no_http_where_nothing_ends_tls() -> None:
     assert gateway(tcp_chain("c", "app"), tls="tls").cluster == "app"
 
 
+@pytest.mark.parametrize(("state", "forwards"), [("dynamic_warming_secrets", False), ("dynamic_active_secrets", True)])
+def test_a_chain_whose_certificate_has_not_come_refuses_every_handshake(state: str, forwards: bool) -> None:
+    chain = http_chain("tls", transport_socket=tls_socket(secret="kubernetes://a"))
+    found = dump([listener("g", "0.0.0.0", 443, chain)], Secrets={state: [{"name": "kubernetes://a"}]})
+    told = match(found, Query(direction="gateway", address="10.1.1.1", port=443, host="a.com", tls="tls"))
+    assert told.forwards is forwards
+    assert told.error == (None if forwards else "tls-mismatch")
+
+
 def test_plaintext_to_a_host_that_requires_tls_is_redirected() -> None:
     routes = route_config(
         "r", host("v", ["*"], {"match": {"prefix": "/"}, "route": {"cluster": "app"}}, require_tls="ALL")
