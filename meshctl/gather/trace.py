@@ -69,6 +69,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         now=world.now(),
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
+        namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
 
 
@@ -80,6 +81,11 @@ def _api(world: World, place: str | None) -> api_routes.Converted:
 
 def _name(raw: Mapping[str, Any]) -> str:
     return str((raw.get("metadata") or {}).get("name", ""))
+
+
+def _labels(raw: Mapping[str, Any]) -> Mapping[str, str]:
+    found = (raw.get("metadata") or {}).get("labels")
+    return found if isinstance(found, dict) else {}
 
 
 def _root(world: World) -> str:

@@ -19,6 +19,8 @@ from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
 REDIRECTION = "ambient.istio.io/redirection"
+HBONE_PORT = 15008
+"""Where ztunnel takes tunnels, in the network namespace of each of its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,14 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy in ztunnel's form: rules of clauses of alternatives."""
+    """A policy in ztunnel's form: rules of clauses of alternatives. ztunnel only logs what a `dry_run` would do."""
 
     key: str
     action: str
     scope: str
     namespace: str
     rules: tuple[tuple[tuple[Mapping[str, Any], ...], ...], ...]
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def _policy(raw: Mapping[str, Any]) -> Policy:
         tuple(tuple(m for m in clause if isinstance(m, dict)) for clause in rule) for rule in raw.get("rules") or ()
     )
     key = f"{raw.get('namespace', '')}/{raw.get('name', '')}"
-    return Policy(key, str(raw.get("action", "")), str(raw.get("scope", "")), str(raw.get("namespace", "")), rules_read)
+    action, scope, namespace = (str(raw.get(name, "")) for name in ("action", "scope", "namespace"))
+    return Policy(key, action, scope, namespace, rules_read, raw.get("dryRun") is True)
 
 
 def told(scene: Scene, station: Station | None) -> Ztunnel | None:
@@ -127,7 +131,7 @@ def _verdict(
     workload = ztunnel.workloads.get(address) if ztunnel else None
     if ztunnel is None or workload is None:
         return _from_resources(scene, station, port, conn)
-    relevant = [p for p in ztunnel.policies if _applies(p, workload)]
+    relevant = [p for p in ztunnel.policies if not p.dry_run and _applies(p, workload)]
     verdicts = [(p, _policy_fits(p, conn, port)) for p in relevant]
     for policy, fits in verdicts:
         if policy.action.lower() == "deny" and fits:

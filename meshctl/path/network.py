@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from meshctl.path import entering, kube_proxy, rules, server
+from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import End, Hop
 from meshctl.path.netns import is_loopback, listens
@@ -15,15 +16,24 @@ MOST_PROXIES = 4
 
 
 def onto_network(
-    scene: Scene, station: Station | None, owner: Owner | None, address: str, port: int, conn: Connection
+    scene: Scene,
+    station: Station | None,
+    owner: Owner | None,
+    address: str,
+    port: int,
+    conn: Connection,
+    tunnel: bool = False,
 ) -> list[Course]:
-    """What happens to a connection that leaves a pod (its own rules included), up to its end."""
+    """What happens to a connection that leaves a pod (its own rules included), up to its end.
+
+    `tunnel`: it is inside of HBONE, whose port the packets go to.
+    """
     if conn.depth > MOST_PROXIES:
         why = "the request goes in circles between proxies"
         return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why))]
     own = station is not None and (is_loopback(address) or address in (*station.pod.ips, station.pod.ip))
     if station is not None and owner is not None and (own or conn.by_proxy):
-        passage = rules.outbound(scene, station, owner, address, port)
+        passage = rules.outbound(scene, station, owner, address, HBONE_PORT if tunnel else port)
         if own:
             return server.at_pod(scene, station, address, port, conn, passage)
         if passage.kind == "dropped":
@@ -33,6 +43,8 @@ def onto_network(
         if passage.kind == "proxy" and station.mode != "gateway":
             why = f"the rules send the proxy's own connection back to it ({passage.why})"
             return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why), (passage.hop,))]
+    if tunnel:
+        return arrive(scene, address, port, conn, tunnel=True)
     return beyond(scene, station, address, port, conn)
 
 
@@ -70,11 +82,14 @@ def _masqueraded(scene: Scene, station: Station | None, address: str, place: str
     return replace(conn, source=None) if own or not inside else conn
 
 
-def arrive(scene: Scene, address: str, port: int, conn: Connection) -> list[Course]:
+def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: bool = False) -> list[Course]:
     """What happens at an address that is nobody's but its owner's: a pod, a node, or the world outside."""
     pod = scene.pod_at(address)
     if pod is not None:
         station = scene.station(pod)
+        if tunnel and station.mode == "ambient":
+            passage = rules.inbound(scene, station, conn.source, address, HBONE_PORT)
+            return server.through_tunnel(scene, station, address, port, conn, passage)
         passage = rules.inbound(scene, station, conn.source, address, port)
         if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, port):
             return entering.at_gateway(scene, station, address, port, conn, passage.hop)

@@ -96,6 +96,7 @@ class Scene:
     """The cluster, with loaders for what costs something to read.
 
     `compares`: whether a proxy's configuration is compared with the resources that it should come from.
+    `namespace_labels` are those of the namespaces that were recorded.
     """
 
     pods: Sequence[Pod]
@@ -115,6 +116,7 @@ class Scene:
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     compares: bool = True
+    namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)

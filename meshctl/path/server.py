@@ -24,7 +24,7 @@ from meshctl.path.model import End, Request
 from meshctl.path.netns import listens
 from meshctl.path.outcome import Course, untold
 from meshctl.path.rules import Passage
-from meshctl.path.scene import Scene, Station
+from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
 ADMIN_PORT = 15000
@@ -47,10 +47,38 @@ def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connec
     return [replace(c, hops=(passage.hop, *c.hops), endpoint=f"{address}:{port}", pod=station.key) for c in courses]
 
 
+def through_tunnel(
+    scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage
+) -> list[Course]:
+    """What happens to a connection inside of HBONE that reached an ambient pod, whose rules saw the tunnel's port."""
+    if passage.kind in ("dropped", "undecided"):
+        return at_pod(scene, station, address, port, conn, passage)
+    opens = station.sockets is None or listens(station.sockets, address, ambient.HBONE_PORT) is not None
+    if passage.kind != "straight" and passage.port != ambient.HBONE_PORT:
+        why = f"the rules of {station.key} send tunnels to port {passage.port}, which takes none ({passage.why})"
+        courses = [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why, cause="rules"))]
+    elif not opens:
+        why = f"nothing listens on port {ambient.HBONE_PORT} in {station.key}: ztunnel did not take the pod over"
+        courses = [
+            Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why, cause="proxy-down"))
+        ]
+    else:
+        courses = _through_ztunnel(scene, station, address, port, conn)
+    return [replace(c, hops=(passage.hop, *c.hops), endpoint=f"{address}:{port}", pod=station.key) for c in courses]
+
+
 def _through_ztunnel(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
     hop, end = ambient.inbound(scene, station, address, port, conn)
     if end is not None:
         return [Course(1.0, end, (hop,))]
+    passed = rules.to_application(
+        scene, station, Owner(None, None, "ztunnel"), conn.source or "", address, port, rules.ZTUNNEL_MARK
+    )
+    if passed is not None and passed.kind != "straight":
+        why = f"ztunnel's connection to the application fails: {passed.why}"
+        end = End("nobody", delivered=False, broken="reset", mtls=conn.mtls, why=why, cause="rules")
+        end = untold(passed.why, mtls=conn.mtls) if passed.kind == "undecided" else end
+        return [Course(1.0, end, (hop, passed.hop))]
     passage = rules.straight(station, "ztunnel delivers to the application inside the pod's namespace")
     inner = replace(conn, layer="tls" if conn.request.tls else "plaintext")
     found = at_pod(scene, station, address, port, inner, passage)

@@ -124,7 +124,7 @@ def _to_host(
         end = End("nobody", delivered=False, broken="tls", mtls=None, why=lacks.why, cause="certificate")
         failed = replace(over, decision=lacks.why, mood="bad")
         return [Course(host.probability, end, (failed,), endpoint=host.shown, pod=host.pod)]
-    ways = network.onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened)
+    ways = network.onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened, host.tunnel)
     return [
         replace(
             c, probability=c.probability * host.probability, hops=(over, *c.hops), endpoint=c.endpoint or host.shown

@@ -1,12 +1,14 @@
 """The caller's ztunnel: it chooses the endpoint itself, and tunnels where the other end can."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from meshctl.path import kube_proxy, network
-from meshctl.path.ambient import REDIRECTION, Ztunnel, told
+from meshctl.kube.services import Service
+from meshctl.path import kube_proxy, network, rules
+from meshctl.path.ambient import HBONE_PORT, REDIRECTION, Ztunnel, told
 from meshctl.path.model import Cause, End, Evidence, Hop
 from meshctl.path.outcome import Course, untold
-from meshctl.path.scene import Scene, Station
+from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
 
@@ -33,17 +35,60 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
             by_proxy=True,
             depth=conn.depth + 1,
         )
-        waypoint = ztunnel.service_waypoints.get(address, "") if ztunnel else ""
+        waypoint, asks = _waypoint(scene, ztunnel, address, service)
         hop = _outbound_hop(station, ztunnel, place, number, tunnel, waypoint)
         if waypoint:
-            why = f"the Service asks for waypoint {waypoint}: its decision is not modelled"
+            why = f"{asks} asks for waypoint {waypoint}: its decision is not modelled"
             courses.append(Course(chance, untold(why, through_server=None), (hop,), endpoint=f"waypoint {waypoint}"))
+            continue
+        passage = rules.outbound(scene, station, _ZTUNNEL, place, HBONE_PORT if tunnel else number, rules.ZTUNNEL_MARK)
+        if passage.kind in ("dropped", "undecided") and station.rules_from != "none":
+            end = rules.drop(passage) if passage.kind == "dropped" else untold(passage.why, through_server=None)
+            courses.append(Course(chance, end, (hop, passage.hop), endpoint=f"{place}:{number}"))
             continue
         courses += [
             replace(course, probability=course.probability * chance, hops=(hop, *course.hops))
-            for course in network.arrive(scene, place, number, opened)
+            for course in network.arrive(scene, place, number, opened, tunnel=tunnel)
         ]
     return [replace(c, end=_reset(c.end)) for c in courses]
+
+
+_ZTUNNEL = Owner(None, None, "ztunnel")
+
+
+def _waypoint(scene: Scene, ztunnel: Ztunnel | None, address: str, service: Service | None) -> tuple[str, str]:
+    """The waypoint that a connection goes by, and who asks for it; empty for none.
+
+    What is sent to a Service goes by the Service's, what is sent to a workload's own address by the workload's
+    (istio/ztunnel, ``src/proxy/outbound.rs``, build_request).
+    """
+    if ztunnel is not None:
+        if service is not None or address in ztunnel.service_waypoints:
+            return ztunnel.service_waypoints.get(address, ""), "the Service"
+        workload = ztunnel.workloads.get(address)
+        return (workload.waypoint if workload is not None else ""), "the workload"
+    if service is not None:
+        return _by_label(scene, dict(service.labels), service.namespace, "service"), "the Service"
+    pod = scene.pod_at(address)
+    return (_by_label(scene, pod.labels, pod.namespace, "workload") if pod is not None else ""), "the workload"
+
+
+def _by_label(scene: Scene, labels: Mapping[str, str], namespace: str, wanted: str) -> str:
+    """The waypoint that labels ask for, of the object, else of its namespace; empty for none, or one that is not there.
+
+    A waypoint serves Services unless its own label says otherwise (``istio.io/waypoint-for``).
+    """
+    label = "istio.io/use-waypoint"
+    asked = labels if label in labels else scene.namespace_labels.get(namespace, {})
+    name = asked.get(label, "none")
+    place = asked.get(f"{label}-namespace", namespace)
+    if name == "none":
+        return ""
+    own = scene.services.named(name, place)
+    if own is None and not scene.services_gap:
+        return ""
+    serves = dict(own.labels).get("istio.io/waypoint-for", "service") if own is not None else wanted
+    return f"{place}/{name}" if serves in (wanted, "all") else ""
 
 
 def _cut(station: Station, why: str, cause: Cause) -> Course:
