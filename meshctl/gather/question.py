@@ -10,11 +10,12 @@ from meshctl.gather import pods as gather_pods
 from meshctl.gather import senders
 from meshctl.gather.scope import Scope
 from meshctl.injection.mode import recognise
-from meshctl.istio.resource import host_fits, selects
+from meshctl.istio.resource import host_fits
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path import caller, netns
+from meshctl.path.gateway_servers import configures
 from meshctl.path.model import Request
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.target import TLS_SCHEMES
@@ -244,12 +245,12 @@ def _gateways(scene: Scene) -> list[Pod]:
 def _serves(scene: Scene, pod: Pod, host: str) -> bool:
     """Whether a Gateway that names a host (not all hosts) is for this pod."""
     return any(
-        selects(gateway.selector, pod.labels)
+        configures(scene, pod, gateway)
         and any(host_fits(name.rpartition("/")[2], host) for name in server.hosts if not name.endswith("*"))
         for gateway in (*scene.told.gateways, *scene.told.api.gateways)
         for server in gateway.servers
     ) or any(
-        selects(gateway.selector, pod.labels) and any(host_fits(name, host) for name in service.hosts if name != "*")
+        configures(scene, pod, gateway) and any(host_fits(name, host) for name in service.hosts if name != "*")
         for gateway in (*scene.told.gateways, *scene.told.api.gateways)
         for service in (*scene.told.virtual_services, *scene.told.api.routes)
         if gateway.key in {g if "/" in g else f"{service.meta.namespace}/{g}" for g in service.gateways}

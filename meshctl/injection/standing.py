@@ -16,7 +16,7 @@ from meshctl.istio.destination_rule import TrafficPolicy
 from meshctl.istio.gateway_api import GatewayApi
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.resource import Labels, Meta, host_fits, selects
-from meshctl.istio.security import authorization_for, peer_mode
+from meshctl.istio.security import authorization_for, is_for, peer_mode
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 
@@ -115,7 +115,7 @@ def _policies(pod: Pod, injection: Injection, mesh: Mesh) -> Iterator[Policy]:
         words = _authorization_words(policy.action, len(policy.rules))
         yield Policy(policy.meta, f"a dry run, which refuses nothing: {words}" if policy.dry_run else words)
     for check in mesh.request_authentications:
-        if check.meta.namespace in (pod.namespace, root) and not check.targeted and selects(check.selector, pod.labels):
+        if is_for(check, pod.namespace, pod.labels, root):
             issuers = ", ".join(check.issuers) or "no issuer"
             yield Policy(
                 check.meta, f"a token, if there is one, must be a valid one of {issuers}; without one it passes"

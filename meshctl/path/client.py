@@ -5,7 +5,17 @@ from typing import Literal
 
 from meshctl.envoy.match import match
 from meshctl.frozen import dataclass
-from meshctl.path import decision_hops, hosts, not_running, resource_hosts, resources, stale, upstream, wire
+from meshctl.path import (
+    decision_hops,
+    gateway_resources,
+    hosts,
+    not_running,
+    resource_hosts,
+    resources,
+    stale,
+    upstream,
+    wire,
+)
 from meshctl.path.decision import BLACK_HOLE, NO_LISTENER, Decision, of_match
 from meshctl.path.model import ClusterShare, End, Hop
 from meshctl.path.outcome import Course, untold
@@ -32,8 +42,11 @@ def through_proxy(
 ) -> Forwarding:
     """Follow a request through the sending proxy of a pod (its sidecar, or the gateway that it is)."""
     request = conn.request
-    if station.proxy is None:
-        decisions: tuple[Decision, ...] = (resources.outbound(scene, station, direction, address, port, request),)
+    decisions: tuple[Decision, ...]
+    if station.proxy is None and direction == "gateway":
+        decisions = (gateway_resources.decide(scene, station, port, conn),)
+    elif station.proxy is None:
+        decisions = (resources.outbound(scene, station, direction, address, port, request),)
     else:
         query = wire.query(conn, direction, address, port, scene.now, request.protocol)
         found = match(station.proxy, query, live=station.live)

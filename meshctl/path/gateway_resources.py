@@ -1,56 +1,51 @@
 """What a gateway was told, from Gateways and VirtualServices alone, where its configuration was not recorded.
 
-Followed is ``pilot/pkg/networking/core/gateway.go`` (1.30): servers by port, TLS by name, then the VirtualServices that
-name the Gateway. What a client shows in its handshake beyond the name is not known here.
+Followed is ``pilot/pkg/networking/core/gateway.go`` (1.30): servers by port, filter chains by the name in TLS, the
+policies, then the VirtualServices that name the Gateway. What a client shows in its handshake beyond the name is not
+known here.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from meshctl.istio.entries import Gateway, GatewayServer
-from meshctl.istio.mesh import virtual_services_for
-from meshctl.istio.resource import host_fits, selects
-from meshctl.kube.services import ServicePort
+from meshctl.envoy.match import Step
+from meshctl.istio.virtual_service import L4Rule, VirtualService
 from meshctl.path import route_rules
-from meshctl.path.assumed import only_port, step
+from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_unread
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
+from meshctl.path.gateway_chains import Chain, fitting, of_servers, plain_tcp
+from meshctl.path.gateway_hosts import routes_of
+from meshctl.path.gateway_policies import KINDS, guarded
+from meshctl.path.gateway_servers import Served, on_port
 from meshctl.path.model import Request
 from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
-from meshctl.path.wire import bare, server_name
+from meshctl.path.wire import Connection, bare
 
-_Server = tuple[Gateway, GatewayServer]
-_PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+_TOLD = frozenset({"gateways", "virtualservices", "destinationrules", "serviceentries"}) | KINDS
 
 
-def decide(scene: Scene, station: Station, port: int, request: Request) -> Decision:
-    """What a gateway does with a request to one of its ports."""
-    named = [
-        (gateway, server)
-        for gateway in (*scene.told.gateways, *scene.told.api.gateways)
-        if selects(gateway.selector, station.pod.labels)
-        for server in gateway.servers
-        if _opens(scene, station, server.port, port)
-    ]
-    if not named:
+def decide(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
+    """What a gateway does with a connection to one of its ports."""
+    return with_unread(scene, _TOLD, _decide(scene, station, port, conn))
+
+
+def _decide(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
+    served = on_port(scene, station, port)
+    if not served:
         why = f"no Gateway opens port {port} on {station.pod.name}"
         if elsewhere := _unrecorded(scene):
             return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(Refusal(None, "", NO_LISTENER, why, "connection"), "", why)
-    if request.tls:
-        return _with_tls(scene, station, port, request, named)
-    plain = [(g, s) for g, s in named if s.protocol in _PLAIN]
-    if plain and request.protocol != "tcp":
-        return _http(scene, station, port, request, plain)
-    tcp = [(g, s) for g, s in named if s.protocol in ("TCP", "MONGO", "MYSQL", "REDIS")]
-    if tcp:
-        return _tcp(scene, station, port, request, tcp)
-    if plain:
-        return _refused(Refusal(400, "DPE", "", "bytes that are no HTTP reach an HTTP port of the gateway"), "", "")
-    why = f"port {port} of the gateway takes TLS only ({named[0][0].meta}), and this is plain text"
-    return _refused(
-        Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route"), str(named[0][0].meta), why
-    )
+    first = str(served[0].gateway.meta)
+    if served[0].secure:
+        return _with_tls(scene, station, port, conn, served)
+    if not served[0].speaks_http:
+        chain = plain_tcp(scene, station, served[0])
+        return _tcp(scene, station, port, conn, chain, served[0])
+    if conn.layer != "plaintext":
+        why = f"port {port} of the gateway takes plain HTTP, and this is TLS"
+        return _refused(Refusal(None, "DPE", "", why, "connection"), first, why)
+    return _http(scene, station, port, conn, served)
 
 
 def _unrecorded(scene: Scene) -> str:
@@ -63,102 +58,126 @@ def _refused(refusal: Refusal, chosen: str, why: str) -> Decision:
     return Decision(refusal=refusal, steps=(step("listener", chosen, why),) if why else (), assumed=True)
 
 
-def _opens(scene: Scene, station: Station, written: int, port: int) -> bool:
-    """Whether a Gateway's port is this port of the pod: itself, or what the gateway's Service maps it to."""
-    if written == port:
-        return True
-    return any(
-        entry.number == written and _target(station, entry) == port
-        for service in scene.services.services
-        if service.namespace == station.pod.namespace and service.selects(station.pod.labels)
-        for entry in service.ports
-    )
+# --- TLS -------------------------------------------------------------------------------------------------------------
 
 
-def _target(station: Station, entry: ServicePort) -> int:
-    if entry.target.isdecimal():
-        return int(entry.target)
-    ports = (port for container in station.pod.containers for port in container.ports)
-    return next((port.number for port in ports if port.name == entry.target), 0)
-
-
-def _names(server: GatewayServer) -> tuple[str, ...]:
-    return tuple(host.rpartition("/")[2] for host in server.hosts)
-
-
-def _with_tls(scene: Scene, station: Station, port: int, request: Request, named: Sequence[_Server]) -> Decision:
-    sni = server_name(request)
-    secure = [(g, s) for g, s in named if s.tls or s.protocol in ("TLS", "HTTPS")]
-    if not secure:
-        why = f"port {port} of the gateway takes plain HTTP, and this is TLS"
-        return _refused(Refusal(None, "DPE", "", why, "connection"), str(named[0][0].meta), why)
-    fitting = [(g, s) for g, s in secure if any(host_fits(name, sni) for name in _names(s))]
-    if not fitting:
-        why = f"no server of the gateway's port {port} has the name {sni}"
-        return _refused(Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route"), "", why)
-    gateway, server = fitting[0]
-    match server.tls:
-        case "SIMPLE" | "OPTIONAL_MUTUAL":
-            serve = _http if server.protocol in ("HTTPS", *_PLAIN) else _tcp
-            return _inside(serve(scene, station, port, request, fitting), request)
-        case "PASSTHROUGH":
-            return _tcp(scene, station, port, request, fitting)
-        case mode:
-            why = f"{gateway.meta} has TLS mode {mode} on port {port}: what the client shows there is not known"
-            return Decision(undecided=(why,), assumed=True)
-
-
-def _inside(decision: Decision, request: Request) -> Decision:
-    """A decision about what was inside the client's TLS, which ends here."""
-    return replace(decision, forwarded=replace(decision.forwarded or request, tls=False), terminated=True)
-
-
-def _http(scene: Scene, station: Station, port: int, request: Request, named: Sequence[_Server]) -> Decision:
-    host = bare(request.host)
-    fitting = [(g, s) for g, s in named if any(host_fits(name, host) for name in _names(s))]
-    if any(s.redirects for _, s in fitting) and not request.tls:
-        why = f"{fitting[0][0].meta} sends plain HTTP on to https"
-        return _refused(Refusal(301, "", "direct_response", why), str(fitting[0][0].meta), why)
-    keys = tuple(dict.fromkeys(f"{g.meta.namespace}/{g.meta.name}" for g, _ in fitting))
-    found = [s for key in keys for s in virtual_services_for(scene.told, host, station.pod.namespace, key) if s.http]
-    shown = ", ".join(keys or (str(named[0][0].meta),))
-    said = step("listener", shown, f"{named[0][0].meta} opens port {port}", named[0][0].meta.origin)
+def _with_tls(scene: Scene, station: Station, port: int, conn: Connection, served: tuple[Served, ...]) -> Decision:
+    meta = str(served[0].gateway.meta)
+    if conn.layer == "plaintext":
+        why = f"port {port} of the gateway takes TLS only ({meta}), and this is plain text"
+        return _refused(_no_chain(why), meta, why)
+    sni = conn.sni.lower()
+    found = fitting(of_servers(scene, station, served), sni)
     if not found:
-        because = f"no VirtualService of {shown} is about host {host}"
-        if elsewhere := _unrecorded(scene):
-            return Decision(undecided=(f"{because}, but {elsewhere}",), steps=(said,), assumed=True)
-        refusal = Refusal(404, "NR", "route_not_found", because, cause="no-route")
-        return Decision(refusal=refusal, steps=(said,), assumed=True)
-    best = _best(found[0].hosts, host)
-    alike = [s for s in found if _best(s.hosts, host) == best]
-    setting = _setting(station, fitting, keys)
-    return route_rules.http(
-        tuple(dict.fromkeys(alike)), scene.told.virtual_services, setting, request, said, only_port(scene)
-    )
+        why = f"no server of the gateway's port {port} has the name {sni or '(none: the client sends no name)'}"
+        if any(one.server.tls == "AUTO_PASSTHROUGH" for one in served):
+            why = f"{meta} passes names of clusters on by itself (AUTO_PASSTHROUGH): which ones is not modelled"
+            return Decision(undecided=(why,), assumed=True)
+        return _refused(_no_chain(why), "", why)
+    chain = found[0]
+    if len(found) > 1:
+        others = ", ".join(dict.fromkeys(str(one.served.gateway.meta) for one in found))
+        why = f"several filter chains are for the name {sni} ({others}): a proxy takes no listener with such"
+        return Decision(undecided=(why,), assumed=True)
+    if chain.passes_on:
+        return _tcp(scene, station, port, conn, chain, chain.served)
+    ended = _ends(conn, chain, port)
+    if ended is not None:
+        return ended
+    inner = replace(conn, layer="plaintext", request=_inside(conn))
+    if chain.rule is not None:
+        decision = _tcp(scene, station, port, inner, chain, chain.served)
+    else:
+        decision = _http(scene, station, port, inner, (chain.served,), secure=True)
+    sent = decision.forwarded or inner.request
+    return replace(decision, forwarded=sent, terminated=True)
 
 
-def _setting(station: Station, named: Sequence[_Server], keys: tuple[str, ...]) -> Setting:
-    """Rules speak of the port that the Gateway has, not of the pod's."""
-    gateways = (*keys, *(key.partition("/")[2] for key in keys))
-    return Setting(named[0][1].port, station.pod.namespace, station.pod.labels, gateways)
+def _no_chain(why: str) -> Refusal:
+    return Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route")
 
 
-def _best(hosts: Sequence[str], host: str) -> tuple[bool, int]:
-    return max((not pattern.startswith("*"), len(pattern)) for pattern in hosts if host_fits(pattern, host))
+def _inside(conn: Connection) -> Request:
+    """What is inside the TLS that the gateway ends: of the application's own nothing is left, in a proxy's it stays."""
+    return conn.request if conn.layer == "mtls" else replace(conn.request, tls=False)
 
 
-def _tcp(scene: Scene, station: Station, port: int, request: Request, named: Sequence[_Server]) -> Decision:
-    keys = tuple(dict.fromkeys(f"{g.meta.namespace}/{g.meta.name}" for g, _ in named))
-    setting = _setting(station, named, keys)
-    wanted = set(keys)
-    services = [
-        s
-        for s in (*scene.told.virtual_services, *scene.told.api.routes)
-        if wanted & {g if "/" in g else f"{s.meta.namespace}/{g}" for g in s.gateways}
-    ]
-    said = step("listener", keys[0], f"{named[0][0].meta} opens port {port}", named[0][0].meta.origin)
-    found = route_rules.tcp(services, setting, request, said, only_port(scene))
-    if found is not None:
-        return found
-    why = f"no VirtualService of {', '.join(keys)} has a route for the connection"
-    return _refused(Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route"), keys[0], why)
+def _ends(conn: Connection, chain: Chain, port: int) -> Decision | None:
+    """Why the gateway does not end the sender's TLS, or that this cannot be told; None where it does."""
+    meta, mode = chain.served.gateway.meta, chain.served.server.tls
+    why = ""
+    match mode:
+        case "ISTIO_MUTUAL" if conn.layer == "tls" and conn.mtls == "none":
+            why = (
+                f"{meta} takes the mesh's mutual TLS only on port {port}, and this TLS shows no certificate of the mesh"
+            )
+            return _refused(Refusal(None, "", "", why, "handshake", "strict", late=True), str(meta), why)
+        case "SIMPLE" | "OPTIONAL_MUTUAL" if conn.layer == "mtls":
+            why = f"the sender asks for a certificate of the mesh: whether {meta} shows one on port {port} is not known"
+        case "SIMPLE" | "OPTIONAL_MUTUAL":
+            return None
+        case "ISTIO_MUTUAL" if conn.layer == "mtls":
+            return None
+        case _:
+            why = f"{meta} has TLS mode {mode} on port {port}: what the client shows there is not known"
+    return Decision(undecided=(why,), assumed=True)
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+def _http(
+    scene: Scene, station: Station, port: int, conn: Connection, served: tuple[Served, ...], *, secure: bool = False
+) -> Decision:
+    gateway = served[0].gateway
+    if conn.request.protocol == "tcp" or conn.request.tls:
+        return _refused(Refusal(400, "DPE", "", "bytes that are no HTTP reach an HTTP port of the gateway"), "", "")
+    if (refusal := unparsed(conn.request)) is not None:
+        return _refused(refusal, str(gateway.meta), refusal.why)
+    request = normalised(scene, conn.request)
+    if request is None:
+        return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
+    conn = replace(conn, request=request)
+    host = bare(request.host).lower()
+    found = routes_of(scene, station, served, host)
+    shown = ", ".join(found.keys) or str(gateway.meta)
+    said = step("listener", shown, f"{gateway.meta} opens port {port}", gateway.meta.origin)
+    if found.redirects and not secure:
+        why = f"{found.redirects} sends plain HTTP on to https"
+        decision = Decision(refusal=Refusal(301, "", "direct_response", why), steps=(said,), assumed=True)
+    elif not found.services:
+        decision = _no_host(scene, f"no VirtualService of {shown} is about host {host}", said)
+    else:
+        setting = Setting(found.port, station.pod.namespace, station.pod.labels, found.names)
+        others = scene.told.virtual_services
+        decision = route_rules.http(found.services, others, setting, request, said, only_port(scene))
+    return guarded(scene, station, port, conn, decision)
+
+
+def _no_host(scene: Scene, because: str, said: Step) -> Decision:
+    if elsewhere := _unrecorded(scene):
+        return Decision(undecided=(f"{because}, but {elsewhere}",), steps=(said,), assumed=True)
+    refusal = Refusal(404, "NR", "route_not_found", because, cause="no-route")
+    return Decision(refusal=refusal, steps=(said,), assumed=True)
+
+
+def _tcp(scene: Scene, station: Station, port: int, conn: Connection, chain: Chain | None, served: Served) -> Decision:
+    """A connection whose bytes go on as they are, by the rule that made the filter chain."""
+    gateway, key = served.gateway, served.gateway.key
+    if chain is None or chain.rule is None:
+        why = f"no VirtualService of {key} has a route for the connection"
+        return _refused(_no_chain(why), key, why)
+    if conn.layer == "mtls":
+        why = f"{gateway.meta} passes the sender's mutual TLS on as it is: where that ends is not modelled"
+        return Decision(undecided=(why,), assumed=True)
+    said = step("listener", key, f"{gateway.meta} opens port {port}", gateway.meta.origin)
+    setting = Setting(served.server.port, station.pod.namespace, station.pod.labels, (key,))
+    request = replace(conn.request, tls=True) if conn.layer == "tls" else conn.request
+    found = route_rules.tcp((_alone(*chain.rule),), setting, request, said, only_port(scene))
+    assert found is not None  # a rule without a match fits
+    return guarded(scene, station, port, replace(conn, principal=None if chain.passes_on else conn.principal), found)
+
+
+def _alone(service: VirtualService, rule: L4Rule) -> VirtualService:
+    """A VirtualService with one rule, which fits whatever its filter chain takes."""
+    return replace(service, http=(), tls=(), tcp=(replace(rule, matches=()),))

@@ -20,7 +20,7 @@ from meshctl.path.registry import Known
 from meshctl.path.route_rules import DEFAULT_RETRY
 from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
-from meshctl.path.wire import bare, server_name
+from meshctl.path.wire import bare, by_application, server_name
 
 _OWN_LISTENERS = (15021, 15090)
 """Ports of listeners that every sidecar has for itself, on all addresses (health, statistics): they come first."""
@@ -41,7 +41,7 @@ def outbound(
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
     request = seen
     if direction == "gateway":
-        decision = gateway_resources.decide(scene, station, port, request)
+        decision = gateway_resources.decide(scene, station, port, by_application(request, None))
     else:
         decision = _outbound(scene, station, address, port, request)
     return with_unread(scene, _ROUTING, decision)

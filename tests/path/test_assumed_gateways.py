@@ -1,0 +1,305 @@
+"""A gateway whose configuration was not recorded: what istiod makes of Gateways, policies and rules for it."""
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+
+from meshctl.path import gateway_resources
+from meshctl.path.decision import Decision
+from meshctl.path.model import Request
+from meshctl.path.scene import Scene
+from meshctl.path.wire import Connection, by_application
+from tests.path.test_assumed import RAW, WEB, a, clusters, pod, route, scene, service
+
+HTTP = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+GATEWAY_POD = pod("gw", "10.0.0.9", "istio-system")
+
+
+def server(protocol: str, *hosts: str, mode: str = "", port: int = 443, name: str = "") -> dict[str, Any]:
+    named = {"number": port, "name": name or f"{protocol}-{'-'.join(hosts)}", "protocol": protocol}
+    tls = {"tls": {"mode": mode, **({"credentialName": "c"} if mode == "SIMPLE" else {})}} if mode else {}
+    return {"port": named, "hosts": list(hosts), **tls}
+
+
+def gateway(*servers: dict[str, Any], name: str = "gw", namespace: str = "istio-system", **more: str) -> dict[str, Any]:
+    return a("Gateway", name, {"selector": {"app": "gw"}, "servers": list(servers)}, namespace, **more)
+
+
+def rules(
+    name: str, *hosts: str, to: str = "http", gateways: Any = ("istio-system/gw",), **more: Any
+) -> dict[str, Any]:
+    spec = {"hosts": list(hosts), "gateways": list(gateways), to: more.pop("rules")}
+    return a("VirtualService", name, spec, **more)
+
+
+def request(conn: Connection | None = None, **asked: Any) -> Connection:
+    """What the application of a pod of the mesh sends to the gateway, or what is put into `conn`."""
+    made = replace(by_application(Request(**asked), None), source="10.0.0.5")
+    return made if conn is None else replace(conn, request=made.request)
+
+
+def mutual(sni: str, **asked: Any) -> Connection:
+    """What the proxy of a pod sends through the mesh's mutual TLS."""
+    who = "spiffe://cluster.local/ns/shop/sa/client"
+    given = {"source": "10.0.0.5", "sender": None, "layer": "mtls", "by_proxy": True}
+    return Connection(request=Request(**asked), sni=sni, principal=who, **given)  # type: ignore[arg-type]
+
+
+def at(place: Scene, conn: Connection, port: int = 80) -> Decision:
+    return gateway_resources.decide(place, place.station(place.pods[1]), port, conn)
+
+
+def ask(
+    *objects: dict[str, Any], port: int = 80, services: Any = (WEB, RAW), own: Any = GATEWAY_POD, **asked: Any
+) -> Decision:
+    conn = asked.pop("conn", None) or request(**asked)
+    return at(scene(*objects, services=services, pods=(own,)), conn, port)
+
+
+def status(decision: Decision) -> int | str | None:
+    """The gateway's own answer; the flags where it closes the connection, None where it sends on."""
+    assert not decision.undecided
+    refusal = decision.refusal
+    return None if refusal is None else (refusal.status or refusal.flags or refusal.cause)
+
+
+class TestPolicies:
+    RULES = rules("v", "*", rules=[route("web", 80)])
+    ADMIN: ClassVar[dict[str, Any]] = {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin*"]}}]}]}
+
+    def policy(self, namespace: str = "istio-system", **spec: Any) -> dict[str, Any]:
+        return a("AuthorizationPolicy", "p", {**self.ADMIN, **spec}, namespace)
+
+    @pytest.mark.parametrize(
+        ("path", "namespace", "spec", "answer"),
+        [
+            ("/admin/x", "istio-system", {}, 403),
+            ("/admin/x", "istio-system", {"selector": {"matchLabels": {"app": "gw"}}}, 403),
+            ("/admin/x", "istio-system", {"selector": {"matchLabels": {"app": "other"}}}, None),
+            ("/admin/x", "shop", {}, None),
+            ("/x", "istio-system", {}, None),
+            ("/x", "istio-system", {"action": "ALLOW"}, 403),
+        ],
+    )
+    def test_by_selector(self, path: str, namespace: str, spec: Any, answer: int | None) -> None:
+        found = ask(gateway(HTTP), self.RULES, self.policy(namespace, **spec), host="a.com", path=path)
+        assert status(found) == answer
+
+    @pytest.mark.parametrize(
+        ("ref", "answer"),
+        [
+            ({"name": "gw"}, 403),
+            ({"name": "other"}, None),
+            ({"name": "gw", "namespace": "other"}, None),
+            ({"name": "gw", "kind": "Service", "group": ""}, None),
+        ],
+    )
+    @pytest.mark.parametrize("key", ["targetRefs", "targetRef"])
+    def test_by_the_gateway_that_they_target(self, key: str, ref: Any, answer: int | None) -> None:
+        whole = {"group": "gateway.networking.k8s.io", "kind": "Gateway", **ref}
+        policy = self.policy(**{key: [whole] if key == "targetRefs" else whole})
+        own = pod("gw", "10.0.0.9", "istio-system", **{"gateway.networking.k8s.io/gateway-name": "gw"})
+        assert status(ask(gateway(HTTP), self.RULES, policy, own=own, host="a.com", path="/admin")) == answer
+        assert status(ask(gateway(HTTP), self.RULES, policy, host="a.com", path="/admin")) is None
+
+    def test_they_come_before_the_route(self) -> None:
+        redirects = {**HTTP, "tls": {"httpsRedirect": True}}
+        for objects in ((gateway(HTTP),), (gateway(redirects), self.RULES)):
+            assert status(ask(*objects, self.policy(), host="a.com", path="/admin")) == 403
+
+    def test_tokens(self) -> None:
+        check = a("RequestAuthentication", "r", {"jwtRules": [{"issuer": "x", "jwks": '{"keys":[]}'}]}, "istio-system")
+        need = self.policy(action="ALLOW", rules=[{"from": [{"source": {"requestPrincipals": ["*"]}}]}])
+        asked = {"host": "a.com", "headers": (("authorization", "Bearer not.a.token"),)}
+        assert status(ask(gateway(HTTP), self.RULES, check, need, host="a.com")) == 403
+        assert status(ask(gateway(HTTP), self.RULES, check, **asked)) == 401
+        assert status(ask(gateway(HTTP), self.RULES, check, host="a.com")) is None
+
+    @pytest.mark.parametrize(("blocks", "answer"), [("10.0.0.0/8", 403), ("192.0.2.0/24", None)])
+    def test_the_client_is_who_opened_the_connection_whatever_it_says(self, blocks: str, answer: int | None) -> None:
+        policy = self.policy(rules=[{"from": [{"source": {"remoteIpBlocks": [blocks]}}]}])
+        asked = {"host": "a.com", "headers": (("x-forwarded-for", "192.0.2.7"),)}
+        assert status(ask(gateway(HTTP), self.RULES, policy, **asked)) == answer
+
+    def test_of_a_client_outside_the_address_is_not_known(self) -> None:
+        policy = self.policy(rules=[{"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/8"]}}]}])
+        conn = by_application(Request(host="a.com"), None)
+        assert ask(gateway(HTTP), self.RULES, policy, conn=conn).undecided
+
+    def test_a_connection_that_is_not_http_is_closed(self) -> None:
+        policy = self.policy(rules=[{"to": [{"operation": {"ports": ["443"]}}]}])
+        tcp = rules("t", "*", to="tcp", rules=[route("raw", 90)])
+        found = ask(gateway(server("TCP", "*")), tcp, policy, port=443, protocol="tcp")
+        assert (found.tcp, status(found)) == (True, "policy")
+        assert clusters(ask(gateway(server("TCP", "*")), tcp, port=443, protocol="tcp")) == ["outbound|90||raw.shop"]
+
+    def test_policies_that_could_not_be_read_decide_nothing(self) -> None:
+        place = scene(gateway(HTTP), self.RULES, pods=(GATEWAY_POD,))
+        place.unread = frozenset({"authorizationpolicies"})
+        assert at(place, request(host="a.com")).undecided
+
+
+class TestMutualTls:
+    EGRESS = gateway(server("HTTPS", "db.internal", mode="ISTIO_MUTUAL"))
+    RULES = rules("v", "db.internal", rules=[route("web", 80)])
+
+    def test_the_mesh_s_own_ends_at_the_gateway(self) -> None:
+        found = ask(self.EGRESS, self.RULES, port=443, conn=mutual("db.internal", host="db.internal"))
+        assert (status(found), clusters(found), found.terminated) == (None, ["outbound|80||web.shop"], True)
+
+    def test_what_else_is_refused(self) -> None:
+        named = "outbound_.443_._.gw.istio-system.svc.cluster.local"
+        assert status(ask(self.EGRESS, self.RULES, port=443, conn=mutual(named, host="db.internal"))) == "NR"
+        assert status(ask(self.EGRESS, self.RULES, port=443, host="db.internal")) == "NR"
+        found = ask(self.EGRESS, self.RULES, port=443, host="db.internal", tls=True).refusal
+        assert found is not None
+        assert (found.kind, found.late) == ("handshake", True)
+
+    def test_who_calls_is_known_to_the_policies(self) -> None:
+        spec = {"action": "ALLOW", "rules": [{"from": [{"source": {"namespaces": ["shop"]}}]}]}
+        policy = a("AuthorizationPolicy", "p", spec, "istio-system")
+        conn = mutual("db.internal", host="db.internal")
+        assert status(ask(self.EGRESS, self.RULES, policy, port=443, conn=conn)) is None
+        secure = gateway(server("HTTPS", "db.internal", mode="SIMPLE"))
+        assert status(ask(secure, self.RULES, policy, port=443, host="db.internal", tls=True)) == 403
+
+    def test_the_application_s_own_tls_inside_goes_on(self) -> None:
+        tcp = rules("t", "db.internal", to="tcp", rules=[route("raw", 90)])
+        through = gateway(server("TLS", "db.internal", mode="ISTIO_MUTUAL"))
+        found = ask(through, tcp, port=443, conn=mutual("db.internal", host="db.internal", tls=True))
+        assert clusters(found) == ["outbound|90||raw.shop"]
+        assert found.forwarded is not None
+        assert found.forwarded.tls
+        inner = ask(self.EGRESS, self.RULES, port=443, conn=mutual("db.internal", host="db.internal", tls=True))
+        assert status(inner) == 400
+
+    def test_where_it_cannot_be_told_who_ends_it(self) -> None:
+        for mode in ("SIMPLE", "PASSTHROUGH"):
+            tls = rules("t", "db.internal", to="tls", rules=[route("raw", 90, match=[{"sniHosts": ["db.internal"]}])])
+            objects = (gateway(server("HTTPS", "db.internal", mode=mode)), self.RULES, tls)
+            assert ask(*objects, port=443, conn=mutual("db.internal", host="db.internal")).undecided
+
+
+class TestNames:
+    PASS: ClassVar[dict[str, Any]] = {"match": [{"sniHosts": ["db.example.com"]}]}
+
+    def test_the_most_specific_name_wins(self) -> None:
+        both = gateway(
+            server("HTTPS", "*.example.com", mode="SIMPLE"), server("TLS", "db.example.com", mode="PASSTHROUGH")
+        )
+        http = rules("v", "*.example.com", rules=[route("web", 80)])
+        tls = rules("t", "db.example.com", to="tls", rules=[route("raw", 90, **self.PASS)])
+        found = ask(both, http, tls, port=443, host="db.example.com", tls=True)
+        assert (found.tcp, clusters(found)) == (True, ["outbound|90||raw.shop"])
+        assert clusters(ask(both, http, tls, port=443, host="web.example.com", tls=True)) == ["outbound|80||web.shop"]
+
+    def test_of_all_virtual_services_too(self) -> None:
+        through = gateway(server("TLS", "*.example.com", mode="PASSTHROUGH"))
+        wide = [route("web", 80, match=[{"sniHosts": ["*.example.com"]}])]
+        old = rules("a", "*.example.com", to="tls", rules=wide, created="2026-01-01")
+        young = rules("b", "db.example.com", to="tls", rules=[route("raw", 90, **self.PASS)], created="2026-02-02")
+        asked = {"port": 443, "tls": True}
+        assert clusters(ask(through, old, young, host="db.example.com", **asked)) == ["outbound|90||raw.shop"]
+        assert clusters(ask(through, old, young, host="x.example.com", **asked)) == ["outbound|80||web.shop"]
+        assert status(ask(through, young, host="x.example.com", **asked)) == "NR"
+
+    def test_two_chains_for_one_name_are_no_listener(self) -> None:
+        both = gateway(server("HTTPS", "*.example.com", mode="SIMPLE"), server("TLS", "*", mode="PASSTHROUGH"))
+        tls = rules("t", "*", to="tls", rules=[route("raw", 90, match=[{"sniHosts": ["*.example.com"]}])])
+        assert "several filter chains" in ask(both, tls, port=443, host="x.example.com", tls=True).undecided[0]
+
+    def test_servers_that_end_tls_share_no_hosts(self) -> None:
+        one = gateway(server("HTTPS", "a.com", mode="SIMPLE"), name="g1")
+        two = gateway(server("HTTPS", "*", mode="SIMPLE"), name="g2")
+        mine = rules(
+            "v1", "a.com", gateways=["istio-system/g1"], rules=[route("web", 80, match=[{"uri": {"exact": "/"}}])]
+        )
+        other = rules("v2", "a.com", gateways=["istio-system/g2"], rules=[route("raw", 90)])
+        assert status(ask(one, two, mine, other, port=443, host="a.com", path="/other", tls=True)) == 404
+        assert clusters(ask(one, two, mine, other, port=443, host="a.com", tls=True)) == ["outbound|80||web.shop"]
+
+    def test_bytes_of_tls_go_through_a_server_for_tcp(self) -> None:
+        tcp = rules("t", "*", to="tcp", rules=[route("raw", 90)])
+        found = ask(gateway(server("TCP", "*")), tcp, port=443, host="a.com", tls=True)
+        assert (clusters(found), found.terminated) == (["outbound|90||raw.shop"], False)
+        assert found.forwarded is not None
+        assert found.forwarded.tls
+
+
+class TestMerging:
+    def test_the_oldest_gateway_says_what_a_port_is(self) -> None:
+        plain = gateway({**HTTP, "port": {**HTTP["port"], "number": 443}}, name="g1", created="2026-01-01")
+        secure = gateway(server("HTTPS", "a.com", mode="SIMPLE"), name="g2", created="2026-02-02")
+        both = rules("v", "a.com", gateways=["istio-system/g1", "istio-system/g2"], rules=[route("web", 80)])
+        assert status(ask(plain, secure, both, port=443, host="a.com", tls=True)) == "DPE"
+        assert status(ask(plain, secure, both, port=443, host="a.com")) is None
+        plain["metadata"]["creationTimestamp"] = "2026-03-03"
+        assert status(ask(plain, secure, both, port=443, host="a.com", tls=True)) is None
+        assert status(ask(plain, secure, both, port=443, host="a.com")) == "NR"
+
+    def test_a_host_twice_leaves_the_younger_server_out(self) -> None:
+        one = gateway(server("HTTPS", "a.com", mode="SIMPLE"), name="g1", created="2026-01-01")
+        two = gateway(server("HTTPS", "a.com", "b.com", mode="SIMPLE"), name="g2", created="2026-02-02")
+        assert status(ask(one, two, port=443, host="b.com", tls=True)) == "NR"
+
+    def test_a_service_says_which_port_is_meant(self) -> None:
+        own = service("gw", "10.96.0.9", (80, "http"), namespace="istio-system")
+        own["spec"]["ports"][0]["targetPort"] = 8080
+        objects = (gateway(HTTP), rules("v", "*", rules=[route("web", 80)]))
+        assert status(ask(*objects, services=(WEB, own), port=8080, host="a.com")) is None
+        closed = ask(*objects, services=(WEB, own), port=80, host="a.com").refusal
+        assert closed is not None
+        assert closed.details == "no_listener"
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        ("host", "namespace", "answer"),
+        [
+            ("shop/*", "shop", None),
+            ("other/*", "shop", 404),
+            ("./*", "shop", 404),
+            ("./*", "istio-system", None),
+            ("*/*", "shop", None),
+            ("*/a.com", "shop", None),
+            ("shop/b.com", "shop", 404),
+        ],
+    )
+    def test_a_server_s_hosts_may_be_for_one_namespace(self, host: str, namespace: str, answer: int | None) -> None:
+        found = ask(
+            gateway({**HTTP, "hosts": [host]}),
+            rules("v", "a.com", rules=[route("web.shop.svc.cluster.local", 80)], namespace=namespace),
+            host="a.com",
+        )
+        assert status(found) == answer
+
+    def test_hosts_in_common_are_put_together(self) -> None:
+        """The older one's rules for ``*.example.com`` are for the server's only host, too."""
+        wide = rules("a", "*.example.com", rules=[route("raw", 90, match=[{"uri": {"prefix": "/raw"}}])], created="1")
+        narrow = rules("b", "a.example.com", rules=[route("web", 80)], created="2")
+        objects = (gateway({**HTTP, "hosts": ["a.example.com"]}), wide, narrow)
+        assert clusters(ask(*objects, host="a.example.com", path="/raw")) == ["outbound|90||raw.shop"]
+        assert clusters(ask(*objects, host="a.example.com", path="/")) == ["outbound|80||web.shop"]
+
+    def test_what_fits_all_ends_its_own_rules_and_comes_last(self) -> None:
+        every = route("web", 80, match=[{"uri": {"prefix": "/"}}])
+        hidden = route("raw", 90, match=[{"uri": {"prefix": "/x"}}])
+        one = rules("a", "*", rules=[every, hidden], created="1")
+        two = rules("b", "*", rules=[route("raw", 90, match=[{"uri": {"prefix": "/y"}}])], created="2")
+        assert clusters(ask(gateway(HTTP), one, two, host="a.com", path="/x")) == ["outbound|80||web.shop"]
+        assert clusters(ask(gateway(HTTP), one, two, host="a.com", path="/y")) == ["outbound|90||raw.shop"]
+
+    def test_a_redirect_is_of_one_host(self) -> None:
+        secure = {**HTTP, "hosts": ["a.com"], "tls": {"httpsRedirect": True}}
+        objects = (
+            gateway(secure, {**HTTP, "hosts": ["b.com"]}),
+            rules("v", "a.com", "b.com", rules=[route("web", 80)]),
+        )
+        assert [status(ask(*objects, host=host)) for host in ("a.com", "b.com", "c.com")] == [301, None, 404]
+
+    def test_rules_for_another_gateway_are_not_there(self) -> None:
+        only = route("web", 80, match=[{"gateways": ["mesh"]}])
+        exact = rules("a", "a.com", rules=[only], created="1")
+        wide = rules("b", "*", rules=[route("raw", 90)], created="2")
+        assert clusters(ask(gateway(HTTP), exact, wide, host="a.com")) == ["outbound|90||raw.shop"]
