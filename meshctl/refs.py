@@ -42,34 +42,44 @@ _KINDS: dict[str, WorkloadKind] = {
 class PodRef:
     """A pod as a user names it: `kind` None means a pod's name, or a prefix of one.
 
-    `name` may still hold a namespace after its last dot (``productpage-v1-xyz.default``): pod names may contain
-    dots, so only a look at the pods can tell; see `readings`.
+    `namespace` is that of ``NAMESPACE/NAME``, as meshctl itself writes pods. Without one `name` may still hold it after
+    its last dot (``productpage-v1-xyz.default``): pod names may contain dots, so only a look at the pods can tell; see
+    `readings`.
     """
 
     text: str
     kind: WorkloadKind | None
     name: str
+    namespace: str | None = None
 
     def readings(self) -> tuple[tuple[str, str | None], ...]:
         """The (name, namespace) pairs this may mean, the literal one first."""
+        if self.namespace is not None:
+            return ((self.name, self.namespace),)
         head, dot, tail = self.name.rpartition(".")
         return ((self.name, None), (head, tail)) if dot and head and tail else ((self.name, None),)
 
 
 def parse_pod(text: str) -> PodRef:
-    """Read ``name``, ``name.namespace``, ``pod/x``, ``deploy/x``, ``svc/x``. Raises BadInput for an unknown kind."""
+    """Read ``name``, ``name.namespace``, ``namespace/name``, ``pod/x``, ``deploy/x``, ``svc/x``.
+
+    What stands before the slash is a namespace where it is no kind. Raises BadInput where one of both is missing.
+    """
     kind_text, slash, name = text.strip().partition("/")
     if not slash:
         if not kind_text:
             raise BadInput("the pod's name is empty", hint="name a pod, or deploy/NAME, svc/NAME")
         return PodRef(text, None, kind_text)
     kind = _KINDS.get(kind_text.lower())
+    if kind is None and kind_text and name and "/" not in name:
+        return PodRef(text, None, name, kind_text)
     if kind is None or not name:
-        raise BadInput(
-            f"'{text}' is no pod: '{kind_text}' is not a kind that has pods",
-            hint="use NAME, NAME.NAMESPACE, pod/NAME, deploy/NAME, sts/NAME, ds/NAME, job/NAME or svc/NAME",
-        )
+        raise BadInput(f"'{text}' is no pod", hint=POD_FORMS)
     return PodRef(text, kind, name)
+
+
+POD_FORMS = "use NAME, NAME.NAMESPACE, NAMESPACE/NAME, pod/NAME, deploy/NAME, sts/NAME, ds/NAME, job/NAME or svc/NAME"
+"""How a pod may be named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def test_a_name_with_a_dot_is_first_taken_literally() -> None:
     assert PodRef("a.", None, "a.").readings() == (("a.", None),)
 
 
-@pytest.mark.parametrize("text", ["", "secret/x", "pod/", "/x"])
+@pytest.mark.parametrize("text", ["", "pod/", "/x", "shop/", "a/b/c"])
 def test_refuses_what_names_no_pod(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_pod(text)

@@ -7,7 +7,7 @@ from meshctl.errors import BadInput, NoAccess, NotFound
 from meshctl.gather.scope import Scope
 from meshctl.kube import pods as kube_pods
 from meshctl.kube.pods import Pod
-from meshctl.refs import PodRef, near_misses, parse_pod
+from meshctl.refs import POD_FORMS, PodRef, near_misses, parse_pod
 from meshctl.sources import kinds
 from meshctl.sources.world import World
 
@@ -151,7 +151,7 @@ def _listed(world: World, namespace: str | None) -> Sequence[Raw]:
     return listed.items
 
 
-def _missing(world: World, ref: PodRef, scope: Scope) -> NotFound:
+def _missing(world: World, ref: PodRef, scope: Scope) -> NotFound | BadInput:
     name, tail = ref.readings()[-1]
     place = scope.namespace or tail or world.default_namespace()
     everywhere = _listed_as_far_as_allowed(world, place)
@@ -159,6 +159,9 @@ def _missing(world: World, ref: PodRef, scope: Scope) -> NotFound:
     if scope.namespace and scope.namespace not in spaces:
         close = near_misses(scope.namespace, tuple(spaces)) or tuple(spaces)
         return NotFound(f"there is no namespace '{scope.namespace}' here", hint=f"there are: {', '.join(close)}")
+    if ref.namespace is not None and ref.namespace not in spaces:
+        said = f"'{ref.text}' is no pod: '{ref.namespace}' is neither a kind that has pods nor a namespace here"
+        return BadInput(said, hint=POD_FORMS)
     where = f"in namespace {place}" if place else f"in {', '.join(_candidates(world)) or 'any namespace'}"
     what = "pod" if ref.kind in (None, "pod") else f"pod of {ref.kind}"
     return NotFound(f"there is no {what} '{ref.name}' {where}", hint=_suggestion(ref.name, everywhere, name, place))

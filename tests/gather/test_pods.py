@@ -56,6 +56,9 @@ def two_spaces(tmp_path: Path) -> Snapshot:
         ("db-0", "db-0"),
         ("pod/db-0", "db-0"),
         ("db-0.shop", "db-0"),
+        ("shop/db-0", "db-0"),
+        ("shop/db", "db-0"),
+        ("istio-system/istiod-1", "istiod-1"),
         ("db", "db-0"),
         ("sts/db", "db-0"),
         ("cj/tick", "tick-2893-x"),
@@ -128,3 +131,13 @@ def test_pods_of_another_shape_are_passed_over(broken: dict[str, object]) -> Non
     assert gathering._labels(broken) == {}
     assert gathering._name(broken) in ("", "a")
     assert gathering._namespace(broken) == "default"
+
+
+def test_what_stands_before_the_slash_is_a_namespace_or_a_kind(world: Snapshot, two_spaces: Snapshot) -> None:
+    assert pods.one(two_spaces, "west/both", Scope()).namespace == "west"
+    with pytest.raises(NotFound, match="there is no pod 'a-2' in namespace east"):
+        pods.one(two_spaces, "east/a-2", Scope())
+    for text in ("secret/db-0", "deplyo/web"):
+        with pytest.raises(BadInput, match="neither a kind that has pods nor a namespace") as caught:
+            pods.one(world, text, Scope())
+        assert "deploy/NAME" in str(caught.value.hint)
