@@ -342,4 +342,5 @@ def _compared(found: "PodRules") -> "Compared":
     elif found.pod is not None and found.pod.host_network:
         gap = "hostNetwork: these are the node's rules, which Istio does not write"
     drift = None if gap else drift_of(found)
-    return Compared(found.title, pod, found.wanted, drift, gap, () if gap else tuple(found.netns.unread.values()))
+    unread = () if gap else tuple(found.netns.unread.values())
+    return Compared(found.title, pod, found.wanted, drift, gap, unread, found.unseen)

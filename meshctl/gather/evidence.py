@@ -73,14 +73,14 @@ def of_pod(around: Surroundings, pod: Pod) -> Evidence:
         )
     injection = described.injection
     seen = state(around.world, pod, injection.proxy is not None and injection.agent_mode != "ztunnel")
-    rulesets, drift, gap = _rules(around.world, described)
+    rulesets, drift, gap, unsure = _rules(around.world, described)
     if gap:
         seen = replace(seen, gaps=(*seen.gaps, gap))
     try:
         gone = _gone(around, seen)
     except BadInput as error:
         seen, gone = _without_proxy(seen, error), ()
-    problems: list[str] = []
+    problems = [unsure] if unsure else []
     tunnel = _ambient(around, described, problems) if _is_ambient(described) else None
     seen = replace(seen, problems=(*seen.problems, *problems), gaps=(*seen.gaps, *problems))
     return Evidence(
@@ -142,26 +142,28 @@ def _ambient(around: Surroundings, described: Description, problems: list[str]) 
     return ambient.of(pod, described.subject.namespace, described.services, name, dump)
 
 
-def _rules(world: World, described: Description) -> tuple[tuple[Ruleset, ...], tuple[Finding, ...], str]:
+def _rules(world: World, described: Description) -> tuple[tuple[Ruleset, ...], tuple[Finding, ...], str, str]:
     """The rules that the pod has, what differs between them and those that its arguments ask for, and leftovers.
 
-    Last, why rules could not be looked at; empty where they could, or where there need be none.
+    Then why rules could not be looked at, and what of them could not; empty where they could, or need not be there.
     """
     captured = described.injection.init is not None or described.injection.mode == "ambient"
     if described.pod.host_network or (not captured and world.live):
-        return (), (), ""  # a pod outside the mesh is not worth a way into its node
+        return (), (), "", ""  # a pod outside the mesh is not worth a way into its node
     try:
         there = rules.of_pod(world, described.pod)
         found = rules.drift_of(there) if captured else None
     except MeshctlError as error:
-        return (), (), f"the rules: {error}"
+        return (), (), f"the rules: {error}", ""
     if captured and there.lacking:
-        return there.rulesets, (), "; ".join((f"the {there.lacking}", *there.netns.gaps[:1]))
+        return there.rulesets, (), "; ".join((f"the {there.lacking}", *there.netns.gaps[:1])), ""
     subject = f"pod/{described.pod.namespace}/{described.pod.name}"
     told = drifted.remarks(there.rulesets, captured, subject)
     if found is not None and not found.in_sync:
         told = (*(drifted.finding(item, subject) for item in found.items if not item.moot), *told)
-    return there.rulesets, told, ""
+    unsure = [*(there.netns.unread.values() if there.unseen or (found and found.partly) else ())]
+    unsure += [f"{found.partly}, so they were compared in part"] if found is not None and found.partly else []
+    return there.rulesets, told, "", f"packet rules: {'; '.join(unsure)}" if unsure else ""
 
 
 def of_plan(subject: Subject) -> Evidence:

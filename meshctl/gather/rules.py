@@ -56,6 +56,16 @@ class PodRules:
         own = {"ipv6" if ":" in ip else "ipv4" for ip in (pod.ips or (pod.ip,) if pod else ()) if ip}
         return " and ".join(f"{_WALKED[family]} rules" for family in _WALKED if family in own - self.recorded)
 
+    @property
+    def unseen(self) -> bool:
+        """Whether a listing of rules is broken, and no other one shows what it held."""
+        unread = self.netns.unread
+        listing = self.parts.get(netns.LISTING)
+        listed = listing is not None and listing.content is not None and netns.LISTING not in unread
+        return netns.LISTING in unread or any(
+            name in unread and (backend == "legacy" or not listed) for name, (_, backend) in netns.DUMPS.items()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Given:

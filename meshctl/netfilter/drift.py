@@ -5,6 +5,7 @@ not: a foreign RETURN in front of ISTIO_OUTPUT is drift.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.dead import dead_rules
@@ -31,11 +32,6 @@ def compare(
     """
     seen = set(recorded) if recorded is not None else {ruleset.family for ruleset in found}
     work = Comparison(expected, capture, _fix(capture))
-    if any(ruleset.through_nft and not ruleset.empty for ruleset in found):
-        work.notes.append(
-            "seen through nft, which knows some matches of iptables by name only: those are not compared "
-            "(give the output of iptables-save as well)"
-        )
     compared: list[Family] = []
     wanted = {ruleset.family: ruleset for ruleset in expected.rulesets}
     native = expected.native or (not expected.rulesets and any(_holds_istio(r) and r.family == "inet" for r in found))
@@ -57,7 +53,13 @@ def compare(
         # Nothing captures this pod: only what Istio left behind matters, not what other tools do.
         work.items[:] = [item for item in work.items if item.kind == "extra"]
     items = sorted(work.items, key=lambda item: (item.harmless, item.moot, -WEIGHTS[item.kind]))
-    return Drift(tuple(items), tuple(work.notes), tuple(compared))
+    rules = [rule for ruleset in found for _, _, _, rule in ruleset.rules]
+    drift = Drift(tuple(items), tuple(work.notes), tuple(compared), sum(bool(r.by_name) for r in rules), len(rules))
+    if not drift.partly:
+        return drift
+    return replace(
+        drift, notes=(*drift.notes, "what nft shows by name only is not compared; iptables-save shows all of it")
+    )
 
 
 _NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "inet": "native nftables"}
@@ -149,7 +151,7 @@ def _only_foreign(work: Comparison, ruleset: Ruleset) -> None:
             _policy(work, ruleset.family, table, None, chain)
             for number, rule in enumerate(chain.rules, 1):
                 if not _is_istios(rule, table.name, chain.name):
-                    note_added(work, ruleset.family, table, chain, number, rule, dead.get((chain.name, number)))
+                    note_added(work, ruleset.family, (table, chain, number), rule, dead.get((chain.name, number)))
 
 
 def _is_istios(rule: Rule, table: str, chain: str) -> bool:

@@ -9,8 +9,8 @@ from meshctl.netfilter import drift_effects as effects
 from meshctl.netfilter.capture import Capture
 from meshctl.netfilter.clauses import conditions, contradicts, key
 from meshctl.netfilter.dead import Dead, reachable
-from meshctl.netfilter.drift_effects import Effect
-from meshctl.netfilter.drift_items import Item, Kind
+from meshctl.netfilter.drift_additions import of_addition
+from meshctl.netfilter.drift_items import Effect, Item, Kind
 from meshctl.netfilter.expected import Expected
 from meshctl.netfilter.explain import Explanation, explain_rule, surroundings
 from meshctl.netfilter.foreign_tools import foreign_owner
@@ -88,7 +88,7 @@ class _ChainComparison:
         self._lost(lost)
         for b in added:
             dead = self.there.dying(b)
-            note_added(self.work, self.family, self.there.table, self.chain, b + 1, theirs[b], dead)
+            note_added(self.work, self.family, (self.there.table, self.chain, b + 1), theirs[b], dead, self.want)
         for a, b in pairs:
             self._shadowed(a, b)
 
@@ -148,12 +148,18 @@ _BY_OWNER = frozenset(("self-call", "local-return", "loop-guard", "dns-own", "tp
 
 
 def note_added(
-    work: Comparison, family: Family, table: Table, chain: Chain, number: int, rule: Rule, dead: Dead | None
+    work: Comparison,
+    family: Family,
+    place: tuple[Table, Chain, int],
+    rule: Rule,
+    dead: Dead | None,
+    want: Side | None = None,
 ) -> None:
-    """Note a found rule that is not expected: Istio's own, or another tool's."""
+    """Note a found rule that is not expected: Istio's own, or another tool's; `want` is its chain as expected."""
+    table, chain, number = place
     role = role_of(rule, table.name, chain.name)
     owner = foreign_owner(rule, table.name, chain.name)
-    effect = effects.of_addition(rule, table, chain, number, dead, owner)
+    effect = of_addition(rule, place, dead, owner, (want.table, want.chain) if want is not None else None)
     if role is not None and role[0] == "guardrail":
         text = (
             f"all {role[1].upper()} in {chain.name} is dropped: a leftover of an interrupted reconcile of Istio's rules"

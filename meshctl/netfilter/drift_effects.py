@@ -4,40 +4,16 @@ Harmless is only what is proven so: a rule that no packet can reach, a rule that
 no packet can tell. Everything else is described by what the rule now does, or no longer does.
 """
 
-from typing import NamedTuple
-
 from meshctl.netfilter import wording
 from meshctl.netfilter.clauses import contradicts, ends_chain, essential, implied, only_watches
 from meshctl.netfilter.dead import Dead, changes_marks
+from meshctl.netfilter.drift_additions import leave_alone, of_addition, outcome
+from meshctl.netfilter.drift_items import Effect
 from meshctl.netfilter.explain import Explanation
-from meshctl.netfilter.istio_names import istio_chain, plain_chain, plain_table
-from meshctl.netfilter.matches import Match, Opaque
+from meshctl.netfilter.istio_names import plain_chain, plain_table
+from meshctl.netfilter.matches import Opaque
 from meshctl.netfilter.model import Chain, Rule, Table
-from meshctl.netfilter.targets import (
-    Accept,
-    CtZone,
-    Dnat,
-    Drop,
-    Goto,
-    Jump,
-    Masquerade,
-    Netmap,
-    Notrack,
-    Queue,
-    Redirect,
-    Reject,
-    Return,
-    SetMark,
-    Snat,
-    Tproxy,
-)
-
-
-class Effect(NamedTuple):
-    """What a difference does; `harmless` only where that is proven."""
-
-    text: str
-    harmless: bool = False
+from meshctl.netfilter.targets import CtZone, Goto, Jump, Notrack, Queue, Return
 
 
 def of_missing(told: Explanation, rule: Rule, later: tuple[Rule, ...], table: Table) -> Effect:
@@ -46,98 +22,9 @@ def of_missing(told: Explanation, rule: Rule, later: tuple[Rule, ...], table: Ta
         return Effect(f"nothing changes for traffic: {told.dead.reason}", harmless=True)
     if only_watches(rule):
         return Effect("nothing changes for traffic: the rule only logs", harmless=True)
-    if rule.target == Return() and _leave_alone(tuple(essential(rule.matches)), later, table):
+    if rule.target == Return() and leave_alone(tuple(essential(rule.matches)), later, table):
         return Effect("nothing changes for traffic: no later rule of the chain would take these packets", harmless=True)
     return Effect(told.missing or f"{told.meaning}: no longer")
-
-
-def of_addition(rule: Rule, table: Table, chain: Chain, number: int, dead: Dead | None, owner: str = "") -> Effect:
-    """A rule that nobody expects, in a chain of Istio's or in a base chain."""
-    if dead is not None:
-        return Effect(f"nothing changes for traffic: {dead.reason}", harmless=True)
-    if only_watches(rule):
-        return Effect("nothing changes for traffic: the rule only counts or logs", harmless=True)
-    ends = rule.target == Return() and (chain.hook is None or chain.policy in (None, "ACCEPT"))
-    ends = ends or (rule.target == Accept() and chain.hook is not None and chain.policy in (None, "ACCEPT"))
-    if ends and _leave_alone(tuple(essential(rule.matches)), chain.rules[number:], table):
-        return Effect("nothing changes for traffic: no later rule of the chain would take these packets", harmless=True)
-    what = wording.traffic(rule.matches)
-    comma = "," if "," in what else ""
-    return Effect(f"{what}{comma} {_outcome(rule, plain_table(table.name), plain_chain(chain.name), owner)}")
-
-
-def _leave_alone(matches: tuple[Match, ...], later: tuple[Rule, ...], table: Table, depth: int = 0) -> bool:
-    """Whether these rules do nothing to packets with these conditions but let them pass or return."""
-    if depth > 16:
-        return False
-    for rule in later:
-        conditions = tuple(essential(rule.matches))
-        if contradicts(matches, conditions) or only_watches(rule) or rule.target == Return():
-            continue
-        inner = table.chain(rule.target.chain) if isinstance(rule.target, Jump) and not rule.also else None
-        if inner is None or not _leave_alone((*matches, *conditions), inner.rules, table, depth + 1):
-            return False
-    return True
-
-
-_OUTBOUND = ("OUTPUT", "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "ISTIO_REDIRECT")
-_INBOUND = ("PREROUTING", "ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_PRERT", "ISTIO_TPROXY", "ISTIO_DIVERT")
-
-
-def _outcome(rule: Rule, table: str, chain: str, owner: str) -> str:
-    target = rule.target
-    match target:
-        case Return() | Accept():
-            return _taken_away(table, chain)
-        case Drop() | Reject():
-            return "is dropped" if target == Drop() else "is refused"
-        case Redirect(ports):
-            port = "this machine" if ports is None else f"local port {ports}"
-            return f"goes to {port}, whatever Istio's later rules say"
-        case Tproxy(port):
-            return f"goes to the transparent socket on port {port}, whatever Istio's later rules say"
-        case Dnat() | Netmap():
-            return "gets another destination before Istio's later rules see it"
-        case Snat() | Masquerade():
-            return "gets another source address"
-        case Jump(name) | Goto(name):
-            return _led_to(name, owner)
-        case Notrack():
-            return "is not tracked, so nat leaves it alone: it is not redirected to the proxy"
-        case CtZone(zone):
-            return f"is tracked in conntrack zone {zone}: answers may be taken for those of another connection"
-        case Queue():
-            return "waits for a program's decision; without the program it is dropped"
-        case Opaque(text):
-            return f"meets `{text}`, which meshctl does not understand: it may change what happens to it"
-        case SetMark():
-            return "gets another mark, which later rules and policy routing may ask for"
-        case _:
-            return f"{wording.consequence(rule, base=False)}, which later rules may depend on"
-
-
-def _taken_away(table: str, chain: str) -> str:
-    if table == "nat" and chain in _OUTBOUND:
-        return "leaves the pod without the proxy"
-    if table in ("nat", "mangle") and chain in _INBOUND:
-        return "reaches its listener without the proxy: no mTLS, no policy, no telemetry"
-    if table == "mangle":
-        return (
-            "keeps its mark as it is: what the proxy sends to the pod's own address may not come in through the proxy"
-        )
-    if table == "raw":
-        return "skips the conntrack zones: answers may be taken for those of another connection"
-    return f"is not looked at by the later rules of {table} {chain}"
-
-
-def _led_to(name: str, owner: str) -> str:
-    if not istio_chain(name):
-        whose = f", a chain of {owner}," if owner else ""
-        return f"goes through {name}{whose} first: what that chain takes does not reach Istio's later rules"
-    plain = plain_chain(name)
-    if plain in ("ISTIO_REDIRECT", "ISTIO_IN_REDIRECT", "ISTIO_TPROXY", "ISTIO_DIVERT"):
-        return "is sent to the proxy, whatever Istio's later rules say"
-    return f"goes through {name} once more"
 
 
 def of_change(
@@ -149,7 +36,7 @@ def of_change(
     dead: Dead | None,
 ) -> Effect:
     """A rule that says something else than expected; `after` are the expected rules after it, with their table."""
-    lost, gained = of_missing(told, expected, *after), of_addition(found, *place, dead)
+    lost, gained = of_missing(told, expected, *after), of_addition(found, place, dead)
     if lost.harmless:
         return gained
     if gained.harmless:
@@ -182,8 +69,8 @@ def of_shadow(rule: Rule, blockers: list[Rule], table: Table, chain: Chain, owne
         same = f"{shown} in front of it {does} the same to them"
         return Effect(f"nothing changes for these packets: {same}", harmless=True)
     what = wording.traffic(rule.matches)
-    outcome = _outcome(blockers[-1], plain_table(table.name), plain_chain(chain.name), owner)
-    return Effect(f"{what}{',' if ',' in what else ''} {outcome}: {shown} in front of this rule {takes} it")
+    taken = outcome(blockers[-1], plain_table(table.name), plain_chain(chain.name), owner)
+    return Effect(f"{what}{',' if ',' in what else ''} {taken}: {shown} in front of this rule {takes} it")
 
 
 def of_exchange(rule: Rule, passed: list[tuple[Rule, bool]], table: Table, told: Explanation) -> Effect:

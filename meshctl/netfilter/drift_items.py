@@ -1,6 +1,6 @@
 """The differences between expected and found rules, each with its effect on traffic."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter.model import Family
@@ -13,6 +13,13 @@ WEIGHTS: dict[Kind, int] = {
     "wrong-backend": 9, "both-backends": 8, "missing": 6, "changed": 5, "shadowed": 5, "foreign": 4, "extra": 4,
     "reordered": 3,
 }  # fmt: skip
+
+
+class Effect(NamedTuple):
+    """What a difference does; `harmless` only where that is proven."""
+
+    text: str
+    harmless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +46,23 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """All differences, worst first; `notes` are what was assumed or could not be compared."""
+    """All differences, worst first; `notes` are what was assumed or could not be compared.
+
+    Of the found `rules` those `by_name` have a clause that the listing names without saying what it asks or does.
+    """
 
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
     compared: tuple[Family, ...] = ()
+    by_name: int = 0
+    rules: int = 0
+
+    @property
+    def partly(self) -> str:
+        """How much of the found rules could be compared in part only; empty where all could be as a whole."""
+        if not self.by_name:
+            return ""
+        return f"{self.by_name} of {self.rules} rules have a part that nft shows by name only"
 
     @property
     def in_sync(self) -> bool:

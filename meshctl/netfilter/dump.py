@@ -107,7 +107,7 @@ def remarks(dump: Dump) -> tuple[Remark, ...]:
             for entry in entries:
                 found += _of_rule(ruleset, entry)
         found += [Remark("rules-remark", "warning", text) for text in ruleset.remarks]
-    found += _leftovers(dump)
+    found += [*_by_name(dump), *_leftovers(dump)]
     order = {"error": 0, "warning": 1, "info": 2}
     return tuple(sorted(dict.fromkeys(found), key=lambda remark: order[remark.severity]))
 
@@ -138,6 +138,15 @@ def _backends(dump: Dump) -> Iterator[Remark]:
             )
 
 
+def _by_name(dump: Dump) -> Iterator[Remark]:
+    rules = [rule for ruleset in dump.rulesets for _, _, _, rule in ruleset.rules if rule.by_name]
+    if rules:
+        names = dict.fromkeys(part.text for rule in rules for part in rule.by_name)
+        text = f"{len(rules)} of the rules have a part that nft shows by name only: {', '.join(names)}"
+        fix = "read them with iptables-save, which shows all of it"
+        yield Remark("rules-not-understood", "warning", text, fix)
+
+
 def _istios(ruleset: Ruleset) -> bool:
     return any(istio_table(t.name) or any(istio_chain(c.name) for c in t.chains) for t in ruleset.tables)
 
@@ -148,7 +157,7 @@ def _of_rule(ruleset: Ruleset, entry: Explained) -> Iterator[Remark]:
     if told.role == "guardrail":
         text = f"{place}: a guardrail of an interrupted reconcile drops all {told.value.upper()}"
         yield Remark("rules-guardrail", "error", text, "delete the pod: the next one starts without it")
-    if told.opaque:
+    if told.opaque and not entry.rule.by_name:
         text = f"{place}: not understood, shown as it is: {'; '.join(told.opaque)}"
         yield Remark("rules-not-understood", "info", text)
     if told.foreign and (istio_chain(entry.chain.name) or istio_table(entry.table.name)):

@@ -26,7 +26,8 @@ class Explanation:
     """One rule explained.
 
     `role` is a key of `ROLES` with `value` for it, empty for a rule that Istio does not write; then `foreign` names
-    the tool that it is from, or says that nobody is known to write it. `setting` is what asked for the rule.
+    the tool that it is from, or says that nobody is known to write it. Where nft shows too little of the rule to tell
+    whose it is, both are empty and `unclear` says so. `setting` is what asked for the rule.
     `instead` are rules, as text, that still do the same to some of its packets where it is missing.
     """
 
@@ -38,11 +39,12 @@ class Explanation:
     dead: Dead | None
     opaque: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
+    unclear: str = ""
 
     @property
     def title(self) -> str:
         """The rule's part in Istio's scheme, or whose it is."""
-        return ROLES[self.role].title.replace("{}", self.value) if self.role else self.foreign
+        return ROLES[self.role].title.replace("{}", self.value) if self.role else self.foreign or self.unclear
 
     @property
     def place(self) -> str:
@@ -113,7 +115,9 @@ def explain_rule(
 ) -> Explanation:
     """One rule explained in its surroundings."""
     role, value = refined_role(rule, table, chain, number, around, capture)
-    foreign = "" if role else _whose(rule, table, chain.name)
+    by_name = " and ".join(f"`{part.text}`" for part in rule.by_name)
+    unclear = bool(by_name) and not role and not foreign_owner(rule, table, chain.name)
+    foreign = "" if role or unclear else _whose(rule, table, chain.name)
     return Explanation(
         _meaning(rule, chain.hook is not None),
         role,
@@ -122,6 +126,7 @@ def explain_rule(
         foreign,
         dead,
         tuple(part.text for part in rule.opaque),
+        unclear=f"whose it is cannot be told: nft shows {by_name} by name only" if unclear else "",
     )
 
 

@@ -57,6 +57,11 @@ class Rule:
         """Its clauses that meshctl cannot judge."""
         return tuple(part for part in (*self.matches, *self.targets) if isinstance(part, Opaque))
 
+    @property
+    def by_name(self) -> tuple[Opaque, ...]:
+        """Its clauses of iptables that nft shows by name only, without what they ask or do."""
+        return tuple(part for part in self.opaque if part.xt)
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:

@@ -16,7 +16,10 @@ MANY = "meshctl.drifts/v1"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One pod's comparison; `drift` None where there was nothing to compare, and `gap` says why."""
+    """One pod's comparison; `drift` None where there was nothing to compare, and `gap` says why.
+
+    `unread` are listings that are broken, each with what is wrong; `unseen`: no other one shows what they held.
+    """
 
     title: str
     pod: tuple[str, str] | None
@@ -24,24 +27,32 @@ class Compared:
     drift: Drift | None
     gap: str = ""
     unread: tuple[str, ...] = ()
+    unseen: bool = False
 
     @property
     def drifted(self) -> bool:
         """Whether it is known to differ."""
         return self.drift is not None and not self.drift.in_sync
 
+    @property
+    def partly(self) -> str:
+        """Why it is not known to be in sync, though no difference was found; empty where it is known, or drifted."""
+        if self.drift is None or self.drifted:
+            return ""
+        return self.drift.partly or ("a listing of rules could not be read" if self.unseen else "")
+
 
 def document(compared: Compared) -> dict[str, Any]:
-    """The contract's document; `in_sync` is null where nothing could be compared."""
+    """The contract's document; `in_sync` is null where no difference was found, but not all could be compared."""
     wanted, drift = compared.wanted, compared.drift
     return {
         "schema": SCHEMA,
         "pod": None if compared.pod is None else {"namespace": compared.pod[0], "name": compared.pod[1]},
         "expected_from": _expected_from(wanted),
-        "in_sync": None if drift is None else drift.in_sync,
+        "in_sync": None if drift is None or compared.partly else drift.in_sync,
         "items": [_item(item) for item in (drift.items if drift else ())],
         "notes": [*(wanted.notes if wanted else ()), *(drift.notes if drift else ()), *_unread(compared)],
-        "gap": compared.gap or None,
+        "gap": compared.gap or compared.partly or None,
     }
 
 
@@ -87,7 +98,7 @@ def page(compared: Compared) -> Page:
     if drift is None:
         blocks.append(Note(compared.gap or "there is nothing to compare", "warn"))
     else:
-        blocks.append(Note(verdict(compared), "good" if drift.in_sync else "bad"))
+        blocks.append(Note(verdict(compared), "bad" if compared.drifted else "warn" if compared.partly else "good"))
         blocks += _items(drift.items)
     blocks += [Note(note) for note in (*(wanted.notes if wanted else ()), *(drift.notes if drift else ()))]
     blocks += [Note(note, "warn") for note in _unread(compared)]
@@ -99,10 +110,12 @@ def _unread(compared: Compared) -> list[str]:
 
 
 def verdict(compared: Compared) -> str:
-    """One line: in sync, or how much differs and the worst effect."""
+    """One line: in sync, or how much differs and the worst effect, or why neither is known."""
     drift = compared.drift
     if drift is None:
         return compared.gap or "nothing to compare"
+    if compared.partly:
+        return f"no difference was found, but {compared.partly}"
     if drift.in_sync:
         if compared.wanted is not None and compared.wanted.capture is None:
             return f"in sync: no rules of Istio's, as it should be ({compared.wanted.reason})"
@@ -162,8 +175,9 @@ def worst_first(results: Sequence[Compared]) -> tuple[Compared, ...]:
     """By how bad the drift is; pods that could not be compared after the drifted ones."""
 
     def rank(one: Compared) -> tuple[int, str]:
-        weight = -1 - one.drift.weight if one.drifted and one.drift is not None else 0 if one.drift is None else 1
-        return weight, one.title
+        if one.drift is None or one.partly:
+            return 0, one.title
+        return (-1 - one.drift.weight if one.drifted else 1), one.title
 
     return tuple(sorted(results, key=rank))
 
@@ -177,13 +191,16 @@ def pages(results: Sequence[Compared]) -> Page:
     """One line a pod, worst first."""
     drifted = sum(one.drifted for one in results)
     unknown = sum(one.drift is None for one in results)
-    head = f"{len(results)} pods: {drifted} differ" + (f", {unknown} not comparable" if unknown else "")
+    partly = sum(bool(one.partly) for one in results)
+    head = f"{_many(len(results), 'pod')}: {drifted} differ{'s' if drifted == 1 else ''}"
+    head += f", {partly} compared in part only" if partly else ""
+    head += f", {unknown} not comparable" if unknown else ""
     rows = tuple((_state(one), Span(one.title, "name"), verdict(one)) for one in worst_first(results))
     columns = (Column("", keep=9, wrap=False), Column("pod", keep=8), Column("rules", keep=7))
     return Page(head, (Heading(head, 1), Table(columns, rows)))
 
 
 def _state(one: Compared) -> Line:
-    if one.drift is None:
+    if one.drift is None or one.partly:
         return Span("?", "warn")
     return Span("✗", "bad") if one.drifted else Span("✓", "good")

@@ -254,3 +254,20 @@ def test_what_stands_in_a_list_that_cannot_be_read_is_not_said_to_be_missing(
     result = run(recording, *words)
     assert result.exit_code == 3
     assert f"no {file} can be looked at: resources/{file}.json is not in the snapshot" in result.output
+
+
+@pytest.mark.parametrize(
+    ("broken", "gap"),
+    [
+        ("nft.json", "a listing of rules could not be read"),
+        ("iptables-legacy-save.txt", "a listing of rules could not be read"),
+        ("iptables-save.txt", "8 of 18 rules have a part that nft shows by name only"),
+    ],
+)
+def test_rules_of_which_a_listing_is_broken_are_not_called_in_sync(recording: Path, broken: str, gap: str) -> None:
+    (netns(recording) / broken).write_bytes(NOISE)
+    compared = document(run(recording, "iptables", "diff", POD, "-o", "json"))
+    assert (compared["in_sync"], compared["items"], compared["gap"]) == (None, [], gap)
+    assert f"? {POD}" in " ".join(run(recording, "iptables", "diff").stdout.split())
+    checked = " ".join(run(recording, "check", POD).stdout.split())
+    assert "packet rules: " in checked.partition("Not looked at")[2]

@@ -125,6 +125,51 @@ def test_local_calls_that_the_groups_rule_still_lets_through_are_not_all_lost() 
                            "takes it")  # fmt: skip
 
 
+def added(asked: list[str], there: list[str]) -> dict[str, tuple[str, bool]]:
+    """The effect of each rule that other arguments wrote, and whether it does nothing."""
+    release = parse("1.30.3")
+    capture = of_arguments(asked, {}, release)
+    written = predict(of_arguments(there, {}, release), release)
+    items = compare(predict(capture, release), written.rulesets, capture).items
+    return {item.found.partition(" ")[2]: (item.effect, item.harmless) for item in items}
+
+
+NOT_ASKED = "though the arguments do not ask for it"
+NOT_TAKEN = "nothing changes for traffic: no expected rule would take these packets"
+
+
+def test_what_is_captured_unasked_is_told_so() -> None:
+    assert added(["-i", ""], ["-i", "*"]) == {
+        "ISTIO_OUTPUT -j ISTIO_REDIRECT": (f"TCP is sent to the proxy, {NOT_ASKED}", False)
+    }
+    assert added(["-b", ""], ["-b", "*", "-d", "15090"]) == {
+        "PREROUTING -p tcp -j ISTIO_INBOUND": (f"TCP goes through ISTIO_INBOUND, {NOT_ASKED}", False),
+        "ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT": (f"TCP is sent to the proxy, {NOT_ASKED}", False),
+        "ISTIO_INBOUND -p tcp -m tcp --dport 15090 -j RETURN": (NOT_TAKEN, True),
+    }
+    effects = added(["-b", "80"], ["-b", "*", "-d", "15090,80"])
+    assert effects["ISTIO_INBOUND -p tcp -m tcp --dport 15090 -j RETURN"] == (NOT_TAKEN, True)
+    assert not effects["ISTIO_INBOUND -p tcp -m tcp --dport 80 -j RETURN"][1]
+
+
+def test_a_second_jump_is_once_more() -> None:
+    recorded = case("1.30.3/default")
+    text = recorded.expected.text("iptables-save.txt")
+    jump = "-A OUTPUT -j ISTIO_OUTPUT\n"
+    (item,) = drift(recorded, text.replace(jump, jump * 2)).items
+    assert item.effect == "everything goes through ISTIO_OUTPUT once more"
+
+
+def test_an_unexpected_jump_in_front_of_other_rules_goes_before_them() -> None:
+    recorded = case("1.30.3/default")
+    text = recorded.expected.text("iptables-save.txt")
+    early = "-A ISTIO_INBOUND -p tcp -m tcp --dport 15090 -j ISTIO_IN_REDIRECT\n"
+    first = "-A ISTIO_INBOUND -p tcp -m tcp --dport 15008"
+    items = drift(recorded, text.replace(first, early + first)).items
+    effects = {item.kind: item.effect for item in items}
+    assert effects["extra"] == "TCP to port 15090 is sent to the proxy, whatever later rules say"
+
+
 @pytest.mark.parametrize("recorded", IPTABLES, ids=lambda c: c.name)
 def test_each_removed_rule_is_missed(recorded: Case) -> None:
     text = recorded.expected.text("iptables-save.txt")
@@ -228,6 +273,32 @@ def test_no_mutation_that_changes_a_fate_is_called_harmless(recorded: Case, chan
         assert items
     if all(item.harmless for item in items):
         assert fates(before) == fates(after)
+
+
+INBOUND = (["-b", ""], ["-b", "*"], ["-b", "80,8080"], ["-b", "*", "-d", "80,15090"])
+OUTBOUND = (
+    ["-i", "*"], ["-i", ""], ["-i", "10.0.0.0/8"], ["-i", "*", "-x", "10.0.0.1/32"], ["-i", "*", "-x", "0.0.0.0/0"],
+    ["-i", "", "-q", "80"], ["-i", "*", "-o", "80,53"],
+)  # fmt: skip
+USERS = ([], ["-u", "1337,1000"])
+ASKED = tuple([*a, *b, *c] for a in INBOUND for b in OUTBOUND for c in USERS)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(("1.12.1", "1.30.3")), st.sampled_from(ASKED), st.sampled_from(ASKED), st.integers(0, 99))
+def test_no_rules_of_other_arguments_are_called_harmless_where_a_fate_differs(
+    version: str, asked: list[str], other: list[str], gone: int
+) -> None:
+    release = parse(version)
+    capture = of_arguments(asked, {}, release)
+    wanted = predict(capture, release)
+    text = predict(of_arguments(other, {}, release), release).text("iptables-save.txt")
+    found = list(places(text))
+    if gone < len(found):
+        text = edited(text, found[gone][:2], drop=True)
+    ruleset = iptables_save.parse(text, "other", family="ipv4")
+    if all(item.harmless for item in compare(wanted, [ruleset], capture).items):
+        assert fates(ruleset) == fates(wanted.rulesets[0])
 
 
 def test_a_foreign_return_in_front_of_istio_output_does_not_pass() -> None:

@@ -1,11 +1,14 @@
+import json
+
 import pytest
 
-from meshctl.netfilter import iptables_save
+from meshctl.netfilter import iptables_save, nft_json
 from meshctl.netfilter.capture_ambient import of_ambient
 from meshctl.netfilter.capture_flags import of_arguments
+from meshctl.netfilter.dump import Dump, remarks
 from meshctl.netfilter.expected import predict
 from meshctl.netfilter.explain import Explained, explain
-from meshctl.netfilter.model import Family
+from meshctl.netfilter.model import Family, Ruleset
 from meshctl.netfilter.release import LATEST, Release, parse
 from meshctl.netfilter.role_catalog import ROLES
 from tests.netfilter.rulings import CASES, Case, case
@@ -112,6 +115,44 @@ def test_the_end_of_ranges_is_known_by_its_place() -> None:
     capture = of_arguments(["-i", "10.0.0.0/8"], {}, parse("1.12.1"))
     found = list(explain(predict(capture, parse("1.12.1")).rulesets[0], capture))
     assert [e.told.role for e in found if e.rule.text == "-A ISTIO_OUTPUT -j RETURN"] == ["ranges-end"]
+
+
+def through_nft(*, jump: str = "ISTIO_OUTPUT") -> Ruleset:
+    """Istio's rules as ``nft -j`` lists those of iptables-nft: some clauses by name only."""
+
+    def rule(chain: str, *parts: object) -> dict[str, object]:
+        return {"rule": {"family": "ip", "table": "nat", "chain": chain, "expr": list(parts)}}
+
+    def named(kind: str, name: str) -> dict[str, object]:
+        return {"xt": {"type": kind, "name": name}}
+
+    base = {"family": "ip", "table": "nat", "name": "OUTPUT", "type": "nat", "hook": "output", "prio": -100}
+    chains = [base, *({"family": "ip", "table": "nat", "name": n} for n in ("ISTIO_OUTPUT", "ISTIO_REDIRECT", jump))]
+    items = [
+        {"table": {"family": "ip", "name": "nat"}},
+        *({"chain": chain} for chain in {str(c["name"]): c for c in chains}.values()),
+        rule("OUTPUT", named("match", "owner"), {"jump": {"target": jump}}),
+        rule("ISTIO_OUTPUT", named("match", "owner"), {"return": None}),
+        rule("ISTIO_OUTPUT", {"jump": {"target": "ISTIO_REDIRECT"}}),
+        rule("ISTIO_REDIRECT", named("target", "REDIRECT")),
+    ]
+    (ruleset,) = nft_json.parse(json.dumps({"nftables": items}), "nft.json")
+    return ruleset
+
+
+def test_whose_a_rule_is_that_nft_shows_by_name_is_not_guessed() -> None:
+    ruleset = through_nft()
+    assert ruleset.through_nft
+    told = [entry.told for entry in explain(ruleset) if entry.rule.by_name]
+    assert [entry.foreign for entry in told] == [""] * 3
+    assert told[0].title == "whose it is cannot be told: nft shows `xt match owner` by name only"
+    (remark,) = remarks(Dump("x", (ruleset,)))
+    assert "3 of the rules have a part that nft shows by name only: xt match owner, xt target REDIRECT" in remark.text
+
+
+def test_another_tools_chain_tells_whose_a_rule_is_even_by_name() -> None:
+    first = next(explain(through_nft(jump="KUBE-X")))
+    assert first.told.foreign == "not Istio's: a rule of kube-proxy or kubelet"
 
 
 def test_the_zone_rule_that_never_meets_an_answer_says_so() -> None:

@@ -1,8 +1,17 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from meshctl.checks.finding import Finding, Severity
+from meshctl.gather import evidence
+from meshctl.gather.scope import Scope
 from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.release import LATEST
+from meshctl.sources.snapshot import open_snapshot
 from meshctl.views import pod_capture as view
+
+RECORDED = Path(__file__).parents[2] / "fixtures" / "trace" / "broken.tar.gz"
 
 
 @pytest.mark.parametrize(
@@ -23,3 +32,11 @@ from meshctl.views import pod_capture as view
 def test_what_is_captured_in_words(args: list[str], incoming: str, outgoing: str) -> None:
     rows = dict(view.capture_rows(of_arguments(args, {}, LATEST)))
     assert (rows["incoming TCP ports"], rows["outgoing TCP"]) == (incoming, outgoing)
+
+
+@pytest.mark.parametrize(("severity", "said"), [("error", True), ("warning", True), ("info", False)])
+def test_rules_that_capture_otherwise_than_asked_are_noted_beside_what_is_asked(severity: Severity, said: bool) -> None:
+    # A rule too many is a warning, and may capture what the arguments leave alone.
+    it, _ = evidence.pods(open_snapshot(str(RECORDED)), ["deploy/client-v1.broken"], Scope(None, True))[0]
+    found = Finding(id="MC301", severity=severity, subject="x", text="x", evidence="x", fix="x")
+    assert bool(list(view.rules_note(replace(it, foreign=(found,))))) == said

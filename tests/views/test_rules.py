@@ -146,4 +146,4 @@ def test_many_are_listed_worst_first() -> None:
     unknown = Compared("z", None, None, None, "the rules are not recorded")
     assert drift_view.worst_first([good, unknown, bad]) == (bad, unknown, good)
     valid(drift_view.documents([good, unknown, bad]), "drifts")
-    assert "3 pods: 1 differ, 1 not comparable" in terminal.draw(drift_view.pages([good, unknown, bad]), width=100)
+    assert "3 pods: 1 differs, 1 not comparable" in terminal.draw(drift_view.pages([good, unknown, bad]), width=100)
