@@ -61,6 +61,8 @@ def failure(scene: Scene, station: Station, conn: Connection, takes: Tls | None)
         return found
     if found := _misnamed(scene, station, asked.sans, _workload(theirs), own):
         return found
+    if takes is not None and asked.istio_mutual and (found := _unwanted(scene, sender, takes.sans, ours)):
+        return found
     asks = takes is None or takes.asks_for_certificate
     if asks and asked.istio_mutual and (why := _outdated(_workload(ours), scene.now)):
         return Failure(f"the caller's certificate {why}: the callee's proxy refuses it", late=True)
@@ -146,6 +148,19 @@ def _strangers(
         why = "caller and callee list different root certificates first: whether they share another is not recorded"
         return Failure(why, sure=False)
     return Failure(f"{why} (certificate verify failed)")
+
+
+def _unwanted(
+    scene: Scene, sender: Station, wanted: tuple[SanMatch, ...], shown: Sequence[Certificate] | None
+) -> Failure | None:
+    """Whether the caller's certificate carries a name that the callee asks for."""
+    names = tuple(name for one in _workload(shown) for name in one.names) or (scene.principal(sender),)
+    fits = tls.san_fits(wanted, names) if wanted else True
+    if fits:
+        return None
+    asked = ", ".join(strings.shown(one.matcher) for one in wanted[:3])
+    why = f"the callee asks for a certificate with the name {asked}, and the caller's carries {', '.join(names)}"
+    return Failure(why if fits is False else f"{why}: whether that fits cannot be told", sure=fits is False, late=True)
 
 
 def _several(station: Station) -> bool:

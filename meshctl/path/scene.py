@@ -206,8 +206,9 @@ class Scene:
         return any(_inside(wanted, text) for name in self.nodes for text in self.node(name).pod_ranges)
 
     def principal(self, station: Station) -> str:
-        """The SPIFFE id that a pod's certificate carries."""
-        return f"spiffe://{self.mesh.config.trust_domain}/{station.identity}"
+        """The SPIFFE id that a pod's certificate carries: as recorded, else as istiod issues it."""
+        shown = (one.principal for one in station.load_certificates() or () if one.kind == "certificate")
+        return next(filter(None, shown), f"spiffe://{self.mesh.config.trust_domain}/{station.identity}")
 
 
 def with_whole_proxy(station: Station) -> Station:

@@ -181,7 +181,7 @@ def validity(kind: str, since: str, until: str) -> Edit:
         ("backend", "cert_chain", PAST, PAST, FAILS, "the callee's certificate expired"),
         ("backend", "cert_chain", SOON, FAR, FAILS, "the callee's certificate is not valid before"),
         ("client", "ca_cert", PAST, PAST, FAILS, "the caller's root certificate expired"),
-        ("client", "cert_chain", PAST, PAST, (503, "UC", False), "the caller's certificate expired"),
+        ("client", "cert_chain", PAST, PAST, (503, "URX,UC", False), "the caller's certificate expired"),
     ],
 )
 def test_a_certificate_that_is_not_valid_now(
@@ -241,7 +241,7 @@ def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str) -> None:
         ({"mode": "ISTIO_MUTUAL", "subjectAltNames": [SPIFFE]}, DELIVERED),
         ({"mode": "ISTIO_MUTUAL", "subjectAltNames": ["spiffe://cluster.local/ns/x/sa/y"]}, FAILS),
         ({"mode": "MUTUAL", "clientCertificate": "/a", "privateKey": "/b", "caCertificates": "/c"}, UNTOLD),
-        ({"mode": "SIMPLE"}, (503, "UC", False)),
+        ({"mode": "SIMPLE"}, (503, "URX,UC", False)),
     ],
 )
 @pytest.mark.parametrize("level", ["rule", "port", "subset"])
@@ -368,3 +368,43 @@ def test_a_gateway_s_certificate_is_asked_for_a_name_as_well(tmp_path: Path) -> 
     end = mesh.trace(tmp_path / "s", "http://10.96.0.9/", "client").outcome.end
     assert (end.status, end.flags, end.delivered) == (503, "UF", False)
     assert "should carry spiffe://cluster.local/ns/shop/sa/gate" in end.why
+
+
+def wanting(prefix: str) -> Edit:
+    """An inbound side whose TLS asks for names that begin so."""
+
+    def change(dump: dict[str, Any]) -> None:
+        for part in dump["configs"]:
+            for one in part.get("dynamic_listeners", ()):
+                for chain in one["active_state"]["listener"].get("filter_chains", ()):
+                    common = chain.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
+                    if context := common.get("combined_validation_context"):
+                        context["default_validation_context"] = {"match_subject_alt_names": [{"prefix": prefix}]}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("prefix", "end"), [("spiffe://cluster.local/", DELIVERED), ("spiffe://elsewhere/", (503, "URX,UC", False))]
+)
+def test_the_callee_takes_certificates_of_the_names_that_it_asks_for(mesh: Mesh, prefix: str, end: Any) -> None:
+    mesh.edit("backend", "config_dump.json", wanting(prefix))
+    assert said(mesh.ask()) == end
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("spiffe://elsewhere/ns/policies/sa/client", (503, "URX,UC", False)),
+        ("spiffe://cluster.local/ns/policies/sa/intruder", (403, "", False)),
+    ],
+)
+def test_the_caller_is_who_its_certificate_says(mesh: Mesh, name: str, end: Any) -> None:
+    def renamed(certs: dict[str, Any]) -> None:
+        for group in certs["certificates"]:
+            for chain in group["cert_chain"]:
+                chain["subject_alt_names"] = [{"uri": name}]
+
+    mesh.edit("client", "certs.json", renamed)
+    mesh.edit("backend", "config_dump.json", wanting("spiffe://cluster.local/"))
+    assert said(mesh.ask()) == end
