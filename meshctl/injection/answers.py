@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Literal
 
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Injection
-from meshctl.injection.timeline import PAUSE, Clues, Moment, Timeline, holds
-from meshctl.kube.containers import Container
+from meshctl.injection.planned import Planned
+from meshctl.injection.timeline import PAUSE, Clues, Moment, Timeline, holds, is_unrecorded
 from meshctl.kube.pods import Pod
 from meshctl.kube.runtime import Process
 
@@ -23,126 +22,87 @@ class Answer:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the start order; `kind` tells pause, init containers and the rest apart."""
-
-    container: str
-    kind: Literal["pause", "init", "sidecar", "app"]
-    why: str
-    at: Moment | None = None
-
-
-def order(pod: Pod, injection: Injection, timeline: Timeline) -> tuple[Step, ...]:
-    """In which order Kubernetes starts the pod's containers, and why; the pause container is always the first."""
-    first = next((m for m in timeline.moments if m.container == PAUSE), None)
-    steps = [Step(PAUSE, "pause", _PAUSE_WHY, first)]
-    for container in pod.init_containers:
-        span = timeline.span(container.name)
-        kind: Literal["init", "sidecar"] = (
-            "sidecar" if container.kind == "sidecar" and not _runs_once(container) else "init"
-        )
-        steps.append(Step(container.name, kind, _init_why(container, kind), span.start if span else None))
-    previous: Container | None = None
-    for container in pod.app_containers:
-        span = timeline.span(container.name)
-        why = _app_why(previous, injection) if previous is not None else _first_app_why(pod)
-        steps.append(Step(container.name, "app", why, span.start if span else None))
-        previous = container
-    return tuple(steps)
-
-
-_PAUSE_WHY = (
-    "the kubelet makes the pod's sandbox before anything else: the pause process holds the network namespace that all "
-    "other containers join; without it there is no network in which an init container could write rules"
-)
-
-
-def _runs_once(container: Container) -> bool:
-    return container.name in ("istio-init", "istio-validation")
-
-
-def _init_why(container: Container, kind: str) -> str:
-    if kind == "sidecar":
-        if container.probe("startup") is not None:
-            return "an init container that keeps running; the next one waits until its startup probe succeeds"
-        return "an init container that keeps running; the next one waits only until it runs"
-    return "init containers run one after the other, each to its end, before the application"
-
-
-def _first_app_why(pod: Pod) -> str:
-    order = "containers start in the order of the manifest"
-    if not pod.init_containers:
-        return f"there is no init container to wait for; {order}"
-    if any(c.kind == "sidecar" and not _runs_once(c) for c in pod.init_containers):
-        return f"starts when all init containers are done and those that keep running are up; {order}"
-    return f"starts when all init containers are done; {order}"
-
-
-def _app_why(previous: Container, injection: Injection) -> str:
-    if previous is injection.proxy and holds(previous):
-        return f"waits for {previous.name}: its postStart hook `pilot-agent wait` returns when the proxy is ready"
-    if previous.hook("postStart") is not None:
-        return f"starts when the postStart hook of {previous.name} has returned"
-    return f"starts right after {previous.name}, without waiting for it to be ready"
-
-
-def pause_first(pod: Pod, timeline: Timeline, clues: Clues) -> Answer:
+def pause_first(pod: Pod, timeline: Timeline, clues: Clues, planned: Planned | None = None) -> Answer:
     """Did the pause container start before the first init container?"""
-    others = "init containers" if pod.init_containers else "others"
-    question = f"Did the pause container start before the {others}?"
-    evidence = list(_pause_evidence(clues))
+    awaited = pod.init_containers or (planned is not None and planned.sidecar and (planned.captures or planned.native))
+    question = f"Did the pause container start before the {'init containers' if awaited else 'others'}?"
+    evidence = list(_pause_evidence(pod, clues))
     made = next((m for m in timeline.moments if m.container == PAUSE and m.within_s == 0), None)
-    first = _first_inside(timeline, clues)
+    first, before = _first_inside(timeline, clues, made)
+    if made is not None:
+        older = (f"{_said(m)}: before this sandbox, so in an earlier one, or one of the times is wrong" for m in before)
+        evidence = [f"the sandbox was made {_clock(made)} ({made.source})", *older, *evidence]
     if made is not None and first is not None:
+        evidence.insert(1, f"{first.container} started {_clock(first)} ({first.source})")
         gap = (first.at - made.at).total_seconds()
-        if gap > 0 or first.within_s:
-            evidence.insert(0, f"the sandbox was made {made.at:%H:%M:%S.%f}"[:-3] + f" ({made.source})")
-            evidence.insert(1, f"{first.container} started {first.at:%H:%M:%S.%f}"[:-3] + f" ({first.source})")
-            after = f"{gap:.2f} s" if gap > 0 else "at the same second or"
-            again = "runtime/" in first.source and ".0." not in first.source
-            which = "of which the first run was not recorded" if again else "the first container"
-            text = f"Yes: {first.container}, {which}, started {after} after the sandbox with pause in it."
-            return Answer(question, True, text, tuple(evidence), gap if gap > 0 else None)
-    if evidence:
+        if gap <= 0 and not first.within_s:
+            return Answer(question, None, _CLOCKS, tuple(evidence))
+        again = "runtime/" in first.source and ".0." not in first.source
+        which = "of which the first run was not recorded" if again else "the first container"
+        which = "the first that was recorded in this sandbox" if before else which
+        least = "at least " if first.within_s else ""
+        when = f"{least}{gap:.2f} s after the sandbox" if gap > 0 else "in the same second as the sandbox or later,"
+        text = f"Yes: {first.container}, {which}, started {when} with pause in it."
+        return Answer(question, True, text, tuple(evidence), gap if gap > 0 else None)
+    if any(_OLDEST in line for line in evidence):
         return Answer(question, True, "Yes: pause is older than every other process of the pod.", tuple(evidence))
     text = (
         "Yes, by the way Kubernetes works: the kubelet makes the sandbox first, since the runtime can only make a "
-        "container inside one. This pod's own records do not show it."
+        "container inside one."
     )
+    if any(_INSIDE in line for line in evidence):
+        return Answer(question, True, text, tuple(evidence))
+    text += " This pod's own records do not show it."
     if pod.has_status:
         text += " They would be in the runtime's records (meshctl snapshot record on the node)."
-    return Answer(question, True, text)
+    return Answer(question, True, text, tuple(evidence))
 
 
-def _first_inside(timeline: Timeline, clues: Clues) -> Moment | None:
-    """The first start of a container in the sandbox that is there now; runs in an earlier sandbox do not count."""
+_CLOCKS = (
+    "The records contradict each other: a container is recorded as started before the sandbox that it runs in. "
+    "Kubernetes makes the sandbox first; one of the times is wrong."
+)
+_OLDEST, _INSIDE = "is the oldest process", "the containers were made inside sandbox"
+
+
+def _first_inside(timeline: Timeline, clues: Clues, made: Moment | None) -> tuple[Moment | None, tuple[Moment, ...]]:
+    """The first start of a container in the sandbox that is there now, and what is recorded as started before that.
+
+    Runs that say that they were in an earlier sandbox do not count at all; those that do not say it (the statuses of
+    Kubernetes) cannot have been in this one where they started before it was made.
+    """
     sandbox = clues.sandbox
     if sandbox is None:
-        return None
+        return None, ()
     inside = {(r.container, r.attempt) for r in clues.runs if r.sandbox_id in ("", sandbox.id)}
-    starts = [
-        s.start
-        for s in (*timeline.earlier, *timeline.spans)
-        if (s.container, s.attempt) in inside or (s.attempt is None and not sandbox.attempt)
-    ]
-    return min(starts, key=lambda m: m.at) if starts else None
+    told = [s for s in (*timeline.earlier, *timeline.spans) if s.attempt is not None]
+    starts = [s.start for s in told if (s.container, s.attempt) in inside]
+    statuses = [s.start for s in (*timeline.earlier, *timeline.spans) if s.attempt is None and not sandbox.attempt]
+    before = [m for m in statuses if made is not None and m.latest < made.at]
+    starts += [m for m in statuses if m not in before]
+    return min(starts, key=lambda m: m.at, default=None), tuple(sorted(before, key=lambda m: m.at))
 
 
-def _pause_evidence(clues: Clues) -> Iterator[str]:
+def _clock(moment: Moment) -> str:
+    """The time of day, as exact as it is known."""
+    return f"{moment.at:%H:%M:%S}" if moment.within_s else f"{moment.at:%H:%M:%S.%f}"[:-3]
+
+
+def _pause_evidence(pod: Pod, clues: Clues) -> Iterator[str]:
     pause = _pause_process(clues)
     others = [p for p in clues.processes if p is not pause and p.start_ticks is not None]
-    if pause is not None and pause.start_ticks is not None and others:
+    if pause is not None and pause.start_ticks is not None and others and not pod.host_network:
         oldest = min(others, key=lambda p: p.start_ticks or 0)
         ticks = (oldest.start_ticks or 0) - pause.start_ticks
         if ticks >= 0:
+            later = ", in a later run of its container that was not recorded" if is_unrecorded(oldest, clues) else ""
             yield (
-                f"pause (PID {pause.pid}) is the oldest process in the pod's network namespace: "
-                f"{oldest.name} (PID {oldest.pid}) started {ticks / 100:.2f} s after it"
+                f"pause (PID {pause.pid}) {_OLDEST} in the pod's network namespace: "
+                f"{oldest.name} (PID {oldest.pid}) started {ticks / 100:.2f} s after it{later}"
             )
     ids = {r.sandbox_id for r in clues.runs if r.sandbox_id}
     if clues.sandbox and clues.sandbox.id and clues.sandbox.id in ids:
-        yield f"the containers were made inside sandbox {clues.sandbox.id[:12]}, so it was there before them"
+        yield f"{_INSIDE} {clues.sandbox.id[:12]}, so it was there before them"
 
 
 def _pause_process(clues: Clues) -> Process | None:
@@ -153,15 +113,19 @@ def _pause_process(clues: Clues) -> Process | None:
     return next((p for p in clues.processes if p.name == PAUSE), None)
 
 
-def app_before_proxy(pod: Pod, injection: Injection, timeline: Timeline) -> Answer | None:
+def app_before_proxy(
+    pod: Pod, injection: Injection, timeline: Timeline, planned: Planned | None = None
+) -> Answer | None:
     """Did the application run while its proxy was not ready: connections then went to a port without listener.
 
-    None where the pod has no proxy beside an application.
+    None where the pod has no proxy beside an application, and will get none.
     """
     proxy = injection.proxy
+    question = "Did the application run before its proxy was ready?"
+    if planned is not None and planned.sidecar:
+        return _if_made("Will the application run before its proxy is ready?", planned)
     if proxy is None or injection.mode not in ("sidecar", "native-sidecar"):
         return None
-    question = "Did the application run before its proxy was ready?"
     apps = [timeline.span(c.name) for c in pod.app_containers if c.name not in injection.ours]
     starts = sorted((s.start for s in apps if s is not None), key=lambda m: m.at)
     proxy_span = timeline.span(proxy.name)
@@ -197,8 +161,7 @@ def _proxy_again(question: str, app: Moment, timeline: Timeline, proxy: str) -> 
 
 
 def _said(moment: Moment) -> str:
-    shown = f"{moment.at:%H:%M:%S}" if moment.within_s else f"{moment.at:%H:%M:%S.%f}"[:-3]
-    return f"{moment.container} {moment.event.partition(':')[0]} at {shown} ({moment.source})"
+    return f"{moment.container} {moment.event.partition(':')[0]} at {_clock(moment)} ({moment.source})"
 
 
 def _against_log(question: str, app: Moment, ready: Moment, injection: Injection) -> Answer:
@@ -251,3 +214,25 @@ def _without_times(question: str, pod: Pod, injection: Injection) -> Answer:
         return Answer(question, False, "It cannot: the proxy is first and its postStart hook waits until it is ready.")
     text = "It can: the application is started without waiting for the proxy (holdApplicationUntilProxyStarts is off)."
     return Answer(question, None, text)
+
+
+def _if_made(question: str, planned: Planned) -> Answer:
+    """For a pod that is not made yet."""
+    if planned.native:
+        text = "It cannot: the proxy will be a native sidecar, whose startup probe must succeed first."
+        return Answer(question, False, text)
+    if planned.native is False and planned.hold:
+        text = "It cannot: the proxy will be the first container, and its postStart hook waits until it is ready."
+        return Answer(question, False, text)
+    if planned.native is False and planned.hold is False:
+        text = "It can: the application will be started before the proxy (holdApplicationUntilProxyStarts is off)."
+        return Answer(question, None, text)
+    if planned.native is False:
+        return Answer(question, None, "It can, unless holdApplicationUntilProxyStarts is on; the mesh's is not known.")
+    text = "Not if the proxy becomes a native sidecar, which istiod (ENABLE_NATIVE_SIDECARS) and the nodes decide."
+    if not planned.hold:
+        text += " Otherwise it can" + (
+            ", unless holdApplicationUntilProxyStarts is on." if planned.hold is None else "."
+        )
+        return Answer(question, None, text)
+    return Answer(question, False, "It cannot: native sidecar or not (holdApplicationUntilProxyStarts), it waits.")

@@ -15,11 +15,13 @@ from meshctl.injection import (
     explain,
     origins,
     outdated,
+    planned,
+    start_order,
     templates,
     timeline,
 )
 from meshctl.injection.added import Added
-from meshctl.injection.answers import Answer, Step
+from meshctl.injection.answers import Answer
 from meshctl.injection.changes import Change
 from meshctl.injection.decision import Decision
 from meshctl.injection.endings import Ending
@@ -27,8 +29,10 @@ from meshctl.injection.explain import ContainerStory
 from meshctl.injection.mode import Injection, recognise
 from meshctl.injection.origins import Sources
 from meshctl.injection.outdated import Difference
+from meshctl.injection.planned import Planned
 from meshctl.injection.settings import NO_SETTINGS, MeshSettings, Overlay, overlay
 from meshctl.injection.situation import INJECT, REVISION
+from meshctl.injection.start_order import Step
 from meshctl.injection.templates import Templates
 from meshctl.injection.timeline import Clues, Timeline
 from meshctl.kube.containers import Container
@@ -73,7 +77,7 @@ class Description:
 
     `cni_differs` are the settings (name, by the arguments, by the plugin) in which the istio-cni plugin, which writes
     the rules from the pod's annotations, goes another way than the arguments of istio-validation say. `templates` is
-    None for a pod that no injector made.
+    None for a pod that no injector made; `planned` is what it would add to a pod that is not made yet.
     """
 
     subject: Subject
@@ -94,6 +98,7 @@ class Description:
     overlay: Overlay
     templates: Templates | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    planned: Planned | None = None
 
     @property
     def pod(self) -> Pod:
@@ -117,9 +122,10 @@ def describe(subject: Subject) -> Description:
     line = timeline.of(pod, injection, subject.clues)
     verdict = _decided(subject)
     capture, problem = capture_of(injection)
+    added_then = planned.of(pod, injection, verdict, subject.settings, own, subject.control_planes)
     asked_answers = (
-        answers.pause_first(pod, line, subject.clues),
-        answers.app_before_proxy(pod, injection, line),
+        answers.pause_first(pod, line, subject.clues, added_then),
+        answers.app_before_proxy(pod, injection, line, added_then),
     )
     return Description(
         subject=subject,
@@ -130,9 +136,9 @@ def describe(subject: Subject) -> Description:
         containers=explain.containers(sources),
         added=added.of(pod, injection, template),
         timeline=line,
-        steps=answers.order(pod, injection, line),
+        steps=start_order.order(pod, injection, line, added_then),
         answers=tuple(a for a in asked_answers if a is not None),
-        endings=endings.of(pod, injection),
+        endings=endings.of(pod, injection, line, subject.clues),
         decision=verdict,
         services=tuple(s for s in subject.services or () if s.selects(pod.labels)),
         changes=changes.between(template, pod, injection) if template is not None else None,
@@ -140,6 +146,7 @@ def describe(subject: Subject) -> Description:
         overlay=own,
         templates=templates.against(pod, injection, subject.settings, own, template) if injection.receipt else None,
         annotations=theirs if theirs is not None else pod.annotations,
+        planned=added_then,
     )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from meshctl.frozen import dataclass
-from meshctl.injection.mode import Injection
-from meshctl.kube.containers import Container, Terminated, Waiting
+from meshctl.injection.mode import INIT_NAMES, Injection
+from meshctl.injection.timeline import Clues, Timeline, is_unrecorded
+from meshctl.kube.containers import Container, Running, Terminated, Waiting
 from meshctl.kube.pods import Pod
 
 
@@ -21,9 +22,28 @@ class Ending:
     message: str = ""
 
 
-def of(pod: Pod, injection: Injection) -> tuple[Ending, ...]:
+def of(pod: Pod, injection: Injection, timeline: Timeline, clues: Clues) -> tuple[Ending, ...]:
     """What is worth telling about each container's end, waiting or restarts."""
-    return tuple(e for c in pod.containers for e in _of(c, pod, injection))
+    found = [e for c in pod.containers for e in _of(c, pod, injection)]
+    return (*found, *(e for c in pod.containers for e in _beside_status(c, injection, timeline, clues)))
+
+
+def _beside_status(container: Container, injection: Injection, timeline: Timeline, clues: Clues) -> Iterator[Ending]:
+    """An end that the runtime recorded of a container that should keep running, and its status does not show."""
+    span, status = timeline.span(container.name), container.status
+    if container.kind not in ("app", "sidecar") or container.name in INIT_NAMES:
+        return
+    if span is None or span.end is None or span.attempt is None or not (status and isinstance(status.state, Running)):
+        return
+    programs = ("pilot-agent", "envoy")
+    is_proxy = container is injection.proxy
+    young = [p for p in clues.processes if is_unrecorded(p, clues) and (p.name in programs) == is_proxy]
+    text = f"{span.end.event} at {span.end.at:%H:%M:%S} by the runtime's records, which its status does not show"
+    if young:
+        first = min(young, key=lambda p: p.start_ticks or 0)
+        text += f"; {first.name} (PID {first.pid}) is of a later run, so it was started again"
+    code = span.exit_code
+    yield Ending(container.name, text, bool(code), code, span.reason, status.restarts, span.message.strip())
 
 
 def _of(container: Container, pod: Pod, injection: Injection) -> Iterator[Ending]:

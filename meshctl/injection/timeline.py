@@ -97,15 +97,16 @@ def _pod_moments(pod: Pod, clues: Clues) -> Iterator[Moment]:
         if condition and condition.status == "True" and condition.changed_at:
             yield Moment(condition.changed_at, "", text, f"condition {kind}", 1.0)
     sandbox = clues.sandbox
+    holds_what = "pause process, in the node's network" if pod.host_network else "network namespace and pause process"
     if sandbox and sandbox.created_at:
-        text = "the sandbox was made: network namespace and pause process"
+        text = f"the sandbox was made: {holds_what}"
         if sandbox.attempt:
             text += f" (number {sandbox.attempt + 1}: the earlier ones are gone, as after a restart of the node)"
         yield Moment(sandbox.created_at, PAUSE, text, sandbox.source or "runtime/sandbox.json")
         return
     condition = pod.condition("PodReadyToStartContainers")
     if condition and condition.status == "True" and condition.changed_at:
-        text = "by then the sandbox was made: network namespace and pause process"
+        text = f"by then the sandbox was made: {holds_what}"
         yield Moment(condition.changed_at, PAUSE, text, "condition PodReadyToStartContainers", 1.0)
 
 
@@ -221,3 +222,9 @@ def holds(proxy: Container) -> bool:
     """Whether the proxy's postStart hook keeps the next container waiting (holdApplicationUntilProxyStarts)."""
     hook = proxy.hook("postStart")
     return hook is not None and isinstance(hook.action, Exec) and hook.action.command[:2] == ("pilot-agent", "wait")
+
+
+def is_unrecorded(process: Process, clues: Clues) -> bool:
+    """Whether a process is of a run of a container that was not recorded, though others were."""
+    known = {r.id for r in clues.runs if r.id} | ({clues.sandbox.id} if clues.sandbox else set())
+    return bool(clues.runs) and bool(process.container_id) and process.container_id not in known

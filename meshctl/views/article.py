@@ -132,13 +132,15 @@ def _injection(it: Evidence) -> Iterator[Block]:
 
 
 def _containers_graph(it: Evidence) -> Graph:
-    vertices = [Vertex("pause", "pause", ("holds the network namespace",), "round", "pod")]
+    holds = "in the node's network" if it.pod.host_network else "holds the network namespace"
+    vertices = [Vertex("pause", "pause", (holds,), "round", "pod")]
     edges = []
     for story in it.description.containers:
         kind = "added by the mesh" if story.by_mesh else "the user's"
         vertices.append(Vertex(story.container.name, story.container.name, (story.kind, kind), "box", "pod"))
         edges.append(Edge("pause", story.container.name, "same network", "dim"))
-    return Graph(tuple(vertices), tuple(edges), "Containers of the pod; all share the network of pause")
+    whose = "the node" if it.pod.host_network else "pause"
+    return Graph(tuple(vertices), tuple(edges), f"Containers of the pod; all share the network of {whose}")
 
 
 def _init(it: Evidence) -> Iterator[Block]:
@@ -214,8 +216,12 @@ def _processes(it: Evidence) -> Iterator[Block]:
     yield Heading("Processes and namespaces")
     yield Text(
         "A container is a process with its own view of the system. The containers of a pod have files of their own "
-        "each, but one network namespace together: the same addresses, ports and packet rules. That is why rules "
-        "which one container writes hold for all."
+        "each, but one network namespace together: the same addresses, ports and packet rules. "
+        + (
+            "With hostNetwork it is the node's, so rules that one container writes hold for the whole node."
+            if it.pod.host_network
+            else "That is why rules which one container writes hold for all."
+        )
     )
     rows = tuple(_process_row(it, p) for p in sorted(clues.processes, key=lambda p: (p.start_ticks or 0, p.pid)))
     columns = (

@@ -66,7 +66,12 @@ def head(result: Description) -> Iterator[Block]:
         rows.append(("made by", " < ".join(f"{o.kind} {o.name}" for o in chain)))
     if pod.has_status:
         ready = {True: Span("ready", "good"), False: Span("not ready", "bad"), None: Span("readiness unknown", "warn")}
-        rows.append(("state", (pod.phase or "?", ", ", ready[pod.ready])))
+        leaving = (
+            Span(f", being deleted (to be gone by {pod.deleted_at:%Y-%m-%d %H:%M:%S})", "warn")
+            if pod.deleted_at
+            else ""
+        )
+        rows.append(("state", (pod.phase or "?", ", ", ready[pod.ready], leaving)))
         rows.append(("where", f"{pod.ip or 'no address'} on node {pod.node or '(none yet)'}"))
     if result.subject.services is not None:
         names = ", ".join(s.name for s in result.services) or "none selects this pod"
@@ -83,7 +88,26 @@ def _mode_line(result: Description) -> Line:
         rest = " the pod is a waypoint, a proxy (Envoy) that services of an ambient mesh share"
     if injection.agent_mode == "ztunnel":
         word, rest = "ztunnel", " the proxy of this node, which the pods of an ambient mesh share"
+    if injection.mode == "none" and not injection.agent_mode:
+        word, rest = _outside(result, word, rest)
     return (Span(word, "strong"), f"{colon or ':'}{rest}")
+
+
+def _outside(result: Description, word: str, rest: str) -> tuple[str, str]:
+    """What "not in the mesh" means: rules without a proxy, and what becomes of a manifest when a pod is made of it."""
+    init = result.injection.init
+    if init is not None and result.pod.has_status:
+        return word, f" there is {init.name}, but no proxy for what its rules capture"
+    if result.planned is not None:
+        kind = {True: " with a native sidecar", False: " with a sidecar", None: " with a sidecar"}[
+            result.planned.native
+        ]
+        kind = kind if result.planned.sidecar else ""
+        return f"{word} as written", f" a pod made from this would be injected{kind}"
+    told = {"rejected": "would be rejected", "undecided": "may be injected"}.get(result.decision.outcome)
+    if result.pod.has_status or told is None:
+        return word, rest
+    return f"{word} as written", f" a pod made from this {told}, see below"
 
 
 _MOOD = {"error": "bad", "warning": "warn", "info": "info"}

@@ -53,6 +53,7 @@ def _pod(result: Description) -> dict[str, Any]:
         "ip": pod.ip or None,
         "phase": pod.phase or None,
         "ready": pod.ready,
+        "deleted_at": _time(pod.deleted_at) if pod.deleted_at else None,
         "template_of": pod.template_of or None,
         "workload": [f"{o.kind}/{o.name}" for o in result.subject.workload.chain],
     }
@@ -92,7 +93,9 @@ def _start(result: Description) -> dict[str, Any]:
             {"at": _time(m.at), "container": m.container or None, "event": m.event, "source": m.source}
             for m in result.timeline.moments
         ],
-        "start_order": [{"container": s.container, "kind": s.kind, "why": s.why} for s in result.steps],
+        "start_order": [
+            {"container": s.container, "kind": s.kind, "why": s.why, "planned": s.planned} for s in result.steps
+        ],
         "answers": [
             {
                 "question": a.question,

@@ -82,6 +82,8 @@ def _table(results: Sequence[Described]) -> Table:
     for result, findings in results:
         worst = sum(1 for f in findings if f.severity == "error"), sum(1 for f in findings if f.severity == "warning")
         ready: Line = {True: Span("yes", "good"), False: Span("no", "bad"), None: Span("")}[result.pod.ready]
+        if result.pod.deleted_at:
+            ready = Span("being deleted", "warn")
         said = f"{counted(worst[0], 'error')}, {counted(worst[1], 'warning')}" if any(worst) else "-"
         name = result.pod.template_of or result.pod.name
         rows.append(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from meshctl.injection.description import Description
+from meshctl.injection.settings import MeshSettings
 from meshctl.injection.timeline import Clues
 from meshctl.kube.runtime import Process, Run, Sandbox
 from tests.injection import build
@@ -142,3 +143,137 @@ def test_what_an_exit_code_means(name: str, code: int, reason: str, words: str) 
     found = build.described(raw).endings
     assert [e.container for e in found] == [name]
     assert words in found[0].text
+
+
+STATUS = {"started": True, "ready": True, "restartCount": 0}
+
+
+def with_status(raw: Any, **started: str) -> Any:
+    """The pod with containers that run by its status since these times of day."""
+    kinds = {"initContainerStatuses": raw["spec"].get("initContainers", ()),
+             "containerStatuses": raw["spec"]["containers"]}  # fmt: skip
+    raw["status"] = {
+        key: [
+            {"name": c["name"], **STATUS, "state": {"running": {"startedAt": f"2026-01-01T{started[c['name']]}Z"}}}
+            for c in containers
+            if c["name"] in started
+        ]
+        for key, containers in kinds.items()
+    }
+    return raw
+
+
+def test_a_start_before_the_sandbox_is_not_said_to_be_after_it() -> None:
+    found = told(with_status(build.plain(), app="00:00:03"), sandbox=Sandbox("box", at(5.5), 100))
+    answer = found.answers[0]
+    assert "the same second" not in answer.text
+    assert "after the sandbox" not in answer.text
+    assert any("before this sandbox" in line and "app started at 00:00:03" in line for line in answer.evidence)
+    raw = with_status(build.injected(), **{"istio-init": "00:00:03"})
+    found = told(raw, sandbox=Sandbox("box", at(5.5), 100), runs=(run("app", 8), run("istio-proxy", 9)))
+    assert "Yes: app, the first that was recorded in this sandbox, started 2.50 s after" in found.answers[0].text
+
+
+def test_a_start_in_the_second_of_the_sandbox_is_told_as_such() -> None:
+    found = told(with_status(build.plain(), app="00:00:05"), sandbox=Sandbox("box", at(5.5), 100))
+    assert "in the same second as the sandbox or later" in found.answers[0].text
+    assert "app started 00:00:05 (" in found.answers[0].evidence[1]
+    found = told(with_status(build.plain(), app="00:00:08"), sandbox=Sandbox("box", at(5.5), 100))
+    assert "at least 2.50 s after" in found.answers[0].text
+
+
+def test_runs_of_this_sandbox_that_began_before_it_are_a_contradiction() -> None:
+    found = told(build.plain(), runs=(run("app", -4),))
+    assert found.answers[0].verdict is None
+    assert "contradict" in found.answers[0].text
+
+
+def test_an_end_that_the_status_does_not_show_is_told_with_the_later_run() -> None:
+    raw = with_status(build.injected(native=True), **{"istio-proxy": "00:00:02"})
+    pause = Process(100, ("/pause",), "65535", "box", 100)
+    young = Process(300, ("/usr/local/bin/pilot-agent", "proxy"), "1337", "id-later", 60_400)
+    runs = (run("istio-init", 1, 2, code=0), run("istio-proxy", 2, 602, code=0))
+    found = told(raw, runs=runs, processes=(pause, young))
+    (ending,) = found.endings
+    assert ending.container == "istio-proxy"
+    assert "at 00:10:02 by the runtime's records" in ending.text
+    assert "pilot-agent (PID 300) is of a later run" in ending.text
+    assert any("in a later run of its container that was not recorded" in line for line in found.answers[0].evidence)
+    same = replace(young, container_id="id-istio-proxy-0", start_ticks=300)
+    still = told(raw, runs=(runs[0], run("istio-proxy", 2)), processes=(pause, same))
+    assert still.endings == ()
+    assert not any("later run" in line for line in still.answers[0].evidence)
+
+
+def test_a_pod_of_the_node_has_no_network_namespace_of_its_own() -> None:
+    found = told(build.plain(hostNetwork=True), runs=(run("app", 2),), processes=(
+        Process(100, ("/pause",), "65535", "box", 100), Process(9, ("python3",), "0", "id-app-0", 545)))  # fmt: skip
+    assert "the pod has none of its own" in found.steps[0].why
+    made = next(m for m in found.timeline.moments if m.container == "pause")
+    assert "in the node's network" in made.event
+    assert not any("the pod's network namespace" in line for line in found.answers[0].evidence)
+
+
+MESH = MeshSettings(mesh={}, values={"pilot": {"cni": {"enabled": False}}})
+_NATIVE = "sidecar.istio.io/nativeSidecar"
+_HOLD = {"proxy.istio.io/config": "holdApplicationUntilProxyStarts: true"}
+
+
+def to_be_made(annotations: Any = None, settings: MeshSettings = MESH, **subject: Any) -> Description:
+    raw = build.plain({**(annotations or {})}, initContainers=[{"name": "own"}])
+    given = {"namespace": build.namespace(istio_injection="enabled"), "webhooks": build.recorded_webhooks(),
+             "control_planes": ("1.30.3",), **subject}  # fmt: skip
+    return build.described(raw, settings=settings, **given)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "settings", "order"),
+    [
+        ({_NATIVE: "true"}, MESH, "pause istio-init+ istio-proxy+ own app"),
+        ({_NATIVE: "false"}, MESH, "pause own istio-init+ app istio-proxy+"),
+        ({_NATIVE: "false", **_HOLD}, MESH, "pause own istio-init+ istio-proxy+ app"),
+        ({_NATIVE: "false"}, replace(MESH, values={"pilot": {"cni": {"enabled": True}}}),
+         "pause istio-validation+ own app istio-proxy+"),
+        ({_NATIVE: "true", "sidecar.istio.io/interceptionMode": "NONE"}, MESH, "pause istio-proxy+ own app"),
+        ({_NATIVE: "true"}, MeshSettings(), "pause istio-init or istio-validation+ istio-proxy+ own app"),
+        ({}, MESH, "pause own app"),
+        ({"inject.istio.io/templates": "gateway"}, MESH, "pause own app"),
+    ],
+)  # fmt: skip
+def test_the_order_of_a_pod_that_is_not_made_yet_holds_what_would_be_added(
+    annotations: Any, settings: MeshSettings, order: str
+) -> None:
+    found = to_be_made(annotations, settings)
+    assert " ".join(s.container + "+" * s.planned for s in found.steps) == order
+    assert found.planned is not None
+
+
+def test_old_releases_have_no_native_sidecars() -> None:
+    found = to_be_made({_NATIVE: "true"}, control_planes=("1.18.2",))
+    assert [s.container for s in found.steps] == ["pause", "own", "istio-init", "app", "istio-proxy"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "settings", "verdict", "words"),
+    [
+        ({_NATIVE: "true"}, MESH, False, "It cannot"),
+        ({_NATIVE: "false"}, MESH, None, "It can:"),
+        ({_NATIVE: "false"}, MeshSettings(), None, "It can, unless"),
+        ({_NATIVE: "false", **_HOLD}, MESH, False, "It cannot"),
+        (_HOLD, MESH, False, "native sidecar or not"),
+        ({}, MESH, None, "Not if the proxy becomes a native sidecar"),
+    ],
+)
+def test_whether_the_application_will_run_before_its_proxy(
+    annotations: Any, settings: MeshSettings, verdict: bool | None, words: str
+) -> None:
+    found = to_be_made(annotations, settings)
+    assert "before the init containers" in found.answers[0].question
+    assert found.answers[1].verdict is verdict
+    assert words in found.answers[1].text
+
+
+def test_nothing_is_planned_for_what_will_not_be_injected_or_is_made() -> None:
+    assert to_be_made(namespace=build.namespace()).planned is None
+    assert to_be_made(namespace=None, webhooks=None).planned is None
+    assert build.described(build.injected()).planned is None

@@ -333,3 +333,52 @@ def test_a_pod_of_the_node_is_told_to_stay_out_only_where_something_asks_for_it(
     assert "MC102" in drawn(raw, **ENABLED)
     assert "MC102" not in drawn(raw)
     assert "MC102" not in drawn(raw, namespace=build.namespace(), webhooks=ENABLED["webhooks"])
+
+
+def test_a_manifest_is_told_with_what_becomes_of_it() -> None:
+    text = drawn(build.plain(), **ENABLED)
+    assert "not in the mesh as written: a pod made from this would be injected with a sidecar" in text
+    assert "a pod made from it gets istio-init or istio-validation and istio-proxy as well" in text
+    assert "as a native sidecar:" in text
+    native = drawn(build.plain({"sidecar.istio.io/nativeSidecar": "true"}), **ENABLED, control_planes=("1.30.3",))
+    assert "would be injected with a native sidecar" in native
+    assert "the order of the manifest; a pod" not in native
+    assert "may be injected" in drawn(build.plain())
+    assert "not in the mesh: no proxy" in drawn(build.plain(), namespace=build.namespace(), webhooks=())
+    other = build.plain({"inject.istio.io/templates": "gateway"})
+    assert "what its templates (gateway) say" in drawn(other, **ENABLED)
+
+
+def test_a_pod_that_is_being_deleted_is_not_just_running() -> None:
+    raw = {**build.injected(), "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    assert "being deleted" not in drawn(raw)
+    raw["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:30Z"
+    assert "Running, ready, being deleted (to be gone by 2026-01-01 00:00:30)" in drawn(raw)
+    it = Evidence(description=build.described(raw))
+    found = pod_document.document(it, ())
+    validate(found, "describe-pod")
+    assert found["pod"]["deleted_at"] == "2026-01-01T00:00:30.000000Z"
+    other = Evidence(description=build.described(build.injected()))
+    assert "being deleted" in terminal.draw(pods.page([(it, ()), (other, ())]), width=200, color=False)
+
+
+def test_the_page_of_a_pod_of_the_node_claims_no_network_namespace() -> None:
+    it = evidence("host-network")
+    for page in (pod.page(it, registry.run(it)), article.page(it, registry.run(it))):
+        text = " ".join(terminal.draw(page, width=400, color=False).split())
+        assert "holds the network namespace" not in text
+        assert "all share the network of pause" not in text
+
+
+def test_rules_without_a_proxy_stand_in_the_first_lines() -> None:
+    raw = build.injected()
+    raw["spec"]["containers"] = raw["spec"]["containers"][:1]
+    assert "there is istio-init, but no proxy" in drawn({**raw, "status": {"phase": "Running"}})
+
+
+def test_a_part_that_cannot_be_read_stands_under_what_was_not_looked_at() -> None:
+    seen = states.parse({"envoy/config_dump.json": b"\x00garbage"})
+    assert seen.problems
+    it = evidence(state=states.State(problems=seen.problems, gaps=seen.problems))
+    text = " ".join(terminal.draw(pod.page(it, ()), width=400, color=False).split())
+    assert "Not looked at envoy/config_dump.json: not valid JSON" in text
