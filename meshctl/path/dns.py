@@ -5,7 +5,8 @@ With DNS capture the proxy's agent answers for Services and ServiceEntries first
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
@@ -15,7 +16,9 @@ from meshctl.kube.services import Endpoint, Service, Services
 from meshctl.path.netns import Resolver
 from meshctl.refs import near_misses
 
-NameKind: TypeAlias = Literal["address", "loopback", "service", "headless", "external-name", "entry", "pod", "outside"]
+NameKind: TypeAlias = Literal[
+    "address", "loopback", "hosts", "service", "headless", "external-name", "entry", "pod", "outside"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Name:
 
     `full` is the name that answered; `tried` the names asked before it; `captured`: the proxy's agent answered.
     `foreign`: nothing in the cluster has the name, whether or not something else does. `by_node`: the node's resolver
-    was asked, which knows nothing of the cluster.
+    was asked, which knows nothing of the cluster. `why` says why it fails, where it is not for want of the name.
     """
 
     asked: str
@@ -41,13 +44,16 @@ class Name:
     suggestions: tuple[str, ...] = ()
     foreign: bool = False
     by_node: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
     """All that answers names: Kubernetes, the mesh, and how this caller asks.
 
-    `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network).
+    `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network), or a
+    `server` that is none of the cluster's. `hosts` is its ``/etc/hosts``. `lost` says why its questions or the answers
+    to them do not arrive, `unsure` why that cannot be told.
     `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were,
     `endpoints_gap` likewise for the EndpointSlices. `nodes` are the names of nodes, which have themselves in their
     ``/etc/hosts``.
@@ -64,6 +70,10 @@ class Zone:
     services_gap: str = ""
     endpoints_gap: str = ""
     nodes: frozenset[str] = frozenset()
+    server: str = ""
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lost: str = ""
+    unsure: str = ""
 
     @property
     def domain(self) -> str:
@@ -100,8 +110,19 @@ _MOST_ALIASES = 8
 def _search(host: str, zone: Zone, absolute: bool, aliases: int = 0) -> Name:
     if host == "localhost" or host.endswith(".localhost"):
         return Name(host, "loopback", ("127.0.0.1",), host)
+    if not absolute and (own := zone.hosts.get(host.lower())):
+        return Name(host, "hosts", own, host, service=zone.services.at(own[0]))
+    if zone.lost:
+        return Name(host, "outside", (), host, fails=True, why=f"{host} is looked up in vain: {zone.lost}")
+    if zone.unsure:
+        return Name(host, "outside", (), host, undecided=f"whether {host} is looked up in vain: {zone.unsure}")
     tried: list[str] = []
     if not zone.cluster_dns and not zone.captured:
+        if zone.server:
+            reason = (
+                f"{host} is asked of {zone.server}, which is no DNS of the cluster: what it answers is not recorded"
+            )
+            return Name(host, "outside", (), host, undecided=reason)
         if "." not in host and not zone.resolver.search and host not in zone.nodes:
             return Name(host, "outside", (), host, fails=True, by_node=True)
         reason = f"{host} is asked of the node's resolver, not of the cluster's: what it answers is not recorded"
@@ -111,7 +132,7 @@ def _search(host: str, zone: Zone, absolute: bool, aliases: int = 0) -> Name:
         if found is not None:
             return found
         tried.append(candidate)
-    return _nobody(host, zone, tuple(tried))
+    return _nobody(host, zone, tuple(tried), absolute)
 
 
 def _candidates(host: str, resolver: Resolver, absolute: bool) -> Iterator[str]:
@@ -212,7 +233,7 @@ def _from_entry(asked: str, full: str, entry: ServiceEntry, zone: Zone, tried: t
     return Name(asked, "entry", (), full, entry=entry, tried=tried, captured=zone.captured, undecided=reason)
 
 
-def _nobody(host: str, zone: Zone, tried: tuple[str, ...]) -> Name:
+def _nobody(host: str, zone: Zone, tried: tuple[str, ...], absolute: bool) -> Name:
     labels = host.removesuffix(f".{zone.domain}").removesuffix(".svc").split(".")
     if zone.services_gap:
         reason = f"the Services were not recorded ({zone.services_gap}), so whether {host} is one cannot be told"
@@ -223,7 +244,13 @@ def _nobody(host: str, zone: Zone, tried: tuple[str, ...]) -> Name:
     if _could_be_public(host, zone):
         reason = f"{host} is outside the cluster: whether and to what it resolves is not recorded"
         return Name(host, "outside", (), host, tried=tried, undecided=reason, foreign=True)
-    return Name(host, "outside", (), host, tried=tried, fails=True, suggestions=suggestions(host, zone))
+    guesses, why = suggestions(host, zone), ""
+    there = zone.services.named(labels[0], labels[1] if len(labels) > 1 else zone.namespace)
+    if there is not None and not absolute:
+        full = f"{there.name}.{there.namespace}.svc.{zone.domain}"
+        why = f"{host} is looked up as {', '.join(tried)}: the search list does not lead to {full}"
+        guesses = (full,)
+    return Name(host, "outside", (), host, tried=tried, fails=True, suggestions=guesses, why=why)
 
 
 _PUBLIC = frozenset(

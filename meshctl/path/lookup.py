@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Query, match
 from meshctl.kube.pod_list import heads
-from meshctl.path import dns, rules
+from meshctl.path import dns, hosts_file, rules
 from meshctl.path.dns import Name, Zone
 from meshctl.path.hosts import is_address
 from meshctl.path.model import Evidence, Hop
+from meshctl.path.netns import Resolver
 from meshctl.path.scene import Scene, Station
 from meshctl.refs import Target
 
@@ -33,10 +35,12 @@ def _zone_of(scene: Scene, station: Station) -> Zone:
 
 def _zone(scene: Scene, station: Station) -> Zone:
     resolver = station.resolver or dns.default_resolver(station.pod.namespace)
-    captured = bool(resolver.servers) and rules.dns_captured(scene, station, resolver.servers[0])
+    asking = rules.lookups(scene, station, resolver.servers)
     pod = station.pod
     policy = pod.dns_policy or "ClusterFirst"
-    cluster_dns = policy != "Default" and not (pod.host_network and policy == "ClusterFirst")
+    of_node = policy == "Default" or (pod.host_network and policy == "ClusterFirst")
+    of_node = of_node and not any(scene.services.at(server) for server in resolver.servers[:1])
+    foreign = "" if of_node else _foreign(scene, resolver, policy)
     known = {service.namespace for service in scene.services.services}
     unrecorded = tuple(n for n in scene.namespaces if scene.recorded and n not in scene.recorded and n not in known)
     return Zone(
@@ -45,13 +49,34 @@ def _zone(scene: Scene, station: Station) -> Zone:
         scene.namespaces,
         pod.namespace,
         resolver,
-        captured,
-        cluster_dns,
+        asking.captured,
+        not of_node and not foreign,
         unrecorded,
         scene.services_gap,
         scene.endpoints_gap,
         frozenset(pod.node for pod in heads(scene.pods)),
+        foreign,
+        hosts_file.of(pod, resolver.search),
+        asking.lost,
+        asking.unsure,
     )
+
+
+def _foreign(scene: Scene, resolver: Resolver, policy: str) -> str:
+    """The server that is asked, where it is none of the cluster's; empty where it is, or where that is not known.
+
+    With dnsPolicy None somebody chose it; else the kubelet did, who takes ``--cluster-dns``: no public address.
+    """
+    server = next(iter(resolver.servers), "")
+    if not is_address(server) or scene.services.at(server) is not None:
+        return ""
+    address = ip_address(server)
+    if address.is_link_local or address.is_loopback:  # a cache on the node (node-local-dns), or one in the pod
+        return ""
+    if scene.services.in_range(server) or scene.in_pod_range(server) or scene.pod_at(server) is not None:
+        return ""
+    chosen = policy == "None" and not scene.services_gap
+    return server if chosen or address.is_global else ""
 
 
 def _known_to_proxy(station: Station, name: Name, zone: Zone, absolute: bool) -> Name:
@@ -60,7 +85,14 @@ def _known_to_proxy(station: Station, name: Name, zone: Zone, absolute: bool) ->
     Its address is in the proxy's configuration where it has one: Istio writes it into domains and listeners.
     """
     unknown = name.fails or (name.undecided and not name.addresses)
-    if not unknown or name.service is not None or name.entry is not None or station.proxy is None:
+    if (
+        zone.lost
+        or zone.unsure
+        or not unknown
+        or name.service is not None
+        or name.entry is not None
+        or station.proxy is None
+    ):
         return name
     tried = () if absolute else [f"{name.asked}.{suffix}" for suffix in zone.resolver.search]
     for host in (name.asked, *tried) if zone.cluster_dns else ():
@@ -100,6 +132,7 @@ _KIND_WORDS = {
     "pod": "a pod's own name",
     "address": "an address: nothing to look up",
     "loopback": "this pod itself",
+    "hosts": "written into the pod's /etc/hosts",
     "outside": "a name outside of the cluster",
 }
 
@@ -127,7 +160,7 @@ def _facts(station: Station, name: Name) -> Iterator[str]:
     if name.captured:
         by = "ztunnel" if station.mode == "ambient" else "the proxy's agent"
         yield f"answered by {by} (DNS capture)"
-    if station.resolver is not None and name.kind not in ("address", "loopback"):
+    if station.resolver is not None and name.kind not in ("address", "loopback", "hosts"):
         yield f"search list from {'/'.join(station.resolver.source.split('/')[-2:])}"
 
 
@@ -146,6 +179,8 @@ def _proof(scene: Scene, station: Station, name: Name) -> Iterator[Evidence]:
 
 
 def _failing(name: Name) -> str:
+    if name.why:
+        return name.why
     if name.by_node:
         return f"{name.full}: the node's resolver is asked, and completes no name of one label"
     if name.kind == "external-name":

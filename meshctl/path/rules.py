@@ -1,6 +1,6 @@
 """A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -80,15 +80,34 @@ def straight(station: Station, why: str) -> Passage:
     return Passage("straight", hop, None, why)
 
 
-def dns_captured(scene: Scene, station: Station, server: str) -> bool:
-    """Whether a lookup of the application's ends at the proxy's agent (DNS capture)."""
-    if station.rules_from == "none" or not (station.has_proxy or station.mode == "ambient"):
-        return False
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What becomes of a pod's questions to its nameservers: `captured` by the proxy's agent, or `lost`, and why."""
+
+    captured: bool = False
+    lost: str = ""
+    unsure: str = ""
+
+
+def lookups(scene: Scene, station: Station, servers: Sequence[str]) -> Asking:
+    """Walk the lookups of the application's (UDP), and the answers: lost are they where no server can be asked."""
+    meshed = station.has_proxy or station.mode == "ambient"
+    stops = replies.can_stop(scene, station)
+    if station.rules_from == "none" or station.pod.host_network or not (meshed or stops):
+        return Asking()
+    found = [_lookup(scene, station, server, stops) for server in servers]
+    asked = [one for one in found if one is not None]
+    if not asked or not any(one.lost or one.unsure for one in asked):
+        return asked[0] if asked else Asking()
+    return next((one for one in asked if not one.lost), asked[0])
+
+
+def _lookup(scene: Scene, station: Station, server: str, stops: bool) -> Asking | None:
     owner = next(iter(station.owners), Owner(None, None, ""))
     try:
         version, number = address_number(server)
     except ValueError:
-        return False
+        return None
     packet = Packet(
         direction="outbound",
         version=version,
@@ -101,7 +120,22 @@ def dns_captured(scene: Scene, station: Station, server: str) -> bool:
         gid=owner.gid,
         owner_known=owner.uid is not None and owner.gid is not None,
     )
-    return _ready(scene, station).walk(packet).verdict == "redirected"
+    ready = _ready(scene, station)
+    walk = ready.walk(packet)
+    if walk.verdict == "redirected" or not stops:
+        return Asking(captured=walk.verdict == "redirected")
+    if walk.verdict == "dropped":
+        return Asking(lost=f"the question to {server} (udp/53) is {_stopped(walk)}")
+    if walk.verdict == "undecided" and owner.uid is not None:
+        return Asking(unsure=f"the question to {server} (udp/53): {walk.undecided_because}")
+    back = replace(packet, direction="inbound", src=number, dst=packet.src or 0, sport=53, dport=_SENDING_PORT)
+    back = replace(back, in_interface="eth0", uid=None, gid=None, owner_known=True)
+    gone = replies.lost(scene, station, ready, back, "in") if not is_loopback(server) else None
+    if gone is None:
+        return Asking()
+    if gone.verdict == "dropped":
+        return Asking(lost=f"the answer of {server} (udp/53) is {_stopped(gone)}")
+    return Asking(unsure=f"the answer of {server} (udp/53): {gone.undecided_because}")
 
 
 def _ready(scene: Scene, station: Station) -> Walker:

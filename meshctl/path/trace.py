@@ -142,7 +142,9 @@ _ASK_THE_CLUSTER = (
 
 
 def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], name: Name) -> Trace:
-    if name.kind == "external-name":
+    if name.why:
+        why = f"{name.why}: the lookup fails"
+    elif name.kind == "external-name":
         why = f"{name.full} is an alias of {name.alias or 'nothing'}, which does not resolve"
     elif name.service is not None:
         why = f"{name.full} resolves to nothing: the headless Service has no ready pods"

@@ -57,7 +57,7 @@ def _sender(sender: Sender) -> dict[str, object]:
 def _aim(aim: Aim) -> dict[str, object]:
     name, _, namespace = aim.service.partition(".")
     # A label is NAME.NAMESPACE only where a Service was found: an address and a longer name have more dots.
-    is_service = bool(namespace) and "." not in namespace and aim.kind not in ("entry", "outside", "gateway")
+    is_service = bool(namespace) and "." not in namespace and aim.kind not in ("entry", "outside", "gateway", "hosts")
     addresses = [part for part in aim.address.split(", ") if part]
     return {
         "service": name if is_service else aim.service,
