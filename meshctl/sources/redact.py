@@ -10,79 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from functools import cache
 from typing import Any
 
 from meshctl import json_text
 from meshctl.frozen import dataclass
+from meshctl.sources import secret_shapes
 from meshctl.sources.readdress import Readdress
+from meshctl.sources.secret_shapes import KEY_MATERIAL, REDACTED, USER_FLAGS, names_secret
 
-REDACTED = "REDACTED"
-
-# What Istio's own containers have, and what no credential is in.
-_HARMLESS = frozenset(
-    {
-        "AUTHZ_FAILURE_LOG_BURST_SIZE",
-        "CREDENTIAL_FETCHER_TYPE",
-        "CREDENTIAL_IDENTITY_PROVIDER",
-        "JWT_POLICY",
-        "PILOT_ENABLE_JWT_POLICY",
-        "REQUIRE_3P_TOKEN",
-        "SECRET_GRACE_PERIOD_RATIO",
-        "SECRET_GRACE_PERIOD_RATIO_JITTER",
-        "SECRET_TTL",
-        "SKIP_PARSE_TOKEN",
-        "TOKEN_AUDIENCES",
-        "USE_TOKEN_FOR_CSR",
-        "USE_TOKEN_FOR_XDS",
-        "XDS_AUTH",
-        "XDS_AUTH_PLAINTEXT",
-        "XDS_AUTH_PROVIDER",
-    }
-)
-
-
-@cache
-def _secret_name() -> re.Pattern[str]:
-    return re.compile(
-        r"passw|passphrase|(?<![a-z])pwd|secret|token|api[-_.]?key|access[-_.]?key|private[-_.]?key|encryption[-_.]?key"
-        r"|credential|connection[-_.]?string|(?<![a-z])dsn(?![a-z])|(?<![a-z])(?:auth|authorization)(?![a-z])"
-        r"|(?<![a-z])cookie|signing[-_.]?key|client[-_.]?key",
-        re.IGNORECASE,
-    )
-
-
-@cache
-def _shapes() -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    return (
-        (
-            "private key",
-            re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-            REDACTED,
-        ),
-        ("token", re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), REDACTED),
-        (
-            "token",
-            re.compile(
-                r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[A-Za-z0-9_-]{15,}|xox[abpors]-[A-Za-z0-9-]{10,}"
-                r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|sk-[A-Za-z0-9_-]{20,}|hvs\.[A-Za-z0-9_-]{20,})"
-            ),
-            REDACTED,
-        ),
-        (
-            "password in a URL",
-            re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@\"']*:)[^\s/@\"']+(?=@)", re.I),
-            rf"\1{REDACTED}",
-        ),
-        ("token", re.compile(r"\b((?:Bearer|Basic)\s+)[A-Za-z0-9+/=_.~-]{8,}", re.I), rf"\1{REDACTED}"),
-        (
-            "argument",
-            re.compile(
-                r"(--?[A-Za-z0-9-]*(?:password|passwd|secret|token|api-?key|credentials?)=)(?!/)[^\s\"',]+", re.I
-            ),
-            rf"\1{REDACTED}",
-        ),
-    )
+_LOGIN = re.compile(r"((?<![\w-])(?:-[uU]|--user|--proxy-user)(?:[ \t]+|=)[\"']?)([^\s:\"'/]+:[^\s\"']+)")
+_PATTERN = "[(.^*?"
+"""A value that begins so is a pattern (of a route, of a policy), and no credential."""
 
 
 @dataclass(slots=True)
@@ -94,24 +32,42 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Any text: by shape, and its addresses where that was asked for."""
-        for kind, shape, instead in _shapes():
+        for kind, shape, instead in secret_shapes.shapes():
             text, found = shape.subn(instead, text)
             if found:
                 self.counts[kind] += found
+        if "=" in text or "--" in text:
+            text = secret_shapes.assignments().sub(self._assigned, text)
+        if "-u" in text or "user" in text:
+            text = _LOGIN.sub(self._login, text)
         if self.addresses is not None:
             text, changed = self.addresses.text(text)
             self.counts["address"] += changed
         return text
+
+    def _assigned(self, found: re.Match[str]) -> str:
+        before, name, flag, value = found.groups()
+        called, bare = flag or name, value.strip("\"'")
+        hidden = secret_shapes.is_secret_value(bare) and REDACTED not in bare and bare[0] not in _PATTERN
+        if not hidden or not secret_shapes.names_value(called):
+            return found[0]
+        self.counts["argument" if called[0] == "-" else "value of a credential's name"] += 1
+        return f"{before}{value.replace(bare, REDACTED)}"
+
+    def _login(self, found: re.Match[str]) -> str:
+        hidden = secret_shapes.hidden_login(found[2])
+        self.counts["password of a login"] += hidden is not None
+        return found[0] if hidden is None else f"{found[1]}{hidden}"
 
     def content(self, content: bytes, name: str) -> bytes:
         """A part: JSON by place and shape, other text by shape; bytes that are no text stay out altogether."""
         text = content.decode("utf-8", "replace")
         if name.endswith(".json"):
             try:
-                document = json_text.loads(text)
-            except ValueError:
+                redacted = self.value(json_text.loads(text))
+                return (json.dumps(redacted, indent=1, ensure_ascii=False) + "\n").encode()
+            except (ValueError, RecursionError):  # what is parsed may still be too deep to be gone through
                 return self.text(text).encode()
-            return (json.dumps(self.value(document), indent=1, ensure_ascii=False) + "\n").encode()
         return self.text(text).encode()
 
     def value(self, value: Any) -> Any:
@@ -141,6 +97,8 @@ class Redactor:
         name = mapping.get("name", mapping.get("key", mapping.get("header_name")))
         found: dict[str, Any] = {}
         for key, value in mapping.items():
+            if key == "annotations" and isinstance(value, Mapping):
+                value = {k: self._annotation(k, v) for k, v in value.items()}
             if key == "value" and isinstance(name, str) and isinstance(value, str) and self._hides(name, value):
                 self.counts["value of a credential's name"] += 1
                 found[key] = REDACTED
@@ -151,19 +109,18 @@ class Redactor:
                 found[self.text(key) if self.addresses else key] = self.value(value)
         return found
 
+    def _annotation(self, key: str, value: Any) -> Any:
+        if not isinstance(value, str) or not secret_shapes.is_secret_annotation(key, value):
+            return value
+        self.counts["annotation"] += 1
+        return REDACTED
+
     def _hides(self, name: str, value: str) -> bool:
-        return bool(value) and name not in _HARMLESS and bool(_secret_name().search(name))
+        return bool(value) and names_secret(name)
 
     @staticmethod
     def _is_key_material(key: str, value: Any, mapping: Mapping[str, Any]) -> bool:
-        if key in (
-            "private_key",
-            "session_ticket_keys",
-            "private_key_provider",
-            "generic_secret",
-            "password",
-            "hmac_secret",
-        ):
+        if key in KEY_MATERIAL:
             return bool(value)
         # RFC 7517/7518: the private members of a JSON web key; `k` is a symmetric one.
         return key in ("d", "k", "p", "q", "dp", "dq", "qi") and "kty" in mapping and isinstance(value, str)
@@ -178,25 +135,20 @@ class Redactor:
 
     def _list(self, values: Sequence[Any]) -> list[Any]:
         found: list[Any] = []
-        follows_secret_flag = False
+        before = ""
         for value in values:
-            if isinstance(value, str):
-                found.append(self._word(value, follows_secret_flag))
-                follows_secret_flag = value.startswith("-") and "=" not in value and self._is_secret_flag(value)
-            else:
-                found.append(self.value(value))
-                follows_secret_flag = False
+            found.append(self._word(value, before) if isinstance(value, str) else self.value(value))
+            before = value if isinstance(value, str) and "=" not in value else ""
         return found
 
-    @staticmethod
-    def _is_secret_flag(word: str) -> bool:
-        return bool(re.search(r"(?:password|passwd|passphrase|secret|token|api-?key|credentials?)$", word, re.I))
-
-    def _word(self, word: str, follows_secret_flag: bool) -> str:
-        """An argument, or a NAME=VALUE of an environment."""
-        if follows_secret_flag and not word.startswith(("-", "/")):
+    def _word(self, word: str, before: str) -> str:
+        """An argument after the one `before` it, or a NAME=VALUE of an environment."""
+        if secret_shapes.is_secret_flag(before) and not word.startswith("-") and secret_shapes.is_secret_value(word):
             self.counts["argument"] += 1
             return REDACTED
+        if before in USER_FLAGS and (login := secret_shapes.hidden_login(word)) is not None:
+            self.counts["password of a login"] += 1
+            return login
         name, equals, value = word.partition("=")
         if equals and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name) and self._hides(name, value):
             self.counts["value of a credential's name"] += 1

@@ -172,3 +172,90 @@ def test_the_same_address_is_the_same_everywhere() -> None:
     assert listener != "10.96.0.1_443"
     assert redactor.text("ip-10-96-0-1.internal") == f"ip-{listener.removesuffix('_443').replace('.', '-')}.internal"
     assert redactor.counts["address"] == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        ("Server=x;User Id=sa;Password=hunter2;", f"Server=x;User Id=sa;Password={REDACTED};"),
+        (
+            "AccountName=a;AccountKey=hunter2==;EndpointSuffix=x",
+            f"AccountName=a;AccountKey={REDACTED};EndpointSuffix=x",
+        ),
+        ("user:hunter2@tcp(db:3306)/x", f"user:{REDACTED}@tcp(db:3306)/x"),
+        ("https://hooks.slack.com/services/T0/B0/hunter2", f"https://hooks.slack.com/services/{REDACTED}"),
+        ("https://discord.com/api/webhooks/1/hunter2", f"https://discord.com/api/webhooks/{REDACTED}"),
+        ("https://x.webhook.office.com/webhookb2/a@b/hunter2", f"https://x.webhook.office.com/webhookb2/{REDACTED}"),
+        ("https://api.telegram.org/bot1:hunter2/send", f"https://api.telegram.org/bot{REDACTED}"),
+        ("https://chat/v1?key=hunter2&x=1&token=hunter2", f"https://chat/v1?key={REDACTED}&x=1&token={REDACTED}"),
+        ("https://b/o?sv=1&sig=hunter2", f"https://b/o?sv=1&sig={REDACTED}"),
+        ("export TOKEN=hunter2; run", f"export TOKEN={REDACTED}; run"),
+        ("export DB_PASS='hunter2 x' && run", f"export DB_PASS='{REDACTED}' && run"),
+        ('cd x; DB_PASS="hunter2" run --port=1', f'cd x; DB_PASS="{REDACTED}" run --port=1'),
+        ("curl -u a:hunter2 http://x", f"curl -u a:{REDACTED} http://x"),
+        ("curl --user 'a:hunter2' http://x", f"curl --user 'a:{REDACTED}' http://x"),
+        ("run --db-pass hunter2 --port 80", f"run --db-pass {REDACTED} --port 80"),
+        (
+            "curl -H 'X-Api-Key: hunter2' -H 'PRIVATE-TOKEN: hunter2'",
+            f"curl -H 'X-Api-Key: {REDACTED}' -H 'PRIVATE-TOKEN: {REDACTED}'",
+        ),
+        ("npm_hunter2hunter2hunter2hunter2hunter2", REDACTED),
+    ],
+)
+def test_a_credential_inside_a_text_is_taken_out_and_the_rest_stays(value: str, left: str) -> None:
+    assert Redactor().value({"args": ["sh", "-c", value]})["args"][2] == left
+    assert Redactor().value({"name": "X", "value": value})["value"] == left
+    assert Redactor().text(left) == left
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["--db-pass", "hunter2"], ["--db-pass", REDACTED]),
+        (["--auth-token", "hunter2"], ["--auth-token", REDACTED]),
+        (["--secretKey", "hunter2"], ["--secretKey", REDACTED]),
+        (["-u", "a:hunter2"], ["-u", f"a:{REDACTED}"]),
+        (["-u", "1337", "-g", "1337"], None),
+        (["-u", "1000:1000"], None),
+        (["--token-audience", "istio-ca"], None),
+        (["--secret-name", "x", "--token-file", "x", "--auth-mode", "jwt", "--token-ttl=1h"], None),
+        (["--password", "$(PASSWORD)", "--token=${TOKEN}", "--token", "/var/run/token"], None),
+        (["--compass", "north", "--passthrough", "x", "--monkey=1", "--path", "x"], None),
+    ],
+)
+def test_arguments_lose_what_their_flag_calls_a_credential(words: list[str], left: list[str] | None) -> None:
+    assert Redactor().value({"args": words})["args"] == (left or words)
+
+
+def test_annotations_that_are_named_like_secrets() -> None:
+    given = {
+        "vault.token": "hunter2",
+        "example.com/api-key": "hunter2",
+        "vault.hashicorp.com/agent-inject-token": "true",
+        "vault.hashicorp.com/agent-inject-secret-path": "a/b",
+        "sidecar.istio.io/userVolume": "token",
+        "kubernetes.io/service-account.token": "x",
+        "prometheus.io/path": "/stats",
+    }
+    redactor = Redactor()
+    found = redactor.value({"metadata": {"annotations": given}})["metadata"]["annotations"]
+    assert {key for key in given if found[key] == REDACTED} == {"vault.token", "example.com/api-key"}
+    assert redactor.counts == {"annotation": 2}
+
+
+def test_patterns_of_routes_and_references_stay() -> None:
+    for text in (
+        "^(.*?;)?(session_token=[^;]+)(;.*)?$",
+        "token=(a|b)",
+        "TOKEN=$TOKEN",
+        "token=true",
+        "a --token is b"[:9],
+    ):
+        assert Redactor().value({"regex": text})["regex"] == text
+
+
+def test_nothing_that_is_nested_too_deep_ends_a_recording() -> None:
+    deep = b"[" * 100_000 + b'"--token=hunter2"'
+    assert b"hunter2" not in Redactor().content(deep, "envoy/config_dump.json")
+    deep = b'{"a":' * 900 + b'"--token=hunter2"' + b"}" * 900
+    assert b"hunter2" not in Redactor().content(deep, "envoy/config_dump.json")
