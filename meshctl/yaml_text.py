@@ -31,12 +31,15 @@ def documents(text: str, source: str) -> tuple[Any, ...]:
             _refuse_depth(text, source)
         return tuple(doc for doc in yaml.load_all(text, _loader()) if doc is not None)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        place = _place(getattr(error, "problem_mark", None))
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise BadInput(f"{source}{place}: not valid YAML: {problem}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{source}: not valid YAML: {error}") from error
+
+
+def _place(mark: Any) -> str:
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
 def _may_be_deep(text: str) -> bool:
@@ -57,8 +60,9 @@ def _refuse_depth(text: str, source: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                place = f"{source}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
-                raise BadInput(f"{place}: not YAML that can be read: nested more than {DEEPEST} levels deep")
+                raise BadInput(
+                    f"{source}{_place(event.start_mark)}: nested too deep to be read (more than {DEEPEST} levels)"
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

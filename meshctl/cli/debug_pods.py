@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from meshctl.cli.options import Invocation, command, group
+from meshctl.cli.options import RECORDINGS, Invocation, command, group
 
 app = group("Remove what an interrupted meshctl left on a cluster.")
 
@@ -14,7 +14,12 @@ def debug_pods() -> None:
     """Remove what an interrupted meshctl left on a cluster."""
 
 
-@command(app, "clean", without=("output",), examples="  meshctl debug-pods clean -n default --yes")
+@command(
+    app,
+    "clean",
+    without=("output", *RECORDINGS, "selector", "via", "debug_image", "debug_namespace", "runtime", "istio_namespace"),
+    examples="  meshctl debug-pods clean -n default --yes",
+)
 def clean(
     call: Invocation,
     everyone: Annotated[bool, typer.Option("--all-owners", help="Also those that other users' runs made.")] = False,

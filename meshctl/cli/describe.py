@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from meshctl.cli import options
 from meshctl.cli.options import Invocation
 from meshctl.cli.show import show
+from meshctl.errors import BadInput
 from meshctl.sources.world import World
 
 
@@ -49,7 +50,10 @@ app = typer.Typer(
 
 Pods = Annotated[list[str] | None, typer.Argument(metavar="[POD]...", help="POD, POD.NAMESPACE, deploy/X, svc/X ...")]
 Manifest = Annotated[
-    str | None, typer.Option("--filename", "-f", metavar="FILE", help="Describe what a manifest asks for; - is stdin.")
+    list[str] | None,
+    typer.Option(
+        "--filename", "-f", metavar="FILE", help="Describe what a manifest asks for; - is stdin (repeatable)."
+    ),
 ]
 _OUTPUTS = ("text", "wide", "json", "yaml", "html")
 
@@ -66,6 +70,8 @@ def pod(call: Invocation, names: Pods = None, filename: Manifest = None) -> None
     from meshctl.views import pods
 
     root = call.istio_namespace or ""
+    if filename and (names or call.selector):
+        raise BadInput("-f and a pod's name or labels exclude each other", hint="a manifest's pods are all described")
     if filename:
         found = evidence.manifest(_world_if_named(call), filename, call.namespace, root)
     else:
@@ -91,7 +97,7 @@ def service(call: Invocation, name: Annotated[str, typer.Argument(help="SERVICE 
 
 @options.command(app, "namespace", outputs=("text", "wide", "json", "yaml", "html"))
 def namespace(
-    call: Invocation, name: Annotated[str | None, typer.Argument(help="NAMESPACE, else that of -n.")] = None
+    call: Invocation, name: Annotated[str | None, typer.Argument(metavar="[NAMESPACE]", help="Else that of -n.")] = None
 ) -> None:
     """Say whether pods of a namespace are injected and why, and list its pods."""
     from meshctl.gather import evidence

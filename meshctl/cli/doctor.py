@@ -2,13 +2,19 @@
 
 import typer
 
-from meshctl.cli.options import Invocation, command
+from meshctl.cli.options import RECORDINGS, Invocation, command
 from meshctl.errors import ExitCode
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@command(app, "doctor", outputs=("text", "wide", "json", "yaml"), examples="  meshctl doctor\n  sudo meshctl doctor")
+@command(
+    app,
+    "doctor",
+    outputs=("text", "wide", "json", "yaml"),
+    examples="  meshctl doctor\n  sudo meshctl doctor",
+    without=(*RECORDINGS, "all_namespaces", "selector", "via", "debug_image", "yes"),
+)
 def doctor(call: Invocation) -> None:
     """Look at the kubeconfig, the API, permissions, the mesh, and this machine's runtimes, rights and tools."""
     from meshctl.cli.show import show

@@ -6,7 +6,7 @@ shared options to its signature. What is given after the name wins over what is 
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import wraps
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
@@ -252,7 +252,8 @@ def command(
 ) -> Callable[[F], F]:
     """Register a command with the shared options; `outputs` are its formats, the first its default.
 
-    `examples` are shown at the end of its help; `without` leaves out shared options that its own ones replace.
+    `examples` are shown at the end of its help; `without` leaves out shared options that its own ones replace, or that
+    mean nothing to it: given before the command's name, they are refused.
     """
 
     def register(function: F) -> F:
@@ -263,6 +264,7 @@ def command(
             after = {key: given.pop(key) for key in SHARED if key not in without}
             call = _merged(before, after)
             _state["debug"] = bool(call.debug)
+            _refuse(ctx, before, without, {**{f.name: getattr(call, f.name) for f in fields(call)}, **given})
             return function(replace(call, output=_format(call.output, outputs)), **given)
 
         del wrapper.__wrapped__
@@ -275,6 +277,33 @@ def command(
         return function
 
     return register
+
+
+def _refuse(ctx: typer.Context, before: Invocation, without: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Raise BadInput for an option that the command would pass over, or that is empty (a shell's unset variable)."""
+    known = {param.name: param for param in (*ctx.find_root().command.params, *ctx.command.params)}
+    for key in without:
+        if getattr(before, key) not in (None, []):
+            name, flag = ctx.command_path.partition(" ")[2], max(known[key].opts, key=len)
+            raise BadInput(
+                f"{flag} before the command means nothing to `{name}`", hint=f"what it takes: meshctl {name} --help"
+            )
+    for key, value in given.items():
+        param = known.get(key)
+        names_place = key in SHARED or (param is not None and str(param.metavar).strip("[].") in _PLACES)
+        texts = value if isinstance(value, list) else [value]
+        empty = any(isinstance(text, str) and not text.strip() for text in texts)
+        if empty and names_place and key != "selector" and param is not None and param.default != value:
+            named = max(param.opts, key=len) if param.opts[0].startswith("-") else str(param.metavar)
+            raise BadInput(f"{named.strip('[].')} is empty", hint="give it a value, or leave it out")
+
+
+_PLACES = frozenset(("FILE", "FILE|-", "PATH", "NAMESPACE"))
+"""What own arguments and options name that cannot be empty; others may be: ``istio-iptables -b ''``."""
+RECORDINGS = ("snapshot", "demo")
+CLUSTER = ("context", "kubeconfig", "as_user", "as_group", "request_timeout", "istio_namespace")
+WAYS = ("via", "debug_image", "debug_namespace", "yes")
+"""The shared options that name a recording, a cluster, and a way into a pod's node: for `without`."""
 
 
 def group(help: str) -> typer.Typer:

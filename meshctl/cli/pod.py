@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from meshctl.cli.options import Invocation, command, group
+from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, group
 
 app = group("A pod's containers, processes and namespaces on this node.")
 
@@ -18,6 +18,7 @@ def pod() -> None:
     app,
     "pids",
     outputs=("text", "wide", "json", "yaml"),
+    without=(*RECORDINGS, *CLUSTER, *WAYS, "selector"),
     examples="  sudo meshctl pod pids\n  sudo meshctl pod pids productpage-v1-68bb77d8cf-ws7df -n default",
 )
 def pids(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meshctl.cli.options import Invocation, command, group
+from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, group
 from meshctl.cli.show import emit, say, show
 from meshctl.errors import BadInput, ExitCode
 
@@ -68,6 +68,7 @@ def _plan(
     from meshctl.sources.record import Plan
 
     name = target.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
+    find.demand_namespaces(world, [*([call.namespace] if call.namespace else []), *also])
     scope = call.scope()
     found = [find.one(world, text, scope) for text in pods]
     named = tuple(dict.fromkeys((*(pod.namespace for pod in found), *also)))
@@ -104,6 +105,7 @@ def _summary(done: "Recorded") -> None:
     say(f"{done.pods} pods, {done.files} files{again}")
     taken = ", ".join(f"{what}: {count}" for what, count in sorted(done.redactions.items()) if count)
     say(f"taken out: {taken or 'nothing that looks like a credential was found'}")
+    say("look through it before you share it: a password where nothing says so (-p WORD, a log line) is not found")
     if done.left_out:
         reasons = dict.fromkeys(why for _, why in done.left_out)
         say(f"left out: {len(done.left_out)} parts (`meshctl snapshot show {done.path}` lists why)")
@@ -111,7 +113,11 @@ def _summary(done: "Recorded") -> None:
             say(f"  {why}")
 
 
-@command(app, "show", outputs=("text", "wide", "json", "yaml"))
+_OF_OTHERS = (*CLUSTER, *WAYS, "namespace", "all_namespaces", "selector", "runtime")
+"""What a recording that is named by its path has no use for."""
+
+
+@command(app, "show", outputs=("text", "wide", "json", "yaml"), without=_OF_OTHERS)
 def show_(call: Invocation, path: Path_ = None) -> None:
     """Say what a recording holds, when and of what it was taken, and what was left out."""
     from meshctl.gather import recordings
@@ -124,10 +130,18 @@ def show_(call: Invocation, path: Path_ = None) -> None:
 def _opened(call: Invocation, path: str | None) -> "World":
     from meshctl.sources.snapshot import open_snapshot
 
+    if path and (call.snapshot or call.demo):
+        raise BadInput("a PATH and --snapshot or --demo exclude each other")
     return open_snapshot(path) if path else call.world()
 
 
-@command(app, "diff", outputs=("text", "json", "yaml"), examples="  meshctl snapshot diff before.tar.gz after.tar.gz")
+@command(
+    app,
+    "diff",
+    outputs=("text", "json", "yaml"),
+    examples="  meshctl snapshot diff before.tar.gz after.tar.gz",
+    without=(*RECORDINGS, *_OF_OTHERS),
+)
 def diff(
     call: Invocation,
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="A recording.")],
@@ -147,7 +161,7 @@ def diff(
 @command(
     app,
     "serve",
-    without=("output",),
+    without=("output", *_OF_OTHERS),
     examples="  meshctl snapshot serve shop.tar.gz --port 8001\n  kubectl --server http://127.0.0.1:8001 get pods -A",
 )
 def serve(

@@ -226,12 +226,14 @@ def _fetch_ahead(around: Surroundings, namespaces: set[str]) -> None:
     warm(around.world, [*nearby, *everywhere], settings if namespaces else ())
 
 
-def manifest(world: World | None, path: str, namespace: str | None, root: str = "") -> tuple[Judged, ...]:
-    """The pods that a manifest asks for; `world` is the cluster that they would run in, None for none."""
-    text = gathering.read_manifest(path)
-    shown = "standard input" if path == "-" else path
+def manifest(world: World | None, paths: Sequence[str], namespace: str | None, root: str = "") -> tuple[Judged, ...]:
+    """The pods that manifests ask for; `world` is the cluster that they would run in, None for none."""
     around = Surroundings(world, root) if world is not None else None
-    return judged(map(of_plan, gathering.manifest(shown, text, namespace, around)))
+    planned: list[Subject] = []
+    for path in dict.fromkeys(paths):
+        shown = "standard input" if path == "-" else path
+        planned += gathering.manifest(shown, gathering.read_manifest(path), namespace, around)
+    return judged(map(of_plan, planned))
 
 
 def service(world: World, text: str, scope: Scope, root: str = "") -> ServiceStory:

@@ -51,6 +51,25 @@ def home(world: World, scope: Scope) -> str:
     return scope.namespace or world.default_namespace() or "default"
 
 
+def demand_namespaces(world: World, names: Sequence[str]) -> None:
+    """Raise NotFound for a namespace that is certainly not there; where they may not be listed, nothing is certain."""
+    try:
+        listed = world.objects(kinds.NAMESPACES) if names else None
+    except NoAccess:
+        return
+    if listed is None or not listed.recorded:
+        return
+    there = tuple(sorted({_name(raw) for raw in listed.items} | set(world.namespaces())))
+    for name in names:
+        if name not in there:
+            raise _no_namespace(name, there)
+
+
+def _no_namespace(name: str, there: Sequence[str]) -> NotFound:
+    close = near_misses(name, tuple(there)) or tuple(there)
+    return NotFound(f"there is no namespace '{name}' here", hint=f"there are: {', '.join(close)}")
+
+
 def _found(world: World, text: str | None, scope: Scope) -> Sequence[Raw]:
     if text is None:
         found = _selected(_listed(world, None if scope.all_namespaces else home(world, scope)), scope.selector)
@@ -157,8 +176,7 @@ def _missing(world: World, ref: PodRef, scope: Scope) -> NotFound | BadInput:
     everywhere = _listed_as_far_as_allowed(world, place)
     spaces = sorted({_namespace(raw) for raw in everywhere} | set(world.namespaces()))
     if scope.namespace and scope.namespace not in spaces:
-        close = near_misses(scope.namespace, tuple(spaces)) or tuple(spaces)
-        return NotFound(f"there is no namespace '{scope.namespace}' here", hint=f"there are: {', '.join(close)}")
+        return _no_namespace(scope.namespace, spaces)
     if ref.namespace is not None and ref.namespace not in spaces:
         said = f"'{ref.text}' is no pod: '{ref.namespace}' is neither a kind that has pods nor a namespace here"
         return BadInput(said, hint=POD_FORMS)

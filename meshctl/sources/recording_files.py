@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from meshctl.errors import BadInput, MeshctlError, NoAccess, Unavailable
+from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
 from meshctl.frozen import dataclass
 
 _PLAN = ".plan.json"
@@ -113,17 +113,26 @@ class Partial:
         return sorted(found, key=lambda name: name != "snapshot.json")
 
 
+_OTHER_ARCHIVES = frozenset((".zip", ".7z", ".rar", ".tar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz"))
+"""Endings (of what is no .tar.gz) that nobody gives a directory."""
+
+
 @contextmanager
 def open_partial(target: Path, identity: Mapping[str, Any]) -> Iterator[Partial]:
     """The partial folder of a target: a fresh one, or that of a run with the same plan that did not end.
 
-    Raises BadInput where the target is there already, or another run is writing it.
+    Raises BadInput where the target is there already, is no name of a recording, or another run is writing it;
+    NotFound where its folder is not there.
     """
     if target.exists():
         raise BadInput(f"{target} is there already", hint="choose another name with -o, or remove it first")
+    if not _is_archive(target) and target.suffix in _OTHER_ARCHIVES:
+        raise BadInput(f"{target}: a recording is a .tar.gz, a .tgz or a directory", hint="-o FILE.tar.gz")
+    if not target.parent.is_dir():
+        raise NotFound(f"there is no folder {target.parent}", hint="make it first, or choose another name with -o")
     folder = target.with_name(f"{target.name}.partial")
     with _disk(target.parent):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         lock = (folder / _LOCK).open("w")
     with lock:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,35 @@ def test_pids_without_any_pod_here() -> None:
     done = run("pod", "pids", "--runtime", "/no/such.sock")
     assert done.exit_code == 5
     assert "there is no container runtime at /no/such.sock" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("-n", "nope", "-o", "r.tar.gz"), 3, "there is no namespace 'nope' here"),
+        (("-n", "classic", "--also", "nope", "-o", "r.tar.gz"), 3, "there is no namespace 'nope' here"),
+        (("-n", "classic", "-o", "x.zip"), 2, "a recording is a .tar.gz, a .tgz or a directory"),
+        (("-n", "classic", "-o", "nosuch/x.tar.gz"), 3, "there is no folder nosuch"),
+    ],
+)
+def test_what_would_be_no_recording_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("--demo", "snapshot", "record", *words)
+    assert (done.exit_code, list(tmp_path.iterdir())) == (code, [])
+    assert said in done.stderr
+
+
+def test_after_recording_it_says_what_was_taken_out_and_that_one_should_look(tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    shutil.copytree(SCHEMAS.parent / "demo" / "snapshot", world)
+    pods = json.loads((world / "resources/pods.json").read_text())
+    for pod in pods["items"]:
+        pod["metadata"].setdefault("annotations", {})["vault.token"] = "hunter2"
+    (world / "resources/pods.json").write_text(json.dumps(pods))
+    done = run("--snapshot", str(world), "snapshot", "record", "-n", "classic", "-o", str(tmp_path / "out"))
+    assert done.exit_code == 0
+    assert f"taken out: annotation: {len(pods['items'])}" in done.stderr
+    assert "look through it before you share it" in done.stderr
+    assert "hunter2" not in (tmp_path / "out/resources/pods.json").read_text()

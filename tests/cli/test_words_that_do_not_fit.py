@@ -1,5 +1,6 @@
 """Words of the command line that do not go together, or name nothing: one line that says what to write instead."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,42 @@ def test_what_is_parsed_but_too_deep_to_be_looked_at_is_bad_input(monkeypatch: p
     monkeypatch.setattr("meshctl.gather.findings.check", lambda *_: deeper())
     done = CliRunner().invoke(app, ["--demo", "check"])
     assert (done.exit_code, done.stderr) == (2, "error: the input is nested too deep to be read\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--snapshot", "", "check"), "--snapshot is empty"),
+        (("check", "--snapshot", " "), "--snapshot is empty"),
+        (("--demo", "-n", "", "check"), "--namespace is empty"),
+        (("--context", "", "check"), "--context is empty"),
+        (("describe", "pod", "-f", ""), "--filename is empty"),
+        (("proxy", "listeners", "-f", ""), "--file is empty"),
+        (("--demo", "describe", "namespace", ""), "NAMESPACE is empty"),
+        (("--demo", "snapshot", "show", ""), "PATH is empty"),
+        (("--demo", "pod", "pids"), "--demo before the command means nothing to `pod pids`"),
+        (("--snapshot", "x", "doctor"), "--snapshot before the command means nothing to `doctor`"),
+        (("--demo", "debug-pods", "clean"), "--demo before the command means nothing to `debug-pods clean`"),
+        (("--demo", "snapshot", "show", "x"), "a PATH and --snapshot or --demo exclude each other"),
+        (("describe", "pod", "-f", "x.yaml", "reviews"), "-f and a pod's name or labels exclude each other"),
+    ],
+)
+def test_nothing_that_was_written_is_passed_over(words: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(app, list(words))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {said}")
+
+
+def test_what_means_nothing_to_a_command_is_not_in_its_help() -> None:
+    for words in (["pod", "pids"], ["doctor"], ["debug-pods", "clean"], ["snapshot", "diff"]):
+        assert "--demo" not in CliRunner().invoke(app, [*words, "--help"]).stdout
+    assert "--demo" in CliRunner().invoke(app, ["snapshot", "show", "--help"]).stdout
+
+
+def test_manifests_of_several_files_are_all_described(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [{"name": "a"}]}}
+        (tmp_path / name).write_text(json.dumps(pod))
+    words = ["describe", "pod", "-f", str(tmp_path / "one"), "-f", str(tmp_path / "two"), "-o", "json"]
+    found = json.loads(CliRunner().invoke(app, words).stdout)
+    assert [item["pod"]["name"] for item in found["items"]] == ["one", "two"]
