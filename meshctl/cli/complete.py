@@ -1,11 +1,12 @@
 """Shell completion of names: pods, workloads, Services and namespaces of the world that the line names so far."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr, suppress
 from dataclasses import fields
+from io import StringIO
 from typing import Any
 
 from meshctl.cli.options import Invocation
-from meshctl.errors import MeshctlError
 from meshctl.sources import kinds
 from meshctl.sources.world import Kind, World
 
@@ -13,13 +14,50 @@ SECONDS = 2.0
 """Completion that takes longer than this is of no use."""
 
 
+_WORKLOADS = {
+    "deploy": kinds.DEPLOYMENTS,
+    "deployment": kinds.DEPLOYMENTS,
+    "svc": kinds.SERVICES,
+    "service": kinds.SERVICES,
+    "sts": kinds.STATEFUL_SETS,
+    "statefulset": kinds.STATEFUL_SETS,
+    "ds": kinds.DAEMON_SETS,
+    "daemonset": kinds.DAEMON_SETS,
+    "rs": kinds.REPLICA_SETS,
+    "job": kinds.JOBS,
+    "cronjob": kinds.CRON_JOBS,
+    "pod": kinds.PODS,
+}
+
+
 def pods(ctx: Any, incomplete: str) -> list[str]:
-    """Pod names, and ``deploy/`` and ``svc/`` names once the slash is there."""
+    """Pod names, and ``deploy/NAME``, ``svc/NAME`` and the like once the slash is there."""
     kind, slash, _ = incomplete.partition("/")
-    listed = {"deploy": kinds.DEPLOYMENTS, "svc": kinds.SERVICES, "sts": kinds.STATEFUL_SETS}.get(kind)
-    if slash and listed:
+    if slash and (listed := _WORKLOADS.get(kind.lower())):
         return _starting(incomplete, (f"{kind}/{name}" for name in _names(ctx, listed)))
     return _starting(incomplete, [*_names(ctx, kinds.PODS), "deploy/", "svc/"])
+
+
+def callers(ctx: Any, incomplete: str) -> list[str]:
+    """Who may call: what `pods` has, and ``ingress``."""
+    return sorted([*pods(ctx, incomplete), *_starting(incomplete, ["ingress"])])
+
+
+def node_pods(ctx: Any, incomplete: str) -> list[str]:
+    """The pods of this node."""
+
+    def listed() -> list[str]:
+        from meshctl.gather import on_node
+
+        call = _so_far(ctx)
+        return [pod.name for pod in on_node.pods(None, call.namespace, call.runtime or "auto").pods]
+
+    return _starting(incomplete, _quietly(listed))
+
+
+def service_names(ctx: Any, incomplete: str) -> list[str]:
+    """Names of Services."""
+    return _starting(incomplete, _names(ctx, kinds.SERVICES))
 
 
 def services(ctx: Any, incomplete: str) -> list[str]:
@@ -37,25 +75,36 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
 
 
 def _names(ctx: Any, kind: Kind) -> list[str]:
-    return [item.get("metadata", {}).get("name", "") for item in _items(ctx, kind)]
+    return _quietly(lambda: [item.get("metadata", {}).get("name", "") for item in _items(ctx, kind)])
 
 
 def _services(ctx: Any) -> list[str]:
-    return [
-        f"{item['metadata']['name']}:{port['port']}"
-        for item in _items(ctx, kinds.SERVICES)
-        for port in item.get("spec", {}).get("ports") or ()
-    ]
+    def ports() -> list[str]:
+        return [
+            f"{item['metadata']['name']}:{port['port']}"
+            for item in _items(ctx, kinds.SERVICES)
+            for port in item.get("spec", {}).get("ports") or ()
+        ]
+
+    return _quietly(ports)
 
 
 def _items(ctx: Any, kind: Kind) -> list[Any]:
-    """The objects of the namespace that the line names; nothing at all where the world cannot be reached."""
-    call = _so_far(ctx)
-    try:
+    """The objects of the namespace that the line names."""
+
+    def listed() -> list[Any]:
+        call = _so_far(ctx)
         world = call.world()
         return list(world.objects(kind, _place(world, call) if kind.namespaced else None).items)
-    except (MeshctlError, KeyError, TypeError):
-        return []
+
+    return _quietly(listed)
+
+
+def _quietly(listed: Callable[[], list[Any]]) -> list[Any]:
+    """What is listed; nothing at all where that fails, however it does: a word is being typed, nobody reads errors."""
+    with suppress(Exception), redirect_stderr(StringIO()):
+        return listed()
+    return []
 
 
 def _place(world: World, call: Invocation) -> str | None:

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from meshctl.cli import options
-from meshctl.cli.options import Invocation
+from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import show
 from meshctl.errors import BadInput
 from meshctl.sources.world import World
@@ -48,7 +48,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-Pods = Annotated[list[str] | None, typer.Argument(metavar="[POD]...", help="POD, POD.NAMESPACE, deploy/X, svc/X ...")]
+Pods = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[POD]...", help="POD, POD.NAMESPACE, deploy/X, svc/X ...", autocompletion=completer("pods")
+    ),
+]
 Manifest = Annotated[
     list[str] | None,
     typer.Option(
@@ -86,7 +91,15 @@ def _world_if_named(call: Invocation) -> World | None:
 
 
 @options.command(app, "service", outputs=("text", "wide", "json", "yaml", "html"))
-def service(call: Invocation, name: Annotated[str, typer.Argument(help="SERVICE or SERVICE.NAMESPACE.")]) -> None:
+def service(
+    call: Invocation,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="SERVICE or SERVICE.NAMESPACE.", autocompletion=completer("service_names")
+        ),
+    ],
+) -> None:
     """Explain a service by all of its pods: ports, protocols, what differs between the pods, what is wrong."""
     from meshctl.gather import evidence
     from meshctl.views import service as view
@@ -97,7 +110,11 @@ def service(call: Invocation, name: Annotated[str, typer.Argument(help="SERVICE 
 
 @options.command(app, "namespace", outputs=("text", "wide", "json", "yaml", "html"))
 def namespace(
-    call: Invocation, name: Annotated[str | None, typer.Argument(metavar="[NAMESPACE]", help="Else that of -n.")] = None
+    call: Invocation,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAMESPACE]", help="Else that of -n.", autocompletion=completer("namespaces")),
+    ] = None,
 ) -> None:
     """Say whether pods of a namespace are injected and why, and list its pods."""
     from meshctl.gather import evidence

@@ -28,7 +28,10 @@ PodArg = Annotated[
     str | None, typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="[POD]", autocompletion=complete.pods)
 ]
 Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[POD | -- istio-iptables ARGS]", help="A pod, or bare arguments.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[POD | -- istio-iptables ARGS]", help="A pod, or bare arguments.", autocompletion=complete.pods
+    ),
 ]
 Rules = Annotated[
     list[Path] | None,

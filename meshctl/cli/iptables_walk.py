@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from meshctl import json_text
-from meshctl.cli.options import Invocation, command
+from meshctl.cli.options import Invocation, command, completer
 from meshctl.cli.show import emit, say, show
 from meshctl.errors import BadInput
 
 Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[POD]", help="The pod; none with --rules. A `:PORT` belongs to --in.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[POD]", help="The pod; none with --rules. A `:PORT` belongs to --in.", autocompletion=completer("pods")
+    ),
 ]
 Out = Annotated[str | None, typer.Option("--out", metavar="DST[:PORT]", help="A packet that the pod sends.")]
 In = Annotated[str | None, typer.Option("--in", metavar="[SRC]:PORT", help="A packet that comes to the pod.")]

@@ -119,33 +119,20 @@ def _option(kind: Any, *names: str, help: str, hidden: bool = False, **more: Any
     return Annotated[kind, typer.Option(*names, help=help, hidden=hidden, **more)]
 
 
-def _namespaces(ctx: typer.Context, incomplete: str) -> list[str]:
-    from meshctl.cli import complete
+def completer(kind: str) -> Callable[[typer.Context, str], list[str]]:
+    """A function of ``meshctl.cli.complete`` by its name, imported when a word is completed."""
 
-    return complete.namespaces(ctx, incomplete)
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from meshctl.cli import complete as completing
 
+        found: list[str] = getattr(completing, kind)(ctx, incomplete)
+        return found
 
-def _pods(ctx: typer.Context, incomplete: str) -> list[str]:
-    from meshctl.cli import complete
-
-    return complete.pods(ctx, incomplete)
-
-
-def _services(ctx: typer.Context, incomplete: str) -> list[str]:
-    from meshctl.cli import complete
-
-    return complete.services(ctx, incomplete)
+    return complete
 
 
 POD_HELP = "NAME, NAME.NAMESPACE, a prefix, deploy/NAME, svc/NAME ...; or none with -l."
-PodArgument = Annotated[str | None, typer.Argument(metavar="[POD]", help=POD_HELP, autocompletion=_pods)]
-TargetArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TARGET", help="SERVICE:PORT, SERVICE.NS:PORT, an address, or a URL.", autocompletion=_services
-    ),
-]
-
+PodArgument = Annotated[str | None, typer.Argument(metavar="[POD]", help=POD_HELP, autocompletion=completer("pods"))]
 _KUBECONFIG = "Read this kubeconfig instead of KUBECONFIG or ~/.kube/config."
 _VIA = "How to reach a remote pod's rules: auto, node, debug-pod, ephemeral. auto adds nothing to the cluster."
 _RUNTIME = "Ask this container runtime on this node, not the API server: auto, containerd, crio, docker, podman, proc."
@@ -157,12 +144,19 @@ SHARED: dict[str, Any] = {
     "context": _option(str | None, "--context", help="The kubeconfig context of the cluster to ask.", metavar="NAME"),
     "kubeconfig": _option(str | None, "--kubeconfig", "-c", help=_KUBECONFIG, metavar="FILE", hidden=True),
     "namespace": _option(
-        *(str | None, "--namespace", "-n"), help="The namespace to look in.", metavar="NS", autocompletion=_namespaces
+        *(str | None, "--namespace", "-n"),
+        help="The namespace to look in.",
+        metavar="NS",
+        autocompletion=completer("namespaces"),
     ),
     "all_namespaces": _option(bool | None, "--all-namespaces", "-A", help="Look in all namespaces."),
     "selector": _option(str | None, "--selector", "-l", help="Pods with these labels, e.g. app=x.", metavar="LABELS"),
     "istio_namespace": _option(
-        str | None, "--istio-namespace", "-i", help="The control plane's namespace.", metavar="NS", hidden=True
+        *(str | None, "--istio-namespace", "-i"),
+        help="The control plane's namespace.",
+        metavar="NS",
+        hidden=True,
+        autocompletion=completer("namespaces"),
     ),
     "as_user": _option(str | None, "--as", help="Impersonate this user.", metavar="USER", hidden=True),
     "as_group": _option(
@@ -174,7 +168,11 @@ SHARED: dict[str, Any] = {
     "via": _option(str | None, "--via", help=_VIA, metavar="WAY"),
     "debug_image": _option(str | None, "--debug-image", help="The image of a debug pod.", metavar="IMAGE", hidden=True),
     "debug_namespace": _option(
-        str | None, "--debug-namespace", help="The namespace of a debug pod.", metavar="NS", hidden=True
+        *(str | None, "--debug-namespace"),
+        help="The namespace of a debug pod.",
+        metavar="NS",
+        hidden=True,
+        autocompletion=completer("namespaces"),
     ),
     "yes": _option(bool | None, "--yes", "-y", help="Do not ask before something is created.", hidden=True),
     "runtime": _option(str | None, "--runtime", help=_RUNTIME, metavar="NAME", hidden=True),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, group
+from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, completer, group
 
 app = group("A pod's containers, processes and namespaces on this node.")
 
@@ -23,7 +23,12 @@ def pod() -> None:
 )
 def pids(
     call: Invocation,
-    name: Annotated[str | None, typer.Argument(metavar="[POD]", help="A pod on this node; all without one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[POD]", help="A pod on this node; all without one.", autocompletion=completer("node_pods")
+        ),
+    ] = None,
 ) -> None:
     """Show containers, PIDs, processes and network namespaces of this node's pods, and how each was found."""
     from meshctl.cli.show import show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, group
+from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, completer, group
 from meshctl.cli.show import emit, say, show
 from meshctl.errors import BadInput, ExitCode
 
@@ -30,12 +30,18 @@ Path_ = Annotated[str | None, typer.Argument(metavar="[PATH]", help="A directory
 )
 def record(
     call: Invocation,
-    pods: Annotated[list[str] | None, typer.Argument(metavar="[POD]...", help="Only these pods' parts.")] = None,
+    pods: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[POD]...", help="Only these pods' parts.", autocompletion=completer("pods")),
+    ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A .tar.gz, or a directory.")] = "",
     redact: Annotated[
         Literal["ips"] | None, typer.Option("--redact", help="Also replace IP addresses, consistently.")
     ] = None,
-    also: Annotated[list[str] | None, typer.Option("--also", metavar="NS", help="One more namespace.")] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", metavar="NS", help="One more namespace.", autocompletion=completer("namespaces")),
+    ] = None,
     parallel: Annotated[int, typer.Option("--parallel", min=1, max=32, help="Pods to read at the same time.")] = 4,
 ) -> None:
     """Record objects, rules, proxies and logs; Secrets are never read, what looks like a credential is taken out."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshctl.cli import options
-from meshctl.cli.options import Invocation
+from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import show
 from meshctl.errors import BadInput, ExitCode
 
@@ -28,10 +28,23 @@ _EXAMPLES = """
   meshctl trace -A -o json
 """
 
-To = Annotated[str | None, typer.Argument(metavar="SERVICE[.NS]:PORT|URL", help="What is called.", show_default=False)]
+To = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SERVICE[.NS]:PORT|URL",
+        help="What is called.",
+        show_default=False,
+        autocompletion=completer("services"),
+    ),
+]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="POD|deploy/x|ingress", help="Who calls; else the pod that is seen to, most often."),
+    typer.Option(
+        "--from",
+        metavar="POD|deploy/x|ingress",
+        help="Who calls; else the pod that is seen to, most often.",
+        autocompletion=completer("callers"),
+    ),
 ]
 Path = Annotated[str | None, typer.Option("--path", help="The path of the request; else that of the URL, else /.")]
 Method = Annotated[str | None, typer.Option("--method", "-X", help="The method of the request; else GET.")]
@@ -51,7 +64,15 @@ Expect = Annotated[
     str | None, typer.Option("--expect", metavar="EXPR", help="Leave with 10 unless the prediction is this.")
 ]
 Probe = Annotated[bool, typer.Option("--probe", help="Really send it (live only), and show what happened beside it.")]
-All = Annotated[str | None, typer.Option("--all", metavar="NS", help="Every caller of a namespace to every service.")]
+All = Annotated[
+    str | None,
+    typer.Option(
+        "--all",
+        metavar="NS",
+        help="Every caller of a namespace to every service.",
+        autocompletion=completer("namespaces"),
+    ),
+]
 
 
 @options.command(app, "trace", outputs=("text", "wide", "json", "yaml", "mermaid", "svg", "html"), examples=_EXAMPLES)

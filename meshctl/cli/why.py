@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshctl.cli import options
-from meshctl.cli.options import Invocation
+from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import show
 from meshctl.errors import BadInput
 
@@ -20,13 +20,16 @@ _EXAMPLES = """
   meshctl why 503 UF,URX
   meshctl why UH --snapshot broken.tar.gz
   meshctl why '[2026-01-01T00:00:00.000Z] "GET / HTTP/1.1" 503 UC ...' --pod deploy/productpage-v1
-  kubectl logs deploy/productpage-v1 -c istio-proxy | tail -1 | meshctl why -
+  kubectl logs deploy/productpage-v1 -c istio-proxy | tail -20 | meshctl why -
 """
 
 Words = Annotated[
-    list[str], typer.Argument(metavar="STATUS|FLAGS|LINE...", help="What was seen; - reads it from stdin.")
+    list[str], typer.Argument(metavar="STATUS|FLAGS|LINE...", help="What was seen; - reads it (or many lines) from stdin.")
 ]
-PodOption = Annotated[str | None, typer.Option("--pod", metavar="POD", help="Say which cause it is for this pod.")]
+PodOption = Annotated[
+    str | None,
+    typer.Option("--pod", metavar="POD", help="Say which cause it is for this pod.", autocompletion=completer("pods")),
+]
 
 
 @options.command(app, "why", outputs=("text", "json", "yaml"), examples=_EXAMPLES)
@@ -36,15 +39,16 @@ def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
     from meshctl.path.flags import FLAGS
     from meshctl.views import why as view
 
-    reading = meanings.read(tuple(_given(words)))
+    readings = meanings.read_all(tuple(_given(words)))
+    reading = readings[0]
     if not reading.meanings and not reading.unknown and reading.log is None:
         raise BadInput(
             f"'{' '.join(words)}' is no status, flag or access-log line", hint="for example: meshctl why 503 UF,URX"
         )
     if not reading.meanings and reading.log is None:
         raise BadInput(f"'{' '.join(reading.unknown)}' is not known", hint=f"flags are: {', '.join(sorted(FLAGS))}")
-    here = _here(call, reading, pod)
-    show(call, lambda: view.document(reading, here), lambda: view.page(reading, here))
+    found = [(each, _here(call, each, pod) if each.failed or each is reading else ()) for each in readings]
+    show(call, lambda: view.document(found), lambda: view.page(found))
 
 
 def _given(words: list[str]) -> list[str]:

@@ -1,7 +1,18 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import typer
+
+import meshctl
 from meshctl.cli import complete
+from meshctl.cli.app import app
 
 
 def line(root: dict[str, Any] | None = None, **params: Any) -> Any:
@@ -25,3 +36,81 @@ def test_completes_services_with_ports_and_namespaces() -> None:
 
 def test_says_nothing_where_the_world_cannot_be_reached() -> None:
     assert complete.pods(line(snapshot="/nowhere/at/all"), "") == ["deploy/", "svc/"]
+
+
+def completed(*words: str, env: dict[str, str] | None = None) -> tuple[list[str], str]:
+    """What bash is told for the last word, and what lands on the terminal beside it."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from meshctl.cli.app import app; app(prog_name='meshctl')"],
+        env={
+            **os.environ,
+            **(env or {}),
+            "_MESHCTL_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(["meshctl", *words]),
+            "COMP_CWORD": str(len(words)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("describe", "pod", "prod"), "productpage-v1-"),
+        (("describe", "pod", "deploy/prod"), "deploy/productpage-v1"),
+        (("describe", "service", "rev"), "reviews"),
+        (("describe", "namespace", "cla"), "classic"),
+        (("check", "reviews-v1"), "reviews-v1-"),
+        (("check", "-n", "cla"), "classic"),
+        (("trace", "rev"), "reviews:9080"),
+        (("trace", "reviews:9080", "--from", "ingr"), "ingress"),
+        (("trace", "reviews:9080", "--from", "deploy/prod"), "deploy/productpage-v1"),
+        (("trace", "--all", "cla"), "classic"),
+        (("why", "503", "--pod", "prod"), "productpage-v1-"),
+        (("proxy", "listeners", "prod"), "productpage-v1-"),
+        (("iptables", "dump", "prod"), "productpage-v1-"),
+        (("iptables", "diff", "prod"), "productpage-v1-"),
+        (("iptables", "expect", "prod"), "productpage-v1-"),
+        (("iptables", "walk", "prod"), "productpage-v1-"),
+        (("iptables", "watch", "prod"), "productpage-v1-"),
+        (("snapshot", "record", "prod"), "productpage-v1-"),
+        (("snapshot", "record", "--also", "cla"), "classic"),
+    ],
+    ids=" ".join,
+)
+def test_every_name_of_a_pod_service_or_namespace_is_completed(words: tuple[str, ...], expected: str) -> None:
+    found, said = completed("--demo", *words)
+    assert (len(found), said) == (1, "")
+    assert found[0].startswith(expected)
+
+
+def test_a_snapshot_before_or_after_the_command_is_the_world_and_one_that_is_broken_is_silent(tmp_path: Path) -> None:
+    demo = str(Path(meshctl.__file__).parent / "demo" / "snapshot")
+    for words in (("--snapshot", demo, "check", "prod"), ("check", "--snapshot", demo, "prod")):
+        assert len(completed(*words)[0]) == 1
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "snapshot.json").write_text('{"schema": "meshctl.snapshot/v1"}')
+    (tmp_path / "resources/services.json").write_text("noise")
+    for words in (("trace", "rev"), ("describe", "service", "rev"), ("describe", "pod", "prod")):
+        assert completed("--snapshot", str(tmp_path), *words) == ([], "")
+
+
+NAMED = re.compile(r"\b(?:POD|SERVICE|NS|NAMESPACE)\b")
+
+
+def test_no_argument_that_names_a_pod_service_or_namespace_is_without_completion() -> None:
+    def every(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+        below = command.list_commands(None) if hasattr(command, "list_commands") else ()
+        for name in below:
+            yield from every(command.get_command(None, name), f"{path} {name}".strip())
+        yield from ((path, param) for param in command.params)
+
+    lacking = [
+        f"{path} {param.name}"
+        for path, param in every(typer.main.get_command(app), "")
+        if NAMED.search(str(param.metavar)) and param._custom_shell_complete is None
+    ]
+    assert lacking == []
