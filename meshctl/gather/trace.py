@@ -18,7 +18,15 @@ from meshctl.sources import kinds
 from meshctl.sources.world import Kind, Objects, World
 from meshctl.uncollected import uncollected
 
-_API_KINDS = (kinds.K8S_GATEWAYS, kinds.HTTP_ROUTES, kinds.GRPC_ROUTES, kinds.TCP_ROUTES, kinds.TLS_ROUTES)
+_API_KINDS = (
+    kinds.K8S_GATEWAYS,
+    kinds.HTTP_ROUTES,
+    kinds.GRPC_ROUTES,
+    kinds.TCP_ROUTES,
+    kinds.TLS_ROUTES,
+    kinds.REFERENCE_GRANTS,
+    kinds.NAMESPACES,
+)
 
 _CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 
@@ -75,8 +83,9 @@ def _scene(world: World, scope: Scope | None) -> Scene:
 
 def _api(world: World, place: str | None) -> api_routes.Converted:
     """The Gateway API's resources, fetched where a proxy's configuration is not there to say what came of them."""
-    found = {kind: world.objects(kind, place) for kind in _API_KINDS}
-    return api_routes.convert({kind.file_stem: (listed.source, listed.items) for kind, listed in found.items()})
+    found = {kind: world.objects(kind, place if kind.namespaced else None) for kind in _API_KINDS}
+    known = {kind: one for kind, one in found.items() if kind is not kinds.REFERENCE_GRANTS or one.recorded}
+    return api_routes.convert({kind.file_stem: (listed.source, listed.items) for kind, listed in known.items()})
 
 
 def _name(raw: Mapping[str, Any]) -> str:

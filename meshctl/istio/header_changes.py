@@ -3,7 +3,7 @@
 Source: ``Headers`` of ``networking/v1alpha3/virtual_service.proto`` and ``TranslateHeadersOperations``, 1.30.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields
@@ -30,11 +30,15 @@ _HOST = (":authority", "host")
 
 
 def read_changes(headers: Fields) -> HeaderChanges:
-    """Read ``headers`` of a route or a destination; pseudo headers stay as they are, but for the host."""
+    """Read ``headers`` of a route or a destination."""
     request = headers.below("request")
-    put, add = request.strings("set"), request.strings("add")
+    return of_pairs(request.texts("remove"), request.strings("set"), request.strings("add"))
+
+
+def of_pairs(remove: Iterable[str], put: Mapping[str, str], add: Mapping[str, str]) -> HeaderChanges:
+    """The changes that are written; pseudo headers stay as they are, but for the host."""
     host = next((value for said in (put, add) for name, value in said.items() if name.lower() in _HOST and value), "")
-    removed = tuple(name.lower() for name in request.texts("remove") if not _is_internal(name))
+    removed = tuple(name.lower() for name in remove if not _is_internal(name))
     return HeaderChanges(removed, _of_headers(put), _of_headers(add), host)
 
 

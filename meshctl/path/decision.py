@@ -88,7 +88,7 @@ class Decision:
     is where a Sidecar's ingress sends an inbound connection, empty for where it was to. `mirrors` are as
     ``CLUSTER SHARE``, `dropped` those of them (by cluster) whose copies Envoy drops, each with the reason. `missed`
     says why the listener that is meant for the destination does not decide, `changes` what the route changes of the
-    request, and by what of it the endpoint is chosen.
+    request, and by what of it the endpoint is chosen. `no_cluster` is the answer where the cluster does not exist.
     """
 
     tcp: bool = False
@@ -114,6 +114,7 @@ class Decision:
     undecided: tuple[str, ...] = ()
     assumed: bool = False
     endpoint: str = ""
+    no_cluster: int = 503
     istio: IstioConfig | None = None
     probability: float = 1.0
 

@@ -27,8 +27,7 @@ def guarded(scene: Scene, station: Station, port: int, conn: Connection, decisio
         return _open(decision, f"a RequestAuthentication checks the token: {token.why}")
     root, pod = scene.mesh.config.root_namespace, station.pod
     found = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
-    seen = _as_seen(conn)
-    allowed, why = policies.allows(found, seen, port, tcp=decision.tcp, bearer=token.principal)
+    allowed, why = policies.allows(found, conn, port, tcp=decision.tcp, bearer=token.principal)
     if allowed is None:
         return _open(decision, why)
     if allowed:
@@ -48,13 +47,14 @@ def _open(decision: Decision, why: str) -> Decision:
     return replace(decision, refusal=None, undecided=(why, *decision.undecided))
 
 
-def _as_seen(conn: Connection) -> Connection:
-    """The connection as a gateway's policies see it: the client is who opened it (``use_remote_address``), and that is
-    what it adds to X-Forwarded-For.
+def as_seen(conn: Connection) -> Connection:
+    """A connection as a gateway's filters see it: the client is who opened it, and X-Forwarded-For ends with that.
+
+    Source: ``createGatewayHTTPFilterChainOpts`` (``use_remote_address``), 1.30.
     """
-    told = [value for name, value in conn.request.headers if name.lower() == "x-forwarded-for"]
-    others = tuple(pair for pair in conn.request.headers if pair[0].lower() != "x-forwarded-for")
     if conn.source is None:
         return replace(conn, request=replace(conn.request, unsure=(*conn.request.unsure, "x-forwarded-for")))
+    told = [value for name, value in conn.request.headers if name.lower() == "x-forwarded-for"]
+    others = tuple(pair for pair in conn.request.headers if pair[0].lower() != "x-forwarded-for")
     header = ("x-forwarded-for", ",".join((*told, conn.source)))
     return replace(conn, request=replace(conn.request, headers=(*others, header)))

@@ -14,7 +14,7 @@ from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unpa
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.gateway_chains import Chain, fitting, of_servers, plain_tcp
 from meshctl.path.gateway_hosts import routes_of
-from meshctl.path.gateway_policies import KINDS, guarded
+from meshctl.path.gateway_policies import KINDS, as_seen, guarded
 from meshctl.path.gateway_servers import Served, on_port
 from meshctl.path.model import Request
 from meshctl.path.rule_fits import Setting
@@ -137,7 +137,8 @@ def _http(
     request = normalised(scene, conn.request)
     if request is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
-    conn = replace(conn, request=request)
+    conn = as_seen(replace(conn, request=request))
+    request = conn.request
     host = bare(request.host).lower()
     found = routes_of(scene, station, served, host)
     shown = ", ".join(found.keys) or str(gateway.meta)

@@ -89,7 +89,8 @@ def _nowhere(decision: Decision, by: Literal["gateway", "client-proxy"], flag: s
     if decision.tcp:
         end = End("nobody", None, flag, "", False, True, False, None, "reset", why, cause=cause)
     else:
-        end = End(by, 503, flag, "", False, True, False, None, why=why, cause=cause)
+        status = decision.no_cluster if flag == "NC" else 503
+        end = End(by, status, flag, "", False, True, False, None, why=why, cause=cause)
     return Course(1.0, end, (), None if flag == "NC" else name)
 
 

@@ -39,6 +39,7 @@ HTTP_ROUTES = Kind("httproutes", "gateway.networking.k8s.io", ("v1", "v1beta1"))
 GRPC_ROUTES = Kind("grpcroutes", "gateway.networking.k8s.io", ("v1",))
 TCP_ROUTES = Kind("tcproutes", "gateway.networking.k8s.io", ("v1alpha2",))
 TLS_ROUTES = Kind("tlsroutes", "gateway.networking.k8s.io", ("v1", "v1alpha3", "v1alpha2"))
+REFERENCE_GRANTS = Kind("referencegrants", "gateway.networking.k8s.io", ("v1", "v1beta1"))
 
 KUBERNETES = (
     PODS,
@@ -76,6 +77,7 @@ MESH = (
     GRPC_ROUTES,
     TCP_ROUTES,
     TLS_ROUTES,
+    REFERENCE_GRANTS,
 )
 EVERYTHING = KUBERNETES + MESH
 

@@ -51,6 +51,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "grpcroutes.gateway.networking.k8s.io": ("GRPCRoute", ()),
     "tcproutes.gateway.networking.k8s.io": ("TCPRoute", ()),
     "tlsroutes.gateway.networking.k8s.io": ("TLSRoute", ()),
+    "referencegrants.gateway.networking.k8s.io": ("ReferenceGrant", ("refgrant",)),
 }
 _CLUSTER_WIDE = {kind.file_stem for kind in (*kinds.KUBERNETES, *kinds.MESH) if not kind.namespaced}
 _VERSIONS = {kind.file_stem: kind.versions[0] for kind in (*kinds.KUBERNETES, *kinds.MESH)}

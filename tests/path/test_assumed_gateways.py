@@ -12,7 +12,7 @@ from meshctl.path.scene import Scene
 from meshctl.path.wire import Connection, by_application
 from tests.path.test_assumed import RAW, WEB, a, clusters, pod, route, scene, service
 
-HTTP = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+HTTP: dict[str, Any] = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
 GATEWAY_POD = pod("gw", "10.0.0.9", "istio-system")
 
 
@@ -98,7 +98,8 @@ class TestPolicies:
     @pytest.mark.parametrize("key", ["targetRefs", "targetRef"])
     def test_by_the_gateway_that_they_target(self, key: str, ref: Any, answer: int | None) -> None:
         whole = {"group": "gateway.networking.k8s.io", "kind": "Gateway", **ref}
-        policy = self.policy(**{key: [whole] if key == "targetRefs" else whole})
+        spec: dict[str, Any] = {key: [whole] if key == "targetRefs" else whole}
+        policy = self.policy(**spec)
         own = pod("gw", "10.0.0.9", "istio-system", **{"gateway.networking.k8s.io/gateway-name": "gw"})
         assert status(ask(gateway(HTTP), self.RULES, policy, own=own, host="a.com", path="/admin")) == answer
         assert status(ask(gateway(HTTP), self.RULES, policy, host="a.com", path="/admin")) is None
@@ -111,7 +112,7 @@ class TestPolicies:
     def test_tokens(self) -> None:
         check = a("RequestAuthentication", "r", {"jwtRules": [{"issuer": "x", "jwks": '{"keys":[]}'}]}, "istio-system")
         need = self.policy(action="ALLOW", rules=[{"from": [{"source": {"requestPrincipals": ["*"]}}]}])
-        asked = {"host": "a.com", "headers": (("authorization", "Bearer not.a.token"),)}
+        asked: dict[str, Any] = {"host": "a.com", "headers": (("authorization", "Bearer not.a.token"),)}
         assert status(ask(gateway(HTTP), self.RULES, check, need, host="a.com")) == 403
         assert status(ask(gateway(HTTP), self.RULES, check, **asked)) == 401
         assert status(ask(gateway(HTTP), self.RULES, check, host="a.com")) is None
@@ -119,8 +120,16 @@ class TestPolicies:
     @pytest.mark.parametrize(("blocks", "answer"), [("10.0.0.0/8", 403), ("192.0.2.0/24", None)])
     def test_the_client_is_who_opened_the_connection_whatever_it_says(self, blocks: str, answer: int | None) -> None:
         policy = self.policy(rules=[{"from": [{"source": {"remoteIpBlocks": [blocks]}}]}])
-        asked = {"host": "a.com", "headers": (("x-forwarded-for", "192.0.2.7"),)}
+        asked: dict[str, Any] = {"host": "a.com", "headers": (("x-forwarded-for", "192.0.2.7"),)}
         assert status(ask(gateway(HTTP), self.RULES, policy, **asked)) == answer
+
+    def test_the_next_proxy_is_told_who_the_client_is(self) -> None:
+        sent = ask(gateway(HTTP), self.RULES, host="a.com", headers=(("x-forwarded-for", "192.0.2.7"),)).forwarded
+        assert sent is not None
+        assert dict(sent.headers)["x-forwarded-for"] == "192.0.2.7,10.0.0.5"
+        sent = ask(gateway(HTTP), self.RULES, conn=by_application(Request(host="a.com"), None)).forwarded
+        assert sent is not None
+        assert "x-forwarded-for" in sent.unsure
 
     def test_of_a_client_outside_the_address_is_not_known(self) -> None:
         policy = self.policy(rules=[{"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/8"]}}]}])
