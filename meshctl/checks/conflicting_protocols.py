@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
-from meshctl.checks.unnamed_port import protocol_of
+from meshctl.istio.port_protocol import declared
 
 ID = "MC115"
 TITLE = "Several services give one port of the pod different protocols"
@@ -16,7 +16,7 @@ def check(it: Evidence) -> Iterator[Finding]:
     for service in it.description.services:
         for port in service.ports:
             if port.protocol == "TCP":
-                said = port.app_protocol or protocol_of(port.name) or "unnamed"
+                said = declared(port) or port.app_protocol or "unnamed"
                 claims.setdefault(_target(port.target, it), {}).setdefault(said, []).append(
                     f"{service.name}:{port.number}"
                 )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from meshctl.errors import BadInput
+from meshctl.istio.port_protocol import declared
 from meshctl.kube.services import Service, ServicePort
 from meshctl.path.model import Request
 from meshctl.refs import Target
@@ -25,20 +26,8 @@ def port_of(target: Target, service: Service | None, ports: tuple[int, ...] = ()
 
 
 def protocol_of(port: ServicePort | None) -> str:
-    """The protocol that a Service port declares: ``appProtocol``, else the prefix of its name; empty for neither.
-
-    Source: ``pkg/config/kube/conversion.go``, Istio 1.30 (``http``, ``http2``, ``grpc``, ``grpc-web``, ``https``,
-    ``tls``, ``tcp``, ``mongo``, ``mysql``, ``redis``, ``udp``).
-    """
-    if port is None:
-        return ""
-    if port.app_protocol:
-        known = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"}
-        return known.get(port.app_protocol, port.app_protocol.lower())
-    for name in ("grpc-web", "http2", "https", "http", "grpc", "tls", "tcp", "mongo", "mysql", "redis", "udp"):
-        if port.name.lower() == name or port.name.lower().startswith(f"{name}-"):
-            return name
-    return ""
+    """The protocol that Istio takes a Service port for; empty where the proxy looks at the first bytes."""
+    return declared(port) if port is not None else ""
 
 
 def request_for(target: Target, port: int, base: Request, declared: str) -> Request:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from meshctl.blocks import Block, Column, Heading, Span, Table
-from meshctl.checks.unnamed_port import protocol_of
 from meshctl.injection.description import Description
+from meshctl.istio.port_protocol import WELL_KNOWN, word
 from meshctl.kube.services import ServicePort
 
 
@@ -12,14 +12,14 @@ def mesh_protocol(port: ServicePort) -> tuple[str, str]:
     """The protocol that the mesh uses for a port, and why."""
     if port.protocol != "TCP":
         return port.protocol.lower(), "not TCP: it does not pass through the proxy"
+    named = word(port)
+    if named:
+        return named, "appProtocol" if port.app_protocol else f"the name '{port.name}'"
+    if port.number in WELL_KNOWN:
+        return "tcp", f"Istio takes port {port.number} for TCP where neither name nor appProtocol says otherwise"
     if port.app_protocol:
-        return port.app_protocol.rpartition("/")[2], "appProtocol"
-    named = protocol_of(port.name)
-    return (
-        (named, f"the name '{port.name}'")
-        if named
-        else ("auto", "neither name nor appProtocol: guessed from the bytes")
-    )
+        return "auto", f"appProtocol '{port.app_protocol}' is none that Istio knows: guessed from the bytes"
+    return "auto", "neither name nor appProtocol: guessed from the bytes"
 
 
 def services_blocks(result: Description) -> Iterator[Block]:
