@@ -1,8 +1,11 @@
 """A namespace: ``meshctl.describe-namespace/v1`` and its page."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
+from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Style, Table, Text
+from meshctl.checks.finding import RANK, Finding
 from meshctl.checks.stories import NamespaceStory
 from meshctl.views.pod_decision import tries_table
 from meshctl.views.pod_document import decision_document
@@ -51,7 +54,6 @@ def page(story: NamespaceStory) -> Page:
 def _pods(story: NamespaceStory) -> Table:
     rows: list[tuple[Line, ...]] = []
     for d, findings in story.pods:
-        worst = ", ".join(f.id for f in findings if f.severity != "info") or "-"
         said = (
             f"would be {d.description.decision.outcome} now"
             if (d.description.injection.receipt is not None) != (d.description.decision.outcome == "injected")
@@ -65,8 +67,24 @@ def _pods(story: NamespaceStory) -> Table:
                 d.description.injection.mode,
                 d.description.injection.release.text or "-",
                 said,
-                worst,
+                _ids(findings),
             )
         )
     columns = (Column("pod", keep=9), Column("mesh", keep=8), Column("Istio"), Column("remark"), Column("findings"))
-    return Table(columns, tuple(rows))
+    if any(row[3] for row in rows):
+        return Table(columns, tuple(rows))
+    return Table((*columns[:3], columns[4]), tuple((*row[:3], row[4]) for row in rows))
+
+
+_TONES: dict[str, Style] = {"error": "bad", "warning": "warn", "info": "dim"}
+
+
+def _ids(findings: Sequence[Finding]) -> Line:
+    """Each id once, worst first, with how often it was found; remarks stand back."""
+    counts = Counter((f.id, f.severity) for f in findings)
+    shown: list[Span | str] = []
+    for (id, severity), count in sorted(counts.items(), key=lambda item: RANK[item[0][1]]):
+        shown += [", "] if shown else []
+        shown.append(Span(id, _TONES[severity]))
+        shown += [f" ({count})"] if count > 1 else []
+    return tuple(shown) or "-"
