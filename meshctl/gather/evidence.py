@@ -163,6 +163,8 @@ def _rules(world: World, described: Description) -> tuple[tuple[Ruleset, ...], t
         told = (*(drifted.finding(item, subject) for item in found.items if not item.moot), *told)
     unsure = [*(there.netns.unread.values() if there.unseen or (found and found.partly) else ())]
     unsure += [f"{found.partly}, so they were compared in part"] if found is not None and found.partly else []
+    if captured and there.wanted is not None and there.wanted.capture is not None and there.wanted.problem:
+        unsure.append(f"what they should be is not known: {there.wanted.problem}")
     return there.rulesets, told, "", f"packet rules: {'; '.join(unsure)}" if unsure else ""
 
 

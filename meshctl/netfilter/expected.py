@@ -18,6 +18,7 @@ from meshctl.netfilter.expected_ambient import ambient, node
 from meshctl.netfilter.expected_sidecar import IpVersion, Plan, Shape, sidecar
 from meshctl.netfilter.model import Family, Ruleset
 from meshctl.netfilter.release import Release, is_verified, nearest_recorded
+from meshctl.netfilter.writable import writable
 
 ANY_GROUP = 0xFFFFFF00
 """Group numbers from here on stand for names whose number is not known: they match any number."""
@@ -101,7 +102,9 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
         for versions in _families(native=capture.native_nftables, ipv6=ipv6)
     ]
     writer = ambient if by_agent else sidecar
-    rulesets, texts, listing = _spelled([tuple(writer(plan)) for plan in plans], plans, capture)
+    native = capture.native_nftables
+    drafts = [tuple(writable(rule, native=native) for rule in writer(plan)) for plan in plans]
+    rulesets, texts, listing = _spelled(drafts, plans, capture)
     texts = tuple((name, _with_names(text, unresolved)) for name, text in texts)
     return Expected(release, rulesets, texts, listing, verified, tuple(notes), unresolved)
 

@@ -271,3 +271,15 @@ def test_rules_of_which_a_listing_is_broken_are_not_called_in_sync(recording: Pa
     assert f"? {POD}" in " ".join(run(recording, "iptables", "diff").stdout.split())
     checked = " ".join(run(recording, "check", POD).stdout.split())
     assert "packet rules: " in checked.partition("Not looked at")[2]
+
+
+def test_arguments_that_no_rules_can_be_told_of_are_named_by_the_check(recording: Path) -> None:
+    file = recording / "resources/pods.json"
+    pods = json.loads(file.read_text())
+    (spec,) = [pod["spec"] for pod in pods["items"] if pod["metadata"]["name"].startswith(POD)]
+    args = next(c["args"] for c in spec["initContainers"] if c["name"] == "istio-init")
+    args[args.index("-z") + 1] = "99999"
+    file.write_text(json.dumps(pods))
+    checked = " ".join(run(recording, "check", POD).stdout.split())
+    assert "packet rules: what they should be is not known: " in checked.partition("Not looked at")[2]
+    assert "'99999' is no port" in checked

@@ -10,9 +10,12 @@ from meshctl.netfilter.capture_ambient import of_ambient
 from meshctl.netfilter.capture_flags import of_arguments
 from meshctl.netfilter.drift import compare
 from meshctl.netfilter.expected import Expected, predict
+from meshctl.netfilter.expected_sidecar import Plan, Shape, sidecar
 from meshctl.netfilter.model import Ruleset
-from meshctl.netfilter.release import Release
+from meshctl.netfilter.release import LATEST, Release
+from meshctl.netfilter.spell_save import save_text
 from tests.kernel.lab import Lab
+from tests.netfilter.test_writable import REFUSED, TAKEN
 
 TOOLS = ("ip", "nft", "iptables-nft-restore", "ip6tables-nft-restore")
 pytestmark = [
@@ -85,3 +88,19 @@ def test_native_sidecar(lab: Lab, name: str) -> None:
     found = held(lab, expected)
     assert compare(expected, found).in_sync
     assert rules(found) == rules(expected.rulesets)
+
+
+@pytest.mark.parametrize("args", [args for args, _ in REFUSED if "-m" not in args], ids="".join)
+def test_arguments_that_are_refused_are_refused_by_iptables(lab: Lab, args: list[str]) -> None:
+    plan = Plan(of_arguments(args, {}, LATEST), Shape(LATEST), (4,), (), dns=False)
+    lab.clear()
+    assert lab.restore(save_text(sidecar(plan), 4), "") != ""
+
+
+@pytest.mark.parametrize("args", [args for args, _ in TAKEN], ids="".join)
+def test_ports_and_users_are_held_as_predicted(lab: Lab, args: list[str]) -> None:
+    capture = of_arguments(args, {}, LATEST)
+    plan = Plan(capture, Shape(LATEST), (4,), (), dns=False)
+    lab.clear()
+    assert lab.restore(save_text(sidecar(plan), 4), "") == ""
+    assert rules(lab.rulesets()) == rules(predict(capture, LATEST).rulesets)
