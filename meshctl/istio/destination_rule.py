@@ -140,7 +140,8 @@ def rule_for(
     """The DestinationRule that Istio applies for a host: the caller's namespace, then the host's, then the root.
 
     Within a namespace the most specific host wins; several for one host count as one; one with a selector that fits
-    the caller's `labels` wins alone. Source: ``PushContext.destinationRule`` and ``mergeDestinationRule``, 1.30.
+    the caller's `labels` wins alone. In its own namespace a rule counts whatever its exportTo says.
+    Source: ``PushContext.destinationRule`` and ``mergeDestinationRule``, 1.30.
     """
     for namespace in dict.fromkeys((caller_namespace, host_namespace, root_namespace)):
         fitting = [
@@ -148,7 +149,7 @@ def rule_for(
             for rule in rules
             if rule.meta.namespace == namespace
             and host_fits(rule.host, host)
-            and exported(rule.export_to, namespace, caller_namespace)
+            and (namespace == caller_namespace or exported(rule.export_to, namespace, caller_namespace))
         ]
         mine = [
             r

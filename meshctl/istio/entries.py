@@ -3,11 +3,11 @@
 Fields: ``networking/v1alpha3/{service_entry,sidecar,gateway}.proto`` (istio.io/api, 1.30).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshctl.frozen import dataclass
-from meshctl.istio.resource import Labels, Meta, by_age, host_fits, labels_of, read, selects
+from meshctl.istio.resource import Labels, Meta, by_age, host_fits, host_overlaps, labels_of, read, selects
 from meshctl.kube.fields import Fields
 
 
@@ -229,13 +229,24 @@ def imports(sidecar: Sidecar, home: str, host: str, port: int | None = None) -> 
 
     Hosts are ``namespace/name``: ``.`` is the Sidecar's own namespace, ``*`` any, ``~`` none (sidecar.proto, 1.30).
     """
+    return not sidecar.egress or any(host_fits(name, host) for name in _imported(sidecar, home, port))
+
+
+def imports_rules(sidecar: Sidecar, home: str, hosts: tuple[str, ...], port: int | None = None) -> bool:
+    """Whether a Sidecar tells its proxies of a VirtualService of namespace `home`: of all of it by any of its hosts.
+
+    Source: ``SelectVirtualServices``, 1.12 to 1.30; a host and an import may be the wider one.
+    """
     if not sidecar.egress:
         return True
+    return any(host_overlaps(name, host) for name in _imported(sidecar, home, port) for host in hosts)
+
+
+def _imported(sidecar: Sidecar, home: str, port: int | None) -> Iterator[str]:
+    """The names that a Sidecar imports from a namespace."""
     for text in (host for egress in egress_for(sidecar, port) for host in egress.hosts):
         place, slash, name = text.partition("/")
         if not slash:
             place, name = "*", text
-        named = {".": sidecar.meta.namespace}.get(place, place)
-        if named in ("*", home) and host_fits(name, host):
-            return True
-    return False
+        if {".": sidecar.meta.namespace}.get(place, place) in ("*", home):
+            yield name

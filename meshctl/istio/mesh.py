@@ -1,7 +1,7 @@
 """All mesh resources of a cluster together."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from meshctl.frozen import dataclass
@@ -15,6 +15,7 @@ from meshctl.istio.security import AuthorizationPolicy, PeerAuthentication, Requ
 from meshctl.istio.virtual_service import VirtualService
 
 T = TypeVar("T")
+E = TypeVar("E", VirtualService, DestinationRule, ServiceEntry)
 Raw = tuple[str, Sequence[Mapping[str, Any]]]
 """The source to cite, and the objects of one kind as the API returns them."""
 
@@ -42,18 +43,26 @@ def read(kinds: Mapping[str, Raw], config: MeshConfig) -> Mesh:
         source, items = kinds.get(plural, ("", ()))
         return tuple(parse(raw, source, index) for index, raw in enumerate(items))
 
+    exports = config.exports
     return Mesh(
         config,
-        every("virtualservices", virtual_service.parse),
-        every("destinationrules", destination_rule.parse),
+        _exported(every("virtualservices", virtual_service.parse), exports.virtual_services),
+        _exported(every("destinationrules", destination_rule.parse), exports.destination_rules),
         every("peerauthentications", security.parse_peer),
         every("authorizationpolicies", security.parse_authorization),
         every("requestauthentications", security.parse_request),
         every("sidecars", entries.parse_sidecar),
-        every("serviceentries", entries.parse_entry),
+        _exported(every("serviceentries", entries.parse_entry), exports.services),
         every("gateways", entries.parse_gateway),
         api_routes.convert(kinds),
     )
+
+
+def _exported(found: tuple[E, ...], default: str) -> tuple[E, ...]:
+    """Resources with the mesh's own ``exportTo`` where they have none."""
+    if default == "*":
+        return found
+    return tuple(one if one.export_to else replace(one, export_to=(default,)) for one in found)
 
 
 def entry_for(mesh: Mesh, host: str, caller_namespace: str) -> ServiceEntry | None:
@@ -69,18 +78,37 @@ def entry_for(mesh: Mesh, host: str, caller_namespace: str) -> ServiceEntry | No
     return max(fitting, key=lambda pair: (not pair[0].startswith("*"), len(pair[0])))[1]
 
 
+def virtual_services_of(mesh: Mesh, caller_namespace: str, gateway: str = "mesh") -> list[VirtualService]:
+    """The VirtualServices of a gateway (``mesh`` for sidecars) that a namespace sees, in istiod's order.
+
+    First those that no other namespace sees, then those that are exported to it by name, then those for all; of each
+    the oldest first (``VirtualServicesForGateway``, 1.12 to 1.30). `gateway` is ``namespace/name`` for a Gateway.
+    """
+    found = []
+    for service in (*mesh.virtual_services, *mesh.api.routes):
+        home = service.meta.namespace
+        named = {g if "/" in g or g == "mesh" else f"{home}/{g}" for g in service.gateways}
+        if gateway in named and exported(service.export_to, home, caller_namespace):
+            public = not service.export_to or "*" in service.export_to
+            found.append((2 if public else int(home != caller_namespace), by_age(service.meta), service))
+    return [service for *_, service in sorted(found, key=lambda one: one[:2])]
+
+
 def virtual_services_for(mesh: Mesh, host: str, caller_namespace: str, gateway: str = "mesh") -> list[VirtualService]:
     """The VirtualServices of a gateway (``mesh`` for sidecars) that cover a host, the most specific host first.
 
-    Of several with the same host the oldest comes first. `gateway` is ``namespace/name`` for a Gateway.
+    Of several with the same host the first in istiod's order comes first.
     """
-    found = []
-    for service in sorted((*mesh.virtual_services, *mesh.api.routes), key=lambda each: by_age(each.meta)):
-        if not exported(service.export_to, service.meta.namespace, caller_namespace):
-            continue
-        named = {g if "/" in g or g == "mesh" else f"{service.meta.namespace}/{g}" for g in service.gateways}
-        hosts = [pattern for pattern in service.hosts if host_fits(pattern, host)]
-        if gateway in named and hosts:
-            best = max((not pattern.startswith("*"), len(pattern)) for pattern in hosts)
-            found.append((best, service))
+    return about(virtual_services_of(mesh, caller_namespace, gateway), host)
+
+
+def about(services: Iterable[VirtualService], host: str) -> list[VirtualService]:
+    """Those that cover a host, the most specific host first."""
+    found = [(best, service) for service in services if (best := best_host(service.hosts, host)) is not None]
     return [service for _, service in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def best_host(patterns: Iterable[str], host: str) -> tuple[bool, int] | None:
+    """How specific the most specific of the patterns that cover a host is: an exact one most, else the longest."""
+    fitting = ((not pattern.startswith("*"), len(pattern)) for pattern in patterns if host_fits(pattern, host))
+    return max(fitting, default=None)

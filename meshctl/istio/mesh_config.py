@@ -9,8 +9,30 @@ from meshctl.yaml_text import documents
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """What a retry policy says; `attempts` 0 is none."""
+
+    attempts: int
+    on: str = ""
+    per_try_timeout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """To which namespaces what has no ``exportTo`` is visible: ``*`` all, ``.`` its own, ``~`` none.
+
+    Source: ``initDefaultExportMaps``, ``initServiceRegistry``, ``initVirtualServices`` and ``setDestinationRules``,
+    1.12 to 1.30: of the defaults only ``.`` and ``*`` are looked at.
+    """
+
+    services: str = "*"
+    virtual_services: str = "*"
+    destination_rules: str = "*"
+
+
+@dataclass(frozen=True, slots=True)
 class MeshConfig:
-    """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written."""
+    """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written; so for `retries` None."""
 
     root_namespace: str = "istio-system"
     trust_domain: str = "cluster.local"
@@ -19,6 +41,8 @@ class MeshConfig:
     path_normalization: str = "BASE"
     source: str = ""
     trust_domain_aliases: tuple[str, ...] = ()
+    exports: Exports = Exports()
+    retries: Retries | None = None
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -45,4 +69,18 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
         mesh.below("pathNormalization").text("normalization").replace("DEFAULT", "") or "BASE",
         source,
         mesh.texts("trustDomainAliases"),
+        Exports(
+            _export(mesh.texts("defaultServiceExportTo")),
+            _export(mesh.texts("defaultVirtualServiceExportTo")),
+            "." if "." in mesh.texts("defaultDestinationRuleExportTo") else "*",
+        ),
+        _retries(mesh.below("defaultHttpRetryPolicy")) if mesh.has("defaultHttpRetryPolicy") else None,
     )
+
+
+def _export(said: tuple[str, ...]) -> str:
+    return "." if "." in said else "*" if "*" in said or not said else "~"
+
+
+def _retries(policy: Fields) -> Retries:
+    return Retries(policy.number("attempts") or 0, policy.text("retryOn"), policy.text("perTryTimeout"))

@@ -74,6 +74,11 @@ def host_fits(pattern: str, host: str) -> bool:
     return pattern == host
 
 
+def host_overlaps(one: str, two: str) -> bool:
+    """Whether one of two host patterns covers the other (``host.Name.Matches``)."""
+    return host_fits(one, two) or host_fits(two, one)
+
+
 def exported(export_to: tuple[str, ...], home: str, to: str) -> bool:
     """Whether a resource of namespace `home` is visible in `to`; no exportTo means everywhere."""
     return not export_to or "*" in export_to or to in export_to or ("." in export_to and home == to)

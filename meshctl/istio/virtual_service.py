@@ -40,6 +40,7 @@ class HttpMatch:
     source_namespace: str = ""
     gateways: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,6 @@ class HttpRule:
     `delegate` is the namespace and name of the VirtualService that has the rules instead. `rank` orders the rules of
     the Gateway API's routes, the greatest first; Istio's own have none. `origins` are those whose preflight requests
     the proxy answers (None: there is no ``corsPolicy``), and with `all_preflights` it answers those of others as well.
-    `no_cluster` is the answer where a destination does not exist.
     """
 
     name: str
@@ -94,7 +94,6 @@ class HttpRule:
     origins: tuple[StringMatch, ...] | None = None
     all_preflights: bool = False
     headers: HeaderChanges | None = None
-    no_cluster: int = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +200,7 @@ def _match(match: Fields) -> HttpMatch:
         match.text("sourceNamespace"),
         match.texts("gateways"),
         tuple(key for key in match.raw if key not in _MATCH_KEYS),
+        match.text("name"),
     )
 
 

@@ -12,13 +12,12 @@ from typing import TypeAlias
 from meshctl.envoy import headers
 from meshctl.istio.entries import Ingress
 from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for, peer_mode
-from meshctl.path import registry
+from meshctl.path import registry, retries
 from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
 from meshctl.path.decision import Decision, Option, Refusal
 from meshctl.path.hosts import is_address
 from meshctl.path.registry import Speaks
 from meshctl.path.request_tokens import Told, judged
-from meshctl.path.route_rules import DEFAULT_RETRY
 from meshctl.path.scene import Scene, Station
 from meshctl.path.target import protocol_of
 from meshctl.path.wire import Connection
@@ -66,7 +65,7 @@ def _inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Dec
         tcp=tcp,
         options=(Option(f"inbound|{port}||", 1, 1.0),),
         route=None if tcp else "default",
-        retry=DEFAULT_RETRY,
+        retry=None if retries.older(station.version, 24) else retries.INBOUND,
         steps=tuple(steps),
         assumed=True,
         endpoint=ingress.endpoint if ingress is not None else "",

@@ -22,7 +22,7 @@ Speaks: TypeAlias = Literal["http", "tcp", "any"]
 """What a port is declared to speak: ``any`` where nothing (known) is declared, so that the proxy looks at the bytes."""
 
 _MOST_ALIASES = 8
-_HTTP = ("http", "http2", "grpc", "grpc-web")
+_HTTP = ("http", "http_proxy", "http2", "grpc", "grpc-web")
 _TCP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
 
 
@@ -30,7 +30,8 @@ _TCP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
 class Known:
     """A port of a host that a proxy was told of; `addresses` may be ranges, empty where the host has none.
 
-    `sniffs_name`: connections are told apart by SNI (a ServiceEntry's port with TLS).
+    `sniffs_name`: connections are told apart by SNI (a ServiceEntry's port with TLS). `tls`: the port is declared to
+    speak TLS.
     """
 
     host: str
@@ -42,6 +43,7 @@ class Known:
     service: Service | None = None
     entry: ServiceEntry | None = None
     sniffs_name: bool = False
+    tls: bool = False
 
 
 def speaks(protocol: str) -> Speaks:
@@ -72,14 +74,23 @@ def there(scene: Scene, station: Station, port: int, sidecar: Sidecar | None) ->
     here = station.pod.namespace
     for service in scene.services.services:
         entry = service.port(port)
-        if entry is None or service.kind == "ExternalName" or not _visible(service, here):
+        if entry is None or service.kind == "ExternalName" or not _visible(scene, service, here):
             continue
         if entry.protocol != "TCP" or (sidecar and not imports(sidecar, service.namespace, service.full_name, port)):
             continue
-        said = speaks(protocol_of(entry))
+        word = protocol_of(entry)
         ends = scene.services.endpoints(service)
         addresses = tuple(e.address for e in ends) if service.headless else service.addresses
-        yield Known(service.full_name, port, said, addresses, service.namespace, service.origin, service)
+        yield Known(
+            service.full_name,
+            port,
+            speaks(word),
+            addresses,
+            service.namespace,
+            service.origin,
+            service,
+            tls=word in ("tls", "https"),
+        )
     for known in scene.mesh.service_entries:
         if not exported(known.export_to, known.meta.namespace, here):
             continue
@@ -89,8 +100,8 @@ def there(scene: Scene, station: Station, port: int, sidecar: Sidecar | None) ->
                     yield _of_entry(known, written, host)
 
 
-def _visible(service: Service, namespace: str) -> bool:
-    told = dict(service.annotations).get("networking.istio.io/exportTo", "")
+def _visible(scene: Scene, service: Service, namespace: str) -> bool:
+    told = dict(service.annotations).get("networking.istio.io/exportTo", "") or scene.mesh.config.exports.services
     return exported(tuple(part.strip() for part in told.split(",") if part.strip()), service.namespace, namespace)
 
 
@@ -98,7 +109,7 @@ def _of_entry(entry: ServiceEntry, port: EntryPort, host: str) -> Known:
     said = speaks(entry_protocol(port))
     own = (*entry.addresses, *(value for name, value in entry.assigned if name == host))
     by_name = port.protocol in ("TLS", "HTTPS")
-    return Known(host, port.number, said, own, entry.meta.namespace, entry.meta.origin, None, entry, by_name)
+    return Known(host, port.number, said, own, entry.meta.namespace, entry.meta.origin, None, entry, by_name, by_name)
 
 
 def entry_protocol(port: EntryPort) -> str:
@@ -158,16 +169,26 @@ def _within(address: str, place: str) -> bool:
 
 def by_host(found: Iterable[Known], host: str, namespace: str) -> Known | None:
     """The virtual host that fits a Host header: an exact domain before a wildcard, the longest of these first."""
+    ranked = fitting(found, host, namespace)
+    return ranked[1] if ranked is not None else None
+
+
+def fitting(found: Iterable[Known], host: str, namespace: str) -> tuple[tuple[bool, int], Known] | None:
+    """The virtual host that fits a Host header, and how specific its domain is (see `mesh.best_host`)."""
     wanted = host.lower()
-    fitting: list[tuple[tuple[bool, int], Known]] = []
+    ranked: list[tuple[tuple[bool, int], Known]] = []
     for known in found:
         if known.speaks == "tcp":
             continue
-        if wanted in _domains(known, namespace):
-            fitting.append(((True, 0), known))
+        domains = _domains(known, namespace)
+        if wanted in domains:
+            ranked.append(((True, len(wanted)), known))
         elif known.entry is not None and known.host.startswith("*") and host_fits(known.host, wanted):
-            fitting.append(((False, len(known.host)), known))
-    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+            ranked.append(((False, len(known.host)), known))
+        elif known.service is not None and known.service.headless:
+            below = [f"*.{domain}" for domain in domains if wanted.endswith(f".{domain}")]
+            ranked += [((False, max(map(len, below))), known)] if below else []
+    return max(ranked, key=lambda pair: pair[0], default=None)
 
 
 def alias(scene: Scene, host: str, namespace: str) -> Service | None:
@@ -190,7 +211,10 @@ def alias(scene: Scene, host: str, namespace: str) -> Service | None:
 
 
 def _domains(known: Known, namespace: str) -> tuple[str, ...]:
-    """Source: ``generateVirtualHostDomains`` and ``GenerateAltVirtualHosts``, 1.30; ports are not looked at."""
+    """Source: ``generateVirtualHostDomains`` and ``GenerateAltVirtualHosts``, 1.30; ports are not looked at.
+
+    A headless Service has ``*.`` before each as well: its pods have names below its own.
+    """
     own = tuple(address for address in known.addresses if "/" not in address)
     service = known.service
     if service is None:

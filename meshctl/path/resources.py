@@ -7,18 +7,14 @@ undecided, never a guess.
 
 from typing import Literal
 
-from meshctl.envoy.match import Step
-from meshctl.istio.mesh import Mesh, virtual_services_for
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import VirtualService
-from meshctl.path import gateway_resources, registry, route_rules
-from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_unread
+from meshctl.path import gateway_resources, registry, retries, sidecar_rules
+from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
 from meshctl.path.decision import BLACK_HOLE, Decision, Option, Refusal
-from meshctl.path.hosts import ANYWHERE, is_address
+from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import Request
 from meshctl.path.registry import Known
-from meshctl.path.route_rules import DEFAULT_RETRY
-from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import bare, by_application, server_name
 
@@ -47,11 +43,6 @@ def outbound(
     return with_unread(scene, _ROUTING, decision)
 
 
-def _mesh(scene: Scene, station: Station) -> Mesh:
-    """The resources to decide by: those of the Gateway API only where no configuration of the proxy is at hand."""
-    return scene.told if station.proxy is None else scene.mesh
-
-
 def _outbound(scene: Scene, station: Station, address: str, port: int, request: Request) -> Decision:
     if port in _OWN_LISTENERS:
         why = f"port {port} is one that the caller's proxy listens on itself, and its configuration was not recorded"
@@ -72,7 +63,7 @@ def _outbound(scene: Scene, station: Station, address: str, port: int, request: 
         case "names":
             return _by_name(scene, station, address, port, request, taken.known)
         case "own":
-            return _own(scene, station, port, request, taken.known)
+            return _own(scene, station, address, port, request, taken.known)
 
 
 def _is_http(request: Request) -> bool:
@@ -84,19 +75,20 @@ def _by_host(
 ) -> Decision:
     """The port's HTTP listener: the Host header says which host it is, wherever the connection was to."""
     host, namespace = bare(request.host), station.pod.namespace
-    found = registry.by_host(known, host, namespace)
+    rank, found = registry.fitting(known, host, namespace) or ((True, len(host)), None)
     if found is None and (target := registry.alias(scene, host, namespace)) is not None:
         found = next((k for k in known if k.host == target.full_name and k.speaks != "tcp"), None)
-        if found is not None and station.version and _older(station.version, 20):
+        if found is not None and retries.older(station.version, 20):
             why = f"{host} is an ExternalName Service, which proxies before Istio 1.20 reach by a cluster of its own"
             return Decision(undecided=(why,), assumed=True)
+    loose = sidecar_rules.unlisted(scene, station, host, port, known)
+    if loose is not None and (found is None or _is_before(scene, station, port, loose, (rank, found))):
+        service = loose[1]
+        said = step("host", host, f"{service.meta} is about {host}", service.meta.origin)
+        return sidecar_rules.by(scene, station, service, port, request, said)
     if found is not None:
         said = step("host", found.host, f"the mesh knows {found.host}", found.origin)
-        return _routed(scene, station, found.host, port, request, said)
-    loose = [s for s in virtual_services_for(_mesh(scene, station), host, namespace) if s.http]
-    if loose and not is_address(host):
-        said = step("host", host, f"{loose[0].meta} is about {host}", loose[0].meta.origin)
-        return _http(loose, station, host, port, request, said)
+        return sidecar_rules.of_host(scene, station, found.host, port, request, said)
     sidecar = registry.sidecar_of(scene, station)
     because = ""
     if (
@@ -107,23 +99,27 @@ def _by_host(
     return _unknown(scene, station, address, port, request, http=True, because=because)
 
 
-def _older(version: str, minor: int) -> bool:
-    """Whether a release is older than 1.`minor`."""
-    parts = version.split(".")
-    return len(parts) > 1 and parts[0] == "1" and parts[1].isdecimal() and int(parts[1]) < minor
+def _is_before(
+    scene: Scene,
+    station: Station,
+    port: int,
+    loose: tuple[tuple[bool, int], VirtualService],
+    listed: tuple[tuple[bool, int], Known],
+) -> bool:
+    """Whether a VirtualService's own host comes before one of the mesh: the more specific, else the first made."""
+    if loose[0] != listed[0]:
+        return loose[0] > listed[0]
+    return sidecar_rules.comes_first(scene, station, port, loose[1], listed[1].host)
 
 
-def _routed(scene: Scene, station: Station, host: str, port: int, request: Request, said: Step) -> Decision:
-    services = virtual_services_for(_mesh(scene, station), host, station.pod.namespace)
-    return _http(services, station, host, port, request, said, scene)
-
-
-def _own(scene: Scene, station: Station, port: int, request: Request, known: tuple[Known, ...]) -> Decision:
+def _own(
+    scene: Scene, station: Station, address: str, port: int, request: Request, known: tuple[Known, ...]
+) -> Decision:
     """A listener of the host's own address: TCP, or (where nothing is declared) what the bytes are."""
     names = [k for k in known if k.sniffs_name]
     if names:
-        return _by_name(scene, station, names[0].addresses[0], port, request, tuple(names))
-    return _by_bytes(scene, station, port, request, known[0])
+        return _by_name(scene, station, address, port, request, tuple(names))
+    return _by_bytes(scene, station, address, port, request, known[0])
 
 
 def _by_name(
@@ -142,17 +138,19 @@ def _by_name(
             else f"port {port} is for TLS by name, and this has none"
         )
         return _unknown(scene, station, address, port, request, http=False, because=why)
-    return _by_bytes(scene, station, port, request, found)
+    return _by_bytes(scene, station, address, port, request, found)
 
 
-def _by_bytes(scene: Scene, station: Station, port: int, request: Request, found: Known) -> Decision:
+def _by_bytes(scene: Scene, station: Station, address: str, port: int, request: Request, found: Known) -> Decision:
     """A host whose port declares nothing is HTTP where the bytes are; else it is TCP."""
     said = step("host", found.host, f"the mesh knows {found.host}", found.origin)
     if found.speaks == "any" and _is_http(request):
-        if (refusal := unparsed(request)) is not None:
-            return Decision(refusal=refusal, steps=(said,), assumed=True)
-        return _routed(scene, station, found.host, port, request, said)
-    return _tcp(scene, station, found.host, port, request, said)
+        return sidecar_rules.of_host(scene, station, found.host, port, request, said)
+    decision = sidecar_rules.of_bytes(scene, station, found, address, request, said)
+    if decision is not None:
+        return decision
+    why = f"no rule about TLS of {found.host} fits {server_name(request) or 'bytes without a server name'}"
+    return _unknown(scene, station, address, port, request, http=False, because=why)
 
 
 def _unknown(
@@ -181,43 +179,3 @@ def _unknown(
         assumed=True,
         forwarded=request,
     )
-
-
-# --- rules -----------------------------------------------------------------------------------------------------------
-
-
-def _http(
-    services: list[VirtualService],
-    station: Station,
-    host: str,
-    port: int,
-    request: Request,
-    said: Step,
-    scene: Scene | None = None,
-) -> Decision:
-    """The rules of the first VirtualService that is about the host (a sidecar takes no more), else the host itself."""
-    service = next((s for s in services if s.http), None)
-    if service is None:
-        return Decision(
-            options=(Option(f"outbound|{port}||{host}", 1, 1.0),),
-            route="default",
-            retry=DEFAULT_RETRY,
-            forwarded=request,
-            steps=(said, step("route", "default", "no VirtualService is about this host")),
-            assumed=True,
-        )
-    setting = Setting(port, station.pod.namespace, station.pod.labels, ("mesh",))
-    others = scene.mesh.virtual_services if scene is not None else ()
-    # Of the Services, istiod looks only at those with the listener's port here, and only at that port of theirs: a
-    # destination without a port is that port, too (``BuildSidecarOutboundVirtualHosts``, 1.30).
-    return route_rules.http((service,), others, setting, request, said)
-
-
-def _tcp(scene: Scene, station: Station, host: str, port: int, request: Request, said: Step) -> Decision:
-    setting = Setting(port, station.pod.namespace, station.pod.labels, ("mesh",))
-    services = virtual_services_for(_mesh(scene, station), host, station.pod.namespace)
-    found = route_rules.tcp(services, setting, request, said, only_port(scene))
-    if found is not None:
-        return found
-    options = (Option(f"outbound|{port}||{host}", 1, 1.0),)
-    return Decision(tcp=True, options=options, steps=(said,), assumed=True, forwarded=request)

@@ -6,23 +6,27 @@ the rules before it do not decide.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from meshctl.envoy import grpc
 from meshctl.envoy.match import Step
 from meshctl.envoy.model.routes import RetryPolicy
-from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
+from meshctl.istio.resource import exported
+from meshctl.istio.virtual_service import (
+    Destination,
+    HttpMatch,
+    HttpRule,
+    L4Match,
+    L4Rule,
+    StringMatch,
+    VirtualService,
+)
+from meshctl.path import retries
 from meshctl.path.changed_headers import changed
 from meshctl.path.decision import Decision, Injected, Option, Refusal
 from meshctl.path.model import Request
-from meshctl.path.rule_fits import Setting, http_fits, l4_fits, preflight
-
-DEFAULT_RETRY = RetryPolicy(
-    on=("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"),
-    attempts=2,
-    host_predicates=("previous_hosts",),
-)
-"""Istio's retry policy where a VirtualService says nothing (``retry.DefaultPolicy``)."""
+from meshctl.path.retries import Retrying, seconds
+from meshctl.path.rule_fits import Setting, http_fits, is_for, l4_rank, name_of, preflight
 
 PortOf: TypeAlias = Callable[[str], int | None]
 """The port that a destination without one stands for, by its host; None for the port that was asked for."""
@@ -37,8 +41,7 @@ def http(
     port_of: PortOf | None = None,
 ) -> Decision:
     """What the first rule that fits does, rules without a match last; `others` are looked up for delegates."""
-    named = {(s.meta.namespace, s.meta.name): s for s in others}
-    rules = [(s, rule) for s in services for one in s.http for rule in _with_delegate(one, named)]
+    rules = [(s, rule) for s in services for rule in rules_of(s, others)]
     rules.sort(key=lambda pair: pair[1].rank, reverse=True)
     for service, rule in sorted(rules, key=lambda pair: not pair[1].matches and len(services) > 1):
         fits = http_fits(rule, request, setting)
@@ -46,12 +49,31 @@ def http(
             reason = f"{service.meta}: a match of {rule.path} is not modelled without the proxy's configuration"
             return Decision(undecided=(reason,), steps=(said,), assumed=True)
         if fits:
-            return _of_rule(service, rule, setting.port, request, said, port_of)
+            named = replace(rule, name=name_of(rule, request, setting))
+            return _of_rule(service, named, setting, request, said, port_of)
     names = ", ".join(str(service.meta) for service in services)
     because = f"no rule of {names} fits {request.method} {request.path}"
     refusal = Refusal(404, "NR", "route_not_found", because, cause="no-route")
     last = Step("route", "", because, services[0].meta.origin)
     return Decision(refusal=refusal, steps=(said, last), assumed=True)
+
+
+def rules_of(service: VirtualService, others: Iterable[VirtualService]) -> list[HttpRule]:
+    """The rules of a VirtualService, with those that it delegates to."""
+    if not any(rule.delegate for rule in service.http):
+        return list(service.http)
+    named = {
+        (s.meta.namespace, s.meta.name): s
+        for s in others
+        if not s.hosts and exported(s.export_to, s.meta.namespace, service.meta.namespace)
+    }
+    return [rule for one in service.http for rule in _with_delegate(one, named)]
+
+
+def applies(service: VirtualService, others: Iterable[VirtualService], setting: Setting) -> bool:
+    """Whether a proxy gets any route of a VirtualService; else it is as if there were none for its hosts."""
+    rules = rules_of(service, others)
+    return any(not rule.matches or any(is_for(match, setting) for match in rule.matches) for rule in rules)
 
 
 def _with_delegate(rule: HttpRule, named: Mapping[tuple[str, str], VirtualService]) -> Iterator[HttpRule]:
@@ -65,6 +87,7 @@ def _with_delegate(rule: HttpRule, named: Mapping[tuple[str, str], VirtualServic
         yield replace(
             one,
             matches=tuple(both),
+            name="-".join(name for name in (rule.name, one.name) if name),
             timeout=one.timeout or rule.timeout,
             attempts=rule.attempts if one.attempts is None else one.attempts,
             retry_on=rule.retry_on if one.attempts is None else one.retry_on,
@@ -100,6 +123,7 @@ def _both(one: HttpMatch, two: HttpMatch) -> HttpMatch:
         source_namespace=two.source_namespace or one.source_namespace,
         gateways=one.gateways or two.gateways,
         other=(*one.other, *two.other, *clash),
+        name="-".join(name for name in (one.name, two.name) if name),
     )
 
 
@@ -111,13 +135,11 @@ def _narrows(wide: StringMatch | None, narrow: StringMatch | None) -> bool:
 
 
 def _of_rule(
-    service: VirtualService, rule: HttpRule, port: int, request: Request, said: Step, port_of: PortOf | None
+    service: VirtualService, rule: HttpRule, setting: Setting, request: Request, said: Step, port_of: PortOf | None
 ) -> Decision:
     chosen = Step("route", rule.name, f"{service.meta} {rule.path}", service.meta.origin)
     sent = _rewritten(rule, changed(rule, request))
-    base = Decision(
-        route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=sent, no_cluster=rule.no_cluster
-    )
+    base = Decision(route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=sent)
     if rule.redirect_code is not None:
         return replace(base, refusal=Refusal(rule.redirect_code, "", "direct_response", f"{service.meta} redirects"))
     if rule.direct_status is not None:
@@ -130,11 +152,11 @@ def _of_rule(
         return _of_preflight(base, service, rule, answered, bool(injected))
     return replace(
         base,
-        options=tuple(_options(rule.destinations, port, port_of)),
+        options=tuple(_options(rule.destinations, setting.port, port_of)),
         injected=injected,
-        retry=_retry(rule),
-        timeout_s=_seconds(rule.timeout),
-        mirrors=tuple(f"{_cluster(m, port, port_of)} {m.weight}%" for m in rule.mirrors),
+        retry=_retry(rule, setting.retrying),
+        timeout_s=seconds(rule.timeout),
+        mirrors=tuple(f"{_cluster(m, setting.port, port_of)} {m.weight}%" for m in rule.mirrors),
     )
 
 
@@ -149,24 +171,10 @@ def _of_preflight(
     return replace(base, refusal=Refusal(200, "", "cors_response", why, "filter"))
 
 
-def _retry(rule: HttpRule) -> RetryPolicy | None:
-    """Source: ``retry.ConvertPolicy`` and ``parseRetryOn``, 1.30: numbers among the conditions are statuses."""
+def _retry(rule: HttpRule, retrying: Retrying) -> RetryPolicy | None:
     if rule.attempts is None:
-        return DEFAULT_RETRY
-    if rule.attempts <= 0:
-        return None
-    parts = [part for one in rule.retry_on.split(",") if (part := one.strip())]
-    codes = tuple(int(part) for part in parts if part.isdecimal())
-    on = [part for part in parts if not part.isdecimal()]
-    if codes and "retriable-status-codes" not in on:
-        on.append("retriable-status-codes")
-    return RetryPolicy(
-        on=tuple(on) if parts else DEFAULT_RETRY.on,
-        attempts=rule.attempts,
-        per_try_timeout_s=_seconds(rule.per_try_timeout),
-        status_codes=codes,
-        host_predicates=("previous_hosts",),
-    )
+        return retrying.default
+    return retries.of(rule.attempts, rule.retry_on, rule.per_try_timeout, retrying.statuses)
 
 
 def _options(destinations: tuple[Destination, ...], port: int, port_of: PortOf | None) -> Iterator[Option]:
@@ -190,24 +198,13 @@ def _faults(rule: HttpRule, request: Request) -> Iterator[Injected]:
         return
     if fault.delay_percent > 0 and fault.delay:
         why = f"the VirtualService delays by {fault.delay}"
-        yield Injected(fault.delay_percent / 100, None, "DI", _seconds(fault.delay), why)
+        yield Injected(fault.delay_percent / 100, None, "DI", seconds(fault.delay), why)
     said = fault.abort_status or fault.abort_grpc
     if fault.abort_percent > 0 and said:
         why = f"the VirtualService aborts with {said}"
         number = grpc.NAMES.index(fault.abort_grpc) if fault.abort_grpc in grpc.NAMES else 0
         told = number if not fault.abort_status and request.is_grpc else None
         yield Injected(fault.abort_percent / 100, fault.abort_status or 200, "FI", None, why, told)
-
-
-def _seconds(text: str) -> float | None:
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    for unit in ("ms", "s", "m", "h"):
-        if text.endswith(unit):
-            try:
-                return float(text.removesuffix(unit)) * units[unit]
-            except ValueError:
-                continue
-    return None
 
 
 def _rewritten(rule: HttpRule, request: Request) -> Request:
@@ -240,14 +237,55 @@ def _substituted(rule: HttpRule, path: str) -> str:
 
 
 def tcp(
-    services: Iterable[VirtualService], setting: Setting, request: Request, said: Step, port_of: PortOf | None = None
+    services: Iterable[VirtualService],
+    setting: Setting,
+    request: Request,
+    said: Step,
+    port_of: PortOf | None = None,
+    kind: Literal["", "tls", "tcp"] = "",
 ) -> Decision | None:
-    """What the first ``tls`` rule (for TLS alone) or ``tcp`` rule that fits does; None where there is none."""
+    """What the most specific ``tls`` rule (for TLS alone), else ``tcp`` rule, that fits does; None where there is none.
+
+    `kind` leaves one of both out, as the declared protocol of a sidecar's port does.
+    """
+    services = list(services)
+    secure = [
+        (s, rule, rank) for s, rule, match in tls_rules(services, setting) if (rank := l4_rank(match, setting, request))
+    ]
+    found = secure if request.tls and kind != "tcp" else []
+    if not found and kind != "tls":
+        found = list(_tcp_rules(services, setting, request))
+    if not found:
+        return None
+    service, rule, _ = max(found, key=lambda one: one[2])
+    chosen = Step("route", "", f"{service.meta} {rule.path}", service.meta.origin)
+    options = tuple(_options(rule.destinations, setting.port, port_of))
+    return Decision(tcp=True, options=options, steps=(said, chosen), assumed=True, forwarded=request)
+
+
+_Ranked: TypeAlias = tuple[VirtualService, L4Rule, tuple[int, bool, int]]
+
+
+def tls_rules(services: Iterable[VirtualService], setting: Setting) -> Iterator[tuple[VirtualService, L4Rule, L4Match]]:
+    """The matches of ``tls`` rules that a proxy gets, each a filter chain; a rule without a match makes none."""
     for service in services:
-        for rule in (*(service.tls if request.tls else ()), *service.tcp):
-            if not l4_fits(rule, setting, request):
-                continue
-            chosen = Step("route", "", f"{service.meta} {rule.path}", service.meta.origin)
-            options = tuple(_options(rule.destinations, setting.port, port_of))
-            return Decision(tcp=True, options=options, steps=(said, chosen), assumed=True, forwarded=request)
-    return None
+        for rule in service.tls:
+            for match in rule.matches:
+                if is_for(match, setting):
+                    yield service, rule, match
+
+
+def _tcp_rules(services: Iterable[VirtualService], setting: Setting, request: Request) -> Iterator[_Ranked]:
+    """The ``tcp`` rules that fit; after one for all addresses none counts.
+
+    Source: ``buildSidecarOutboundTCPFilterChainOpts``, 1.12 to 1.30.
+    """
+    for service in services:
+        for rule in service.tcp:
+            matches = [match for match in rule.matches if is_for(match, setting)]
+            if not rule.matches or any(not match.subnets for match in matches):
+                yield service, rule, (-1, False, 0)
+                return
+            for match in matches:
+                if (rank := l4_rank(match, setting, request)) is not None:
+                    yield service, rule, rank

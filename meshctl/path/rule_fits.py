@@ -5,20 +5,25 @@ from collections.abc import Mapping
 
 from meshctl.frozen import dataclass
 from meshctl.istio.resource import host_fits, selects
-from meshctl.istio.virtual_service import HttpMatch, HttpRule, L4Match, L4Rule, StringMatch
+from meshctl.istio.virtual_service import HttpMatch, HttpRule, L4Match, StringMatch
 from meshctl.path.model import Request
+from meshctl.path.retries import USUAL, Retrying
 from meshctl.path.wire import server_name
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where the rules are applied: the port called, the sending workload, and the names of the gateways it is."""
+    """Where the rules are applied: the port called, the sending workload, and the names of the gateways it is.
+
+    `address` is where the connection is to, empty where that is not known. `retrying` is for routes that say nothing.
+    """
 
     port: int
     namespace: str
     labels: Mapping[str, str]
     gateways: tuple[str, ...]
     address: str = ""
+    retrying: Retrying = USUAL
 
 
 def http_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None:
@@ -27,6 +32,24 @@ def http_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None
     if not verdicts or any(verdicts):
         return True
     return None if None in verdicts else False
+
+
+def name_of(rule: HttpRule, request: Request, setting: Setting) -> str:
+    """The name of the route that a rule which fits is: its own, with that of the match (``translateRoute``, 1.30)."""
+    fitting = next((match for match in rule.matches if _match_fits(match, request, setting)), None)
+    return f"{rule.name}.{fitting.name}" if fitting is not None and fitting.name else rule.name
+
+
+def is_for(match: HttpMatch | L4Match, setting: Setting) -> bool:
+    """Whether a proxy gets a match at all, which istiod says by its port, its labels and the gateway that it is."""
+    if match.port is not None and match.port != setting.port:
+        return False
+    if match.gateways:
+        named = any(gateway in setting.gateways for gateway in match.gateways)
+        if isinstance(match, HttpMatch) or not named:  # with gateways the source is not looked at for HTTP
+            return named
+    same = not match.source_namespace or match.source_namespace == setting.namespace
+    return same and selects(match.source_labels, setting.labels)
 
 
 def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | None:
@@ -38,10 +61,7 @@ def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | 
         match.method is None or _holds(match.method, request.method),
         match.authority is None or _holds(match.authority, request.host),
         match.scheme is None or _holds(match.scheme, "https" if request.tls else "http"),
-        match.port is None or match.port == setting.port,
-        not match.source_namespace or match.source_namespace == setting.namespace,
-        selects(match.source_labels, setting.labels),
-        not match.gateways or any(gateway in setting.gateways for gateway in match.gateways),
+        is_for(match, setting),
         *(_header(name, wanted, headers, request) for name, wanted in match.headers),
         *(_not(_header(name, wanted, headers, request)) for name, wanted in match.without_headers),
         *(_holds(wanted, asked.get(name)) for name, wanted in match.query),
@@ -103,25 +123,25 @@ def _regex(pattern: str, value: str, ignore_case: bool) -> bool | None:
         return None
 
 
-def l4_fits(rule: L4Rule, setting: Setting, request: Request) -> bool:
-    """Whether a rule for TCP or TLS fits a connection."""
-    return not rule.matches or any(_l4_match(match, setting, request) for match in rule.matches)
+def l4_rank(match: L4Match, setting: Setting, request: Request) -> tuple[int, bool, int] | None:
+    """How specific a match is that fits a connection, None for one that does not.
 
-
-def _l4_match(match: L4Match, setting: Setting, request: Request) -> bool:
+    Of several filter chains Envoy takes the one for the narrowest range of addresses, then the one for the most
+    specific server name, whatever their order (``FilterChainManagerImpl``).
+    """
     sni = server_name(request)
-    return (
-        (match.port is None or match.port == setting.port)
-        and (not match.sni or any(sni and host_fits(name, sni) for name in match.sni))
-        and (not match.source_namespace or match.source_namespace == setting.namespace)
-        and selects(match.source_labels, setting.labels)
-        and (not match.gateways or any(gateway in setting.gateways for gateway in match.gateways))
-        and (not match.subnets or any(_inside(setting.address, subnet) for subnet in match.subnets))
-    )
+    ranges = [width for subnet in match.subnets if (width := _width(setting.address, subnet)) is not None]
+    names = [name for name in match.sni if sni and host_fits(name, sni)]
+    if (match.subnets and not ranges) or (match.sni and not names):
+        return None
+    exact, length = max(((not name.startswith("*"), len(name)) for name in names), default=(False, 0))
+    return max(ranges, default=-1), exact, length
 
 
-def _inside(address: str, subnet: str) -> bool:
+def _width(address: str, subnet: str) -> int | None:
+    """The length of a subnet's prefix, None where the address is not in it."""
     try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(subnet, strict=False)
+        network = ipaddress.ip_network(subnet, strict=False)
+        return network.prefixlen if ipaddress.ip_address(address) in network else None
     except ValueError:
-        return False
+        return None

@@ -77,7 +77,13 @@ WEB, DB, RAW = (
 FAR = service("far", "10.96.0.4", (80, "http"), namespace="other")
 
 
-def scene(*objects: dict[str, Any], services: Any = (WEB, RAW, FAR), slices: Any = (), pods: Any = ()) -> Scene:
+def scene(
+    *objects: dict[str, Any],
+    services: Any = (WEB, RAW, FAR),
+    slices: Any = (),
+    pods: Any = (),
+    config: MeshConfig | None = None,
+) -> Scene:
     kinds: dict[str, Any] = {plural: ("", []) for plural in PLURALS.values()}
     for each in objects:
         kinds[PLURALS[each["kind"]]][1].append(each)
@@ -85,7 +91,7 @@ def scene(*objects: dict[str, Any], services: Any = (WEB, RAW, FAR), slices: Any
     return Scene(
         pods=known,
         services=kube_services.read(services, slices),
-        mesh=istio_mesh.read(kinds, MeshConfig()),
+        mesh=istio_mesh.read(kinds, config or MeshConfig()),
         namespaces=("shop", "other", "istio-system"),
         recorded=(),
         load_station=lambda one: Station(pod=one, mode="sidecar"),
@@ -304,17 +310,6 @@ class TestRules:
         assert found.on == ("reset", "retriable-status-codes")
         assert retry({"perTryTimeout": "2s"}) is None
         assert retry({"attempts": 1}).on == retry(None).on
-
-    def test_rules_for_tls_are_for_tls(self) -> None:
-        spec = {
-            "hosts": ["db"],
-            "tls": [{"match": [{"sniHosts": ["db.shop.svc.cluster.local"]}], **route("web", 81)}],
-            "tcp": [{"match": [{"sourceLabels": {"team": "blue"}}], **route("far")}, route("raw")],
-        }
-        place = scene(a("VirtualService", "db", spec), services=(DB, RAW, WEB))
-        assert clusters(ask(place, "10.96.0.2", 80, protocol="tcp")) == ["outbound|90||raw.shop"]
-        named = ask(place, "10.96.0.2", 80, "db.shop.svc.cluster.local", tls=True)
-        assert clusters(named) == ["outbound|81||web.shop"]
 
 
 class TestHosts:

@@ -171,7 +171,7 @@ def test_a_proxy_whose_configuration_turns_out_broken_takes_nothing_else_with_it
 @pytest.mark.parametrize("place", [scene("policies"), blind("policies")])
 def test_a_plain_answer_of_the_callee_is_none_to_a_client_that_speaks_tls(place: Scene) -> None:
     to = [{"destination": {"host": "backend", "port": {"number": 9080}}}]
-    spec = {"hosts": ["ledger"], "tls": [{"match": [{"port": 9000, "sniHosts": ["ledger"]}], "route": to}]}
+    spec = {"hosts": ["ledger"], "tcp": [{"match": [{"port": 9000}], "route": to}]}
     raw = {"metadata": {"name": "ledger", "namespace": "policies"}, "spec": spec}
     made = istio_mesh.read({"virtualservices": ("", [raw])}, MeshConfig()).virtual_services
     place = replace(place, mesh=replace(place.mesh, virtual_services=made), cache={}, _stations={})
