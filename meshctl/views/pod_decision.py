@@ -49,7 +49,17 @@ def decision_blocks(result: Description) -> Iterator[Block]:
             return
         had = "was injected" if result.injection.receipt else "was not injected"
         what = "its settings, labels" if decision.outcome == "rejected" else "labels"
-        yield Note(f"This pod {had}: {what}, webhooks or policy have changed since it was made.", "warn")
+        missed = ""
+        if result.injection.receipt is None and _may_be_missed(result):
+            missed = ", or the injector did not answer then, and its failurePolicy Ignore lets pods be made without it"
+        yield Note(f"This pod {had}: {what}, webhooks or policy have changed since it was made{missed}.", "warn")
+
+
+def _may_be_missed(result: Description) -> bool:
+    """Whether a webhook that takes the pod lets it be made without a proxy where the injector does not answer."""
+    taking = result.decision.webhooks
+    hooks = [h for h in result.subject.webhooks or () if f"{h.configuration}/{h.name}" in taking]
+    return bool(hooks) and all(h.failure_policy == "Ignore" for h in hooks)
 
 
 def _outcome(result: Description) -> str:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +383,10 @@ def test_a_part_that_cannot_be_read_stands_under_what_was_not_looked_at() -> Non
     it = evidence(state=states.State(problems=seen.problems, gaps=seen.problems))
     text = " ".join(terminal.draw(pod.page(it, ()), width=400, color=False).split())
     assert "Not looked at envoy/config_dump.json: not valid JSON" in text
+
+
+def test_a_pod_may_have_been_made_while_its_injector_did_not_answer() -> None:
+    running = {**build.plain(labels={"app": "web"}), "status": {"phase": "Running"}}
+    assert "did not answer then" not in drawn(running, **ENABLED)
+    lax = tuple(replace(hook, failure_policy="Ignore") for hook in build.recorded_webhooks())
+    assert "did not answer then" in drawn(running, namespace=ENABLED["namespace"], webhooks=lax)
