@@ -245,6 +245,10 @@ _ALWAYS = {
 }
 
 
+_CAPTURING = frozenset(("inbound-jump", "inbound-included", "inbound-all", "range-included", "outbound-all"))
+"""What an empty list of ports or ranges writes none of."""
+
+
 @lru_cache(maxsize=65536)
 def _default_setting(role: str, value: str) -> Setting | None:
     """What asks for a rule of this role, where no capture is at hand."""
@@ -272,6 +276,8 @@ def _setting(role: str, value: str, capture: Capture | None) -> Setting | None:
     known = capture.setting(field)
     if known is None and field == "proxy_gids":
         known = capture.setting("proxy_uids")
+    if role in _CAPTURING and not getattr(capture, field, ""):
+        return Setting(default.flag, "", f"{known.source if known else 'default'}, which asks for no such rule")
     if known is not None:
         return Setting(known.flag, known.value, known.source)
     written = getattr(capture, field, "")

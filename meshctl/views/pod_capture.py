@@ -54,8 +54,8 @@ def listed(text: str) -> str:
     return " and ".join((", ".join(entries[:-1]), entries[-1]) if len(entries) > 1 else entries)
 
 
-def _ports(text: str) -> str:
-    return f"port{'s' if len(split(text)) > 1 else ''} {listed(text)}"
+def _named(what: str, text: str) -> str:
+    return f"{what}{'s' if len(split(text)) > 1 else ''} {listed(text)}"
 
 
 def _incoming(c: Capture) -> str:
@@ -69,10 +69,10 @@ def _incoming(c: Capture) -> str:
 def _outgoing(c: Capture) -> str:
     """What goes to the proxy; `-q` takes its ports whatever their address, but for what is excluded."""
     to = [listed(c.exclude_outbound_ranges)] if split(c.exclude_outbound_ranges) else []
-    to += [_ports(c.exclude_outbound_ports)] if split(c.exclude_outbound_ports) else []
+    to += [_named("port", c.exclude_outbound_ports)] if split(c.exclude_outbound_ports) else []
     taken = [listed(c.include_outbound_ranges)] if split(c.include_outbound_ranges) else []
     if split(c.include_outbound_ports) and taken != ["all"]:
-        taken.append(f"everything to {_ports(c.include_outbound_ports)}")
+        taken.append(f"everything to {_named('port', c.include_outbound_ports)}")
     if not taken:
         return "none"
     left_out = f", except to {' and to '.join(to)}" if to else ""
@@ -81,7 +81,7 @@ def _outgoing(c: Capture) -> str:
 
 def capture_rows(c: Capture) -> tuple[tuple[str, Line], ...]:
     """Each setting that decides what is captured, named and in words."""
-    ids = f"user {listed(c.proxy_uids)}, group {listed(c.proxy_gids)}"
+    ids = f"{_named('user', c.proxy_uids)}, {_named('group', c.proxy_gids)}"
     rows: list[tuple[str, Line]] = [
         ("incoming TCP ports", _incoming(c)),
         ("outgoing TCP", _outgoing(c)),

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,23 @@ def test_a_return_for_everything_before_the_end_is_no_end_of_ranges(args: list[s
     assert [e.told.title for e in explain(ruleset, capture)][1] == said
 
 
+def test_a_list_that_is_empty_is_not_said_to_have_asked_for_a_capture() -> None:
+    there = predict(of_arguments(["-b", "*", "-i", "*"], {}, LATEST), LATEST).rulesets[0]
+    asked = of_arguments(["-b", ""], {}, LATEST)
+    told = {e.told.role: e.told.setting for e in explain(there, asked)}
+    for role, words in (
+        ("inbound-jump", "argument -b, which asks for no such rule"),
+        ("inbound-all", "argument -b, which asks for no such rule"),
+        ("outbound-all", "default, which asks for no such rule"),
+    ):
+        setting = told[role]
+        assert setting is not None
+        assert setting.source == words
+    kept = told["outbound-jump"]
+    assert kept is not None
+    assert kept.source == "default"
+
+
 def test_the_end_of_ranges_is_known_by_its_place() -> None:
     capture = of_arguments(["-i", "10.0.0.0/8"], {}, parse("1.12.1"))
     found = list(explain(predict(capture, parse("1.12.1")).rulesets[0], capture))
@@ -120,14 +138,17 @@ def test_the_end_of_ranges_is_known_by_its_place() -> None:
 def through_nft(*, jump: str = "ISTIO_OUTPUT") -> Ruleset:
     """Istio's rules as ``nft -j`` lists those of iptables-nft: some clauses by name only."""
 
-    def rule(chain: str, *parts: object) -> dict[str, object]:
+    def rule(chain: str, *parts: Any) -> Any:
         return {"rule": {"family": "ip", "table": "nat", "chain": chain, "expr": list(parts)}}
 
-    def named(kind: str, name: str) -> dict[str, object]:
+    def named(kind: str, name: str) -> Any:
         return {"xt": {"type": kind, "name": name}}
 
-    base = {"family": "ip", "table": "nat", "name": "OUTPUT", "type": "nat", "hook": "output", "prio": -100}
-    chains = [base, *({"family": "ip", "table": "nat", "name": n} for n in ("ISTIO_OUTPUT", "ISTIO_REDIRECT", jump))]
+    base: Any = {"family": "ip", "table": "nat", "name": "OUTPUT", "type": "nat", "hook": "output", "prio": -100}
+    chains: Any = [
+        base,
+        *({"family": "ip", "table": "nat", "name": n} for n in ("ISTIO_OUTPUT", "ISTIO_REDIRECT", jump)),
+    ]
     items = [
         {"table": {"family": "ip", "name": "nat"}},
         *({"chain": chain} for chain in {str(c["name"]): c for c in chains}.values()),

@@ -34,6 +34,11 @@ def test_what_is_captured_in_words(args: list[str], incoming: str, outgoing: str
     assert (rows["incoming TCP ports"], rows["outgoing TCP"]) == (incoming, outgoing)
 
 
+def test_several_users_are_named_as_such() -> None:
+    rows = dict(view.capture_rows(of_arguments(["-u", "1337,1000", "-g", "1337"], {}, LATEST)))
+    assert rows["not captured"] == "what the proxy itself sends (users 1337 and 1000, group 1337)"
+
+
 @pytest.mark.parametrize(("severity", "said"), [("error", True), ("warning", True), ("info", False)])
 def test_rules_that_capture_otherwise_than_asked_are_noted_beside_what_is_asked(severity: Severity, said: bool) -> None:
     # A rule too many is a warning, and may capture what the arguments leave alone.
