@@ -72,6 +72,7 @@ class HttpRule:
     `delegate` is the namespace and name of the VirtualService that has the rules instead. `rank` orders the rules of
     the Gateway API's routes, the greatest first; Istio's own have none. `origins` are those whose preflight requests
     the proxy answers (None: there is no ``corsPolicy``), and with `all_preflights` it answers those of others as well.
+    `no_cluster` is the answer where a destination does not exist.
     """
 
     name: str
@@ -94,6 +95,7 @@ class HttpRule:
     origins: tuple[StringMatch, ...] | None = None
     all_preflights: bool = False
     headers: HeaderChanges | None = None
+    no_cluster: int = 503
 
 
 @dataclass(frozen=True, slots=True)

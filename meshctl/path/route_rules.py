@@ -139,7 +139,9 @@ def _of_rule(
 ) -> Decision:
     chosen = Step("route", rule.name, f"{service.meta} {rule.path}", service.meta.origin)
     sent = _rewritten(rule, changed(rule, request))
-    base = Decision(route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=sent)
+    base = Decision(
+        route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=sent, no_cluster=rule.no_cluster
+    )
     if rule.redirect_code is not None:
         return replace(base, refusal=Refusal(rule.redirect_code, "", "direct_response", f"{service.meta} redirects"))
     if rule.direct_status is not None:
