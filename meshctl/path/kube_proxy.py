@@ -196,7 +196,8 @@ def _by_objects(
         told = KubeProxy(True, why)
         return NodeChoice((), told, Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "warn"), end)
     if not ready:
-        elsewhere = any(e.ready for e in scene.services.endpoints(service))  # internalTrafficPolicy Local
+        elsewhere = service.internal_policy == "Local" and address in service.addresses and at != ""
+        elsewhere = elsewhere and bool(_usable(scene, service, entry, "", address))
         why = f"{name} has no ready endpoints{' on this node' if elsewhere else ''}"
         why += f", so kube-proxy {'drops' if elsewhere else 'refuses'} the connection ({gap})"
         lost: Literal["refused", "timeout"] = "timeout" if elsewhere else "refused"

@@ -47,6 +47,8 @@ def from_pod(scene: Scene, station: Station, address: str, port: int, request: R
 
 def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> Way:
     mine = () if station.pod.host_network else (*station.pod.ips, station.pod.ip)  # the node's own are in its rules
+    if passage.to is not None:
+        address, port = passage.to
     own = address in mine or is_loopback(address)
     match passage.kind:
         case "proxy" if own and _is_inbound(station, passage.port):
@@ -140,13 +142,16 @@ def of_own_family(station: Station, addresses: tuple[str, ...]) -> tuple[str, ..
 
 
 def _unreachable(station: Station, address: str) -> str:
-    """Why the kernel finds no way to an address: the pod, all of whose addresses are known, has none of its family."""
-    if is_loopback(address) or not station.network.complete or of_own_family(station, (address,)):
+    """Why the kernel finds no way to an address: the pod has none of its family, or no route leads there."""
+    if is_loopback(address) or not station.network.complete:
         return ""
     version = 6 if ":" in address else 4
-    if any(a.version == version and not _local(str(a).partition("/")[0]) for a in station.network.addresses):
-        return ""
-    return f"the pod has no IPv{version} address, so there is no route to {address}: the connection is not even tried"
+    known = any(a.version == version and not _local(str(a).partition("/")[0]) for a in station.network.addresses)
+    if not known and not of_own_family(station, (address,)):
+        return (
+            f"the pod has no IPv{version} address, so there is no route to {address}: the connection is not even tried"
+        )
+    return rules.no_route(station, address)
 
 
 def _local(address: str) -> bool:

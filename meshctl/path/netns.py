@@ -17,7 +17,10 @@ from meshctl.frozen import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A listening socket; `address` ``*`` means every address of both families, `container` a container id or empty."""
+    """A listening socket; `address` ``*`` means every address of both families, ``::`` every one of IPv6 only.
+
+    `container` is a container id or empty.
+    """
 
     proto: str
     address: str
@@ -88,7 +91,7 @@ def _sockets(text: str) -> Iterator[Socket]:
         container = _CONTAINER_ID.findall(line)
         yield Socket(
             proto,
-            address or "*",
+            "*" if _takes_both(address, words[3], line) else address or "*",
             int(port),
             int(uid[1]) if uid else 0,
             users[1] if users else "",
@@ -96,6 +99,16 @@ def _sockets(text: str) -> Iterator[Socket]:
             number,
             line.strip(),
         )
+
+
+def _takes_both(address: str, spelt: str, line: str) -> bool:
+    """Whether a socket of IPv6's wildcard takes IPv4 as well: ss prints ``*`` for that, ``[::]`` where it does not.
+
+    Older ones print ``:::PORT`` either way (iproute2, misc/ss.c, inet_addr_print).
+    """
+    if address != "::":
+        return False
+    return "v6only:0" in line or ("v6only:1" not in line and not spelt.startswith("["))
 
 
 def listens(found: tuple[Socket, ...], address: str, port: int) -> Socket | None:
@@ -110,9 +123,9 @@ def _same(bound: str, address: str) -> bool:
 
 
 def _any(bound: str, address: str) -> bool:
-    if bound in ("*", "::"):
+    if bound == "*":
         return True
-    return bound == "0.0.0.0" and ":" not in address
+    return bound == ("::" if ":" in address else "0.0.0.0")
 
 
 def processes(text: str, source: str) -> tuple[Process, ...]:

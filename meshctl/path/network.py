@@ -33,7 +33,13 @@ def onto_network(
         return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why))]
     own = station is not None and (is_loopback(address) or address in (*station.pod.ips, station.pod.ip))
     if station is not None and owner is not None and (own or conn.by_proxy):
+        if not own and not station.pod.host_network and (why := rules.no_route(station, address)):
+            hop = Hop("rules", "caller", station.key, "routing", why, (), (), "bad")
+            return [Course(1.0, End("nobody", delivered=False, broken="refused", mtls=None, why=why), (hop,))]
         passage = rules.outbound(scene, station, owner, address, HBONE_PORT if tunnel else port)
+        if passage.to is not None:
+            address, port = passage.to
+            own = is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
         if own:
             return server.at_pod(scene, station, address, port, conn, passage)
         if passage.kind == "dropped":
@@ -91,6 +97,11 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: b
             passage = rules.inbound(scene, station, conn.source, address, HBONE_PORT)
             return server.through_tunnel(scene, station, address, port, conn, passage)
         passage = rules.inbound(scene, station, conn.source, address, port)
+        if passage.to is not None and scene.pod_at(passage.to[0]) is not pod and not is_loopback(passage.to[0]):
+            why = f"the rules of {station.key} send it on to {rules.show_address(*passage.to)}: what comes of it there "
+            why += "is not modelled"
+            return [Course(1.0, untold(why, through_server=None), (passage.hop,))]
+        address, port = passage.to or (address, port)
         if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, port):
             return entering.at_gateway(scene, station, address, port, conn, passage.hop)
         return server.at_pod(scene, station, address, port, conn, passage)

@@ -7,6 +7,7 @@ from typing import Literal
 from meshctl.frozen import dataclass
 from meshctl.netfilter.addresses import address_number, address_text
 from meshctl.netfilter.packet import Packet
+from meshctl.netfilter.routing import lookup
 from meshctl.netfilter.verdict import Step, Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path import replies
@@ -52,6 +53,20 @@ def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: i
 
 def _is_own(station: Station, address: str) -> bool:
     return is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
+
+
+def no_route(station: Station, address: str) -> str:
+    """Why a pod's connection ends before any rule: its routes, all known, lead nowhere; empty where they may not."""
+    version, number = number_of(address)
+    network = station.network
+    ours = (r for r in network.routes if r.version == version and r.table != "local" and r.kind == "unicast")
+    if not network.complete or (version == 6 and all(r.network.address >> 118 == 0x3FA for r in ours)):
+        return ""  # a listing may be of IPv4 only
+    way = lookup(network, version, number)
+    if way.unsure or way.kind not in ("none", "blackhole", "unreachable", "prohibit"):
+        return ""
+    lacks = "no route leads" if way.kind == "none" else f"a {way.kind} route leads"
+    return f"{lacks} to {address} in {station.key}: the connection is not even tried"
 
 
 def inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
@@ -375,6 +390,10 @@ def _passage(
     match walk.verdict:
         case "redirected" | "tproxied":
             how = "redirected" if walk.verdict == "redirected" else "handed (TPROXY)"
+            if (other := _other_program(station, walk.redirect_port)) and walk.verdict == "redirected":
+                local = ("127.0.0.1" if walk.packet.version == 4 else "::1") if where == "caller" else station.pod.ip
+                said = f"redirected to port {walk.redirect_port}, where {other} listens, not the proxy"
+                return replace(passage("straight", said), to=(local, walk.redirect_port or 0))
             if station.mode == "ambient":
                 return passage(
                     "ztunnel",
@@ -388,7 +407,53 @@ def _passage(
         case "undecided":
             return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
         case "accepted":
-            return passage("straight", _accepted(station, walk))
+            moved = _moved(walk)
+            if moved is None:
+                return passage("straight", _accepted(station, walk))
+            if moved == ("", 0):
+                return passage("undecided", f"cannot be told: {_where_to(walk)}", "warn")
+            address, port = moved
+            said = f"sent to {show_address(address, port)} instead, by {_by(walk)}"
+            if port in PROXY_PORTS and _is_own(station, address) and (station.has_proxy or station.mode == "ambient"):
+                return passage("ztunnel" if station.mode == "ambient" else "proxy", said, "plain", port)
+            return replace(passage("straight", said), to=moved)
+
+
+PROXY_PORTS = (15001, 15006)
+"""Where proxies take what the rules send them; a DNAT to one of them is as good as a REDIRECT."""
+
+
+def _other_program(station: Station, port: int | None) -> str:
+    """The program on a port which the rules redirect to, where it is none of the mesh's; empty where not known."""
+    if port is None or port in PROXY_PORTS or station.sockets is None:
+        return ""
+    found = next((s.program for s in station.sockets if s.proto == "tcp" and s.port == port), "")
+    return "" if found in ("envoy", "ztunnel", "pilot-agent") else found
+
+
+def _moved(walk: Walk) -> tuple[str, int] | None:
+    """Where the packet was sent instead; None where it stayed on its way, an empty address where chance decides."""
+    sent, arrived = walk.packet, walk.arrival
+    if arrived is None or (arrived.dst, arrived.dport) == (sent.dst, sent.dport):
+        return None
+    if arrived.dst is None or arrived.dport is None:
+        return "", 0
+    return address_text(sent.version, arrived.dst), arrived.dport
+
+
+def _where_to(walk: Walk) -> str:
+    return next((n for n in walk.notes if "destination" in n), "where the rules send it is left open")
+
+
+def _by(walk: Walk) -> str:
+    """The rule that gave the packet another destination."""
+    changing = [s for s in _deciding(walk) if any(c.field in ("dst", "dport") for c in s.changes)]
+    return f"{changing[-1].chain} rule {changing[-1].rule}" if changing else "the rules"
+
+
+def show_address(address: str, port: int) -> str:
+    """``ADDRESS:PORT``, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _accepted(station: Station, walk: Walk) -> str:

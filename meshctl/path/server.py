@@ -257,6 +257,8 @@ def _upstream(
     passed = to_app.passage(scene, station, cluster_name, host, number, conn, transparent)
     if passed is not None and (ended := to_app.stopped(passed, conn, decision)):
         return ended
+    if passed is not None and passed.to is not None:
+        host, number = passed.to
     if station.sockets is None:
         return sockets.by_log(scene, station, host, number, conn, inside)
     found = listens(station.sockets, host, number)

@@ -42,7 +42,7 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
             courses.append(Course(chance, untold(why, through_server=None), (hop,), endpoint=f"waypoint {waypoint}"))
             continue
         passage = rules.outbound(scene, station, _ZTUNNEL, place, HBONE_PORT if tunnel else number, rules.ZTUNNEL_MARK)
-        if passage.kind in ("dropped", "undecided") and station.rules_from != "none":
+        if (passage.kind in ("dropped", "undecided") or passage.to is not None) and station.rules_from != "none":
             end = rules.drop(passage) if passage.kind == "dropped" else untold(passage.why, through_server=None)
             courses.append(Course(chance, end, (hop, passage.hop), endpoint=f"{place}:{number}"))
             continue

@@ -128,3 +128,118 @@ def test_the_application_needs_the_answers_of_its_own_proxy(tmp_path: Path) -> N
 def test_which_direction_a_filter_means_is_left_open(tmp_path: Path) -> None:
     rules = filtering("INPUT -i lo -j ACCEPT", "INPUT -m conntrack --ctdir REPLY -j ACCEPT", inbound="DROP")
     assert mesh(rules).trace(tmp_path / "s", "web:80", "client").outcome.end.delivered is None
+
+
+def dnat(rule: str, chain: str = "OUTPUT") -> str:
+    """Istio's rules with a DNAT of somebody else's ahead of them."""
+    first = "-A OUTPUT -j ISTIO_OUTPUT\n" if chain == "OUTPUT" else "-A PREROUTING -p tcp -j ISTIO_INBOUND\n"
+    return ISTIO.replace(first, f"-A {chain} {rule}\n{first}")
+
+
+def with_another(rules: str, chain: str = "caller") -> Mesh:
+    """A caller whose packets somebody sends to another pod, which is outside of the mesh."""
+    made = mesh(**{chain: rules})
+    other = pod("other", "10.0.0.7")
+    other["metadata"]["annotations"] = {}
+    other["spec"]["containers"] = other["spec"]["containers"][:1]
+    del other["spec"]["initContainers"]
+    made.pods = [*made.pods, other]
+    made.listening = {"web": ["0.0.0.0:8080", "0.0.0.0:8081"], "other": ["0.0.0.0:7070"]}
+    return made
+
+
+def test_a_dnat_leads_elsewhere(tmp_path: Path) -> None:
+    rules = dnat("-d 10.96.0.6/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.7:7070")
+    found = with_another(rules).trace(tmp_path / "s", "web:80", "client")
+    assert (found.outcome.end.delivered, found.outcome.end.through_client) == (True, False)
+    assert any(hop.at == "shop/other" for hop in found.hops)
+    assert any("sent to 10.0.0.7:7070 instead, by OUTPUT rule 1" in hop.decision for hop in found.hops)
+
+
+def test_a_dnat_of_the_proxys_own_connection_leads_elsewhere(tmp_path: Path) -> None:
+    rules = dnat("-d 10.0.0.6/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.0.7:7070")
+    found = with_another(rules).trace(tmp_path / "s", "web:80", "client")
+    assert any(hop.at == "shop/other" for hop in found.hops)
+
+
+def test_a_dnat_to_the_proxys_port_is_a_redirection(tmp_path: Path) -> None:
+    rules = dnat("-d 10.96.0.6/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 127.0.0.1:15001")
+    end = mesh(rules).trace(tmp_path / "s", "web:80", "client").outcome.end
+    assert (end.delivered, end.through_client) == (True, True)
+
+
+def test_a_dnat_on_the_way_in_reaches_another_port(tmp_path: Path) -> None:
+    rules = dnat("-p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.0.6:8082", "PREROUTING")
+    found = with_another(rules, "callee").trace(tmp_path / "s", "web:80", "client")
+    assert "port 8082" in found.outcome.end.why
+    assert found.outcome.end.delivered is False
+
+
+@pytest.mark.parametrize(("to", "port"), [("REDIRECT --to-ports 8081", 8081), ("DNAT --to-destination :8081", 8081)])
+def test_a_redirection_past_the_proxy_reaches_who_listens_there(tmp_path: Path, to: str, port: int) -> None:
+    rules = dnat(f"-p tcp -m tcp --dport 8080 -j {to}", "PREROUTING")
+    found = with_another(rules, "callee").trace(tmp_path / "s", "10.0.0.6:8080", "other")
+    assert (found.outcome.end.delivered, found.outcome.end.through_server) == (True, False)
+    assert any(hop.title == f"port {port}" for hop in found.hops)
+
+
+def test_a_dnat_by_chance_is_left_open(tmp_path: Path) -> None:
+    rule = "-d 10.96.0.6/32 -p tcp -m statistic --mode random --probability 0.5 -j DNAT --to-destination "
+    end = with_another(dnat(f"{rule}10.0.0.7:7070")).trace(tmp_path / "s", "web:80", "client").outcome.end
+    assert end.delivered is None
+
+
+@pytest.mark.parametrize(
+    ("listens", "delivered"),
+    [
+        ("[::]:8080", False),
+        (":::8080", True),
+        ("*:8080", True),
+        ("0.0.0.0:8080", True),
+    ],
+)
+def test_a_socket_of_ipv6_alone_takes_no_ipv4(tmp_path: Path, listens: str, delivered: bool) -> None:
+    made = mesh()
+    made.listening = {"web": [listens]}
+    assert made.trace(tmp_path / "s", "web:80", "client").outcome.end.delivered is delivered
+
+
+def routed(*routes: str) -> dict[str, str]:
+    """What `ip` said of the caller: one address, and these routes."""
+    address = '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.0.0.5", "prefixlen": 24}]}]'
+    near = '{"dst": "10.0.0.0/24", "dev": "eth0", "scope": "link"}'
+    place = "pods/shop/client/netns"
+    return {f"{place}/ip-address.json": address, f"{place}/ip-route.json": f"[{', '.join((near, *routes))}]"}
+
+
+@pytest.mark.parametrize(
+    ("routes", "target", "delivered"),
+    [
+        (('{"dst": "default", "gateway": "10.0.0.1", "dev": "eth0"}',), "web:80", True),
+        ((), "web:80", False),
+        ((), "10.0.0.6:8080", True),
+        (('{"dst": "default", "gateway": "10.0.0.1", "dev": "eth0"}', '{"type": "unreachable", "dst": "10.96.0.0/12"}'),
+         "web:80", False),
+        (('{"dst": "default", "gateway": "10.0.0.1", "dev": "eth0"}', '{"type": "blackhole", "dst": "10.0.0.6"}'),
+         "web:80", False),
+    ],
+)  # fmt: skip
+def test_no_packet_leaves_without_a_route(
+    tmp_path: Path, routes: tuple[str, ...], target: str, delivered: bool
+) -> None:
+    made = mesh()
+    made.files = routed(*routes)
+    assert made.trace(tmp_path / "s", target, "client").outcome.end.delivered is delivered
+
+
+def test_endpoints_of_the_other_family_alone_are_none(tmp_path: Path) -> None:
+    made = mesh()
+    made.pods = [made.pods[0]]
+    made.pods[0]["metadata"]["annotations"] = {}
+    del made.pods[0]["spec"]["initContainers"]
+    made.pods[0]["spec"]["containers"] = made.pods[0]["spec"]["containers"][:1]
+    made.rules, made.listening = {}, {}
+    made.slices = [endpoints("web", 8080, "fd00::9")]
+    end = made.trace(tmp_path / "s", "web:80", "client").outcome.end
+    assert (end.broken, end.cause) == ("refused", "kube-proxy")
+    assert "on this node" not in end.why
