@@ -26,7 +26,7 @@ from meshctl.injection.changes import Change
 from meshctl.injection.decision import Decision
 from meshctl.injection.endings import Ending
 from meshctl.injection.explain import ContainerStory
-from meshctl.injection.mode import Injection, recognise
+from meshctl.injection.mode import Injection, Reason, recognise
 from meshctl.injection.origins import Sources
 from meshctl.injection.outdated import Difference
 from meshctl.injection.planned import Planned
@@ -114,13 +114,13 @@ def describe(subject: Subject) -> Description:
     """Explain one pod; pure, and never raises for what the pod holds."""
     pod = subject.pod
     namespace_labels = subject.namespace.labels if subject.namespace else None
-    injection = recognise(pod, namespace_labels)
+    verdict = _decided(subject)
+    injection = _with_sidecar(recognise(pod, namespace_labels), pod, verdict)
     template = subject.workload.template
     own = overlay(pod)
     theirs = template.annotations if template else (pod.annotations if not injection.cni else None)
     sources = Sources(pod, injection, subject.settings, own, theirs, origins.of_metadata(subject.settings, own))
     line = timeline.of(pod, injection, subject.clues)
-    verdict = _decided(subject)
     capture, problem = capture_of(injection)
     added_then = planned.of(pod, injection, verdict, subject.settings, own, subject.control_planes)
     asked_answers = (
@@ -148,6 +148,17 @@ def describe(subject: Subject) -> Description:
         annotations=theirs if theirs is not None else pod.annotations,
         planned=added_then,
     )
+
+
+def _with_sidecar(injection: Injection, pod: Pod, verdict: Decision) -> Injection:
+    """A pod to be made that labels ask into ambient mode, but that will get a proxy of its own, which keeps it out.
+
+    istio-cni leaves alone what has the injector's receipt (``cni/pkg/util/podutil.go``, 1.18 to 1.30).
+    """
+    if injection.mode != "ambient" or pod.has_status or injection.receipt or verdict.outcome != "injected":
+        return injection
+    text = "labels ask for ambient mode, but the injector takes the pod, and a sidecar keeps it out of ambient mode"
+    return replace(injection, mode="none", reasons=(Reason("sidecar-first", text, verdict.tries[-1].source),))
 
 
 def _decided(subject: Subject) -> Decision:

@@ -123,6 +123,8 @@ def _injection(it: Evidence) -> Iterator[Block]:
         yield _containers_graph(it)
     elif it.ambient is not None and it.ambient.redirected:
         yield Text("The injector added nothing to this pod; istio-cni marked it when it took it over.")
+    elif result.planned is not None:
+        yield Text("This is what a user wrote. The injector adds its part when a pod is made from it:")
     elif apps:
         yield Text("The injector added nothing to this pod.")
     yield from pod_view.added_blocks(result)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,3 +186,14 @@ def test_an_init_container_that_writes_the_rules_counts_without_a_receipt(comman
     found = recognise(pods.pod(raw))
     assert found.init is not None
     assert found.ours == {"istio-init"}
+
+
+def test_a_pod_to_be_made_with_a_sidecar_is_not_called_ambient() -> None:
+    both = replace(build.namespace(), labels={"istio-injection": "enabled", "istio.io/dataplane-mode": "ambient"})
+    found = build.described(build.plain(), namespace=both, webhooks=build.recorded_webhooks())
+    assert found.injection.mode == "none"
+    assert found.planned is not None
+    only = replace(both, labels={"istio.io/dataplane-mode": "ambient"})
+    found = build.described(build.plain(), namespace=only, webhooks=build.recorded_webhooks())
+    assert found.injection.mode == "ambient"
+    assert found.planned is None
