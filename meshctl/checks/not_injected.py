@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.checks.rejection import rejected
 
 ID = "MC119"
 TITLE = "The pod would be injected now, but was not"
@@ -15,6 +16,8 @@ def check(it: Evidence) -> Iterator[Finding]:
     if not it.pod.has_status or result.injection.receipt is not None or result.decision.outcome != "injected":
         return
     if result.injection.mode not in ("none", "ambient") or it.pod.phase in ("Succeeded", "Failed"):
+        return
+    if rejected(it):  # it would not be injected but refused: MC106 and MC107 say why
         return
     text = f"the pod has no proxy, though one made now would get one ({result.decision.text}): it was made before"
     source = result.decision.deciding.source if result.decision.deciding else ""

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding, Severity
-from meshctl.injection.outdated import minor_behind
+from meshctl.checks.rejection import restart
+from meshctl.injection.outdated import AHEAD, older, other_minor
 
 ID = "MC204"
 TITLE = "The pod would be injected differently now"
@@ -12,7 +13,11 @@ TITLE = "The pod would be injected differently now"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """The pod would be injected differently now."""
+    back = any(map(older, it.description.outdated))
+    fix = "do not restart it yet: it would get the older release" if back else restart(it, "restart the workload")
     for difference in it.description.outdated:
-        behind = difference.what == "release" and minor_behind(difference)
+        if difference.what == AHEAD:  # MC211
+            continue
+        behind = difference.what == "release" and other_minor(difference)
         severity: Severity = "warning" if behind else "info"
-        yield it.finding(ID, severity, difference.text, evidence=f"now {difference.now}", fix="restart the workload")
+        yield it.finding(ID, severity, difference.text, evidence=f"now {difference.now}", fix=fix)

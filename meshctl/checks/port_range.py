@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.checks.rejection import told
 from meshctl.injection import annotations
 
 ID = "MC106"
@@ -13,5 +14,4 @@ TITLE = "Ports given as a range"
 def check(it: Evidence) -> Iterator[Finding]:
     """Ports given as a range."""
     for slip in annotations.ranges(it.description.annotations):
-        text = slip.text + (": the API server rejects such a pod" if slip.rejects else "")
-        yield it.finding(ID, "error", text, evidence=f"annotation {slip.key}: {slip.value}", fix=slip.better)
+        yield it.finding(ID, "error", told(it, slip), evidence=f"annotation {slip.key}: {slip.value}", fix=slip.better)

@@ -52,6 +52,8 @@ def _annotations(pod: Pod, injection: Injection, template: Pod | None) -> tuple[
     for key, value in pod.annotations.items():
         if key not in WRITTEN_ANNOTATIONS or (template and template.annotations.get(key) == value):
             continue
+        if key in CNI_ONLY and not injection.cni:
+            continue
         if template is None and not _plausible(key, pod, injection):
             continue
         found.append(key)
@@ -60,8 +62,6 @@ def _annotations(pod: Pod, injection: Injection, template: Pod | None) -> tuple[
 
 def _plausible(key: str, pod: Pod, injection: Injection) -> bool:
     """Without the user's template: whether the injector, rather than the user, is likely to have written it."""
-    if key in CNI_ONLY:
-        return injection.cni
     if key in _PROMETHEUS:
         return pod.annotations.get("prometheus.io/path") == "/stats/prometheus"
     if key in _DEFAULT_CONTAINER:

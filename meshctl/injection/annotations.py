@@ -5,6 +5,7 @@ against the catalog.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from meshctl import json_text
@@ -64,20 +65,37 @@ def ranges(annotations: Mapping[str, str]) -> Iterator[Slip]:
         bad = [p for p in _parts(value) if "-" in p.strip("-") or ":" in p]
         if bad:
             text = f"{setting.key}: {', '.join(bad)} is a range, and Istio takes single ports only"
-            yield Slip(
-                setting.key, value, text, rejects=_is_validated(setting), better=f"list the ports: {_expanded(bad[0])}"
-            )
+            yield Slip(setting.key, value, text, rejects=_is_validated(setting), better=_expanded(bad[0]))
 
 
 def _expanded(text: str) -> str:
     first, _, last = text.replace(":", "-").partition("-")
     if first.strip().isdigit() and last.strip().isdigit() and 0 <= int(last) - int(first) <= 20:
-        return ",".join(str(n) for n in range(int(first), int(last) + 1))
-    return "8000,8001,8002"
+        return "list the ports: " + ",".join(str(n) for n in range(int(first), int(last) + 1))
+    return "list the ports one by one"
+
+
+_VALIDATED = frozenset(
+    (
+        "sidecar.istio.io/interceptionMode",
+        "status.sidecar.istio.io/port",
+        "readiness.status.sidecar.istio.io/initialDelaySeconds",
+        "readiness.status.sidecar.istio.io/periodSeconds",
+        "readiness.status.sidecar.istio.io/failureThreshold",
+        "traffic.sidecar.istio.io/includeOutboundIPRanges",
+        "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+        "traffic.sidecar.istio.io/includeInboundPorts",
+        "traffic.sidecar.istio.io/excludeInboundPorts",
+        "traffic.sidecar.istio.io/excludeOutboundPorts",
+        "prometheus.istio.io/merge-metrics",
+    )
+)
+"""What ``AnnotationValidation`` in ``validate.go`` lists; of others a bad value is ignored, or fails later."""
 
 
 def _is_validated(setting: Setting) -> bool:
-    return setting.flag != "istio-outbound-ports"  # the one that validate.go leaves out
+    # A quantity is not in the list: the proxy's container that is made with it cannot be read (istio#33254).
+    return setting.key in _VALIDATED or setting.kind == "quantity"
 
 
 def values(annotations: Mapping[str, str]) -> Iterator[Slip]:
@@ -88,7 +106,7 @@ def values(annotations: Mapping[str, str]) -> Iterator[Slip]:
             continue
         problem = _problem(setting, value)
         if problem:
-            yield Slip(key, value, f"{key}: {problem}", rejects=setting.kind not in ("json", "yaml"))
+            yield Slip(key, value, f"{key}: {problem}", rejects=_is_validated(setting))
 
 
 def _problem(setting: Setting, value: str) -> str:
@@ -101,21 +119,55 @@ def _problem(setting: Setting, value: str) -> str:
                 return "" if text.lower() in _INJECT_WORDS else f"'{value}' is neither true nor false"
             return "" if text in _BOOLS else f"'{value}' is neither true nor false"
         case "number":
-            return "" if text.isdigit() else f"'{value}' is not a whole number"
+            fine = text.isascii() and text.isdigit()
+            if fine and setting.key == "status.sidecar.istio.io/port" and int(text) > 65535:
+                return f"{value} is no port"
+            return "" if fine else f"'{value}' is not a whole number"
         case "ports" | "ports-or-star":
-            if setting.kind == "ports-or-star" and text == "*":
-                return ""
-            wrong = [p for p in _parts(text) if not (p.isdigit() and int(p) < 65536) and "-" not in p and ":" not in p]
-            return f"{', '.join(wrong)} is no port" if wrong else ""
+            return "" if setting.kind == "ports-or-star" and text == "*" else _ports_problem(text)
         case "ranges" | "ranges-or-star":
-            if setting.kind == "ranges-or-star" and text == "*":
-                return ""
-            wrong = [p for p in _parts(text) if not _is_range(p)]
-            return f"{', '.join(wrong)} is no address range (like 10.0.0.0/8)" if wrong else ""
+            return "" if setting.kind == "ranges-or-star" and text == "*" else _ranges_problem(value)
+        case "quantity":
+            return "" if _QUANTITY.fullmatch(text) else f"'{value}' is no quantity (like 100m or 128Mi)"
+        case "interfaces":
+            wrong = [p for p in _parts(text) if not _may_be_interface(p)]
+            return f"no network interface can be called {', '.join(map(repr, wrong))}" if wrong else ""
         case "json":
             return _json_problem(value)
         case _:
             return ""
+
+
+_QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?", re.ASCII)
+"""``resource.ParseQuantity`` of Kubernetes (``k8s.io/apimachinery``)."""
+
+
+def _ports_problem(text: str) -> str:
+    if not text:
+        return ""
+    parts = [p.strip() for p in text.split(",")]
+    if "" in parts:
+        return f"'{text}' has an empty place between its commas"
+    wrong = [p for p in parts if not (p.isascii() and p.isdigit() and int(p) < 65536) and "-" not in p and ":" not in p]
+    return f"{', '.join(wrong)} is no port" if wrong else ""
+
+
+def _ranges_problem(value: str) -> str:
+    """Unlike ports, ranges are read as they stand: a space beside a comma is one too many."""
+    if not value:
+        return ""
+    parts = value.split(",")
+    wrong = [p for p in parts if not _is_range(p)]
+    if wrong and all(_is_range(p.strip()) for p in wrong):
+        return f"'{value}' has spaces, which Istio does not take out of ranges"
+    if wrong and not any(p.strip() for p in wrong):
+        return f"'{value}' has an empty place between its commas"
+    return f"{', '.join(p.strip() for p in wrong)} is no address range (like 10.0.0.0/8)" if wrong else ""
+
+
+def _may_be_interface(name: str) -> bool:
+    """What the kernel takes as a name (``dev_valid_name``): up to 15 bytes, no space, ``/`` or ``:``."""
+    return len(name.encode()) <= 15 and not any(c.isspace() or c in "/:" for c in name) and name not in (".", "..")
 
 
 def _json_problem(value: str) -> str:
@@ -127,11 +179,12 @@ def _json_problem(value: str) -> str:
 
 
 def _is_range(text: str) -> bool:
+    address, slash, bits = text.partition("/")
     try:
-        ipaddress.ip_network(text, strict=False)
+        size = ipaddress.ip_address(address).max_prefixlen
     except ValueError:
         return False
-    return "/" in text
+    return bool(slash) and "%" not in address and bits.isascii() and bits.isdigit() and int(bits) <= size
 
 
 def _of_kind(annotations: Mapping[str, str], *kinds: str) -> Iterator[tuple[Setting, str]]:

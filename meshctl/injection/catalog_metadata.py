@@ -10,7 +10,18 @@ from meshctl.frozen import dataclass
 from meshctl.injection.catalog import Known, table
 
 ValueKind: TypeAlias = Literal[
-    "text", "bool", "ports", "ports-or-star", "ranges", "ranges-or-star", "mode", "interfaces", "number", "json", "yaml"
+    "text",
+    "bool",
+    "ports",
+    "ports-or-star",
+    "ranges",
+    "ranges-or-star",
+    "mode",
+    "interfaces",
+    "number",
+    "json",
+    "yaml",
+    "quantity",
 ]
 
 
@@ -123,10 +134,10 @@ SETTINGS = {
         _setting(
             _SIDECAR + "proxyImageType", "the kind of the proxy's image: default, debug or distroless", since="1.13"
         ),
-        _setting(_SIDECAR + "proxyCPU", "the CPU that the proxy requests"),
-        _setting(_SIDECAR + "proxyMemory", "the memory that the proxy requests"),
-        _setting(_SIDECAR + "proxyCPULimit", "the proxy's CPU limit"),
-        _setting(_SIDECAR + "proxyMemoryLimit", "the proxy's memory limit"),
+        _setting(_SIDECAR + "proxyCPU", "the CPU that the proxy requests", "quantity"),
+        _setting(_SIDECAR + "proxyMemory", "the memory that the proxy requests", "quantity"),
+        _setting(_SIDECAR + "proxyCPULimit", "the proxy's CPU limit", "quantity"),
+        _setting(_SIDECAR + "proxyMemoryLimit", "the proxy's memory limit", "quantity"),
         _setting(_SIDECAR + "logLevel", "how much Envoy logs", default="warning"),
         _setting(_SIDECAR + "componentLogLevel", "how much single parts of Envoy log", default="misc:error"),
         _setting(_SIDECAR + "agentLogLevel", "how much the agent logs", default="default:info"),

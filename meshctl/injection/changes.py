@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from meshctl.frozen import dataclass
-from meshctl.injection.catalog_metadata import WRITTEN_ANNOTATIONS, WRITTEN_LABELS
+from meshctl.injection.catalog_metadata import CNI_ONLY, WRITTEN_ANNOTATIONS, WRITTEN_LABELS
 from meshctl.injection.mode import Injection
 from meshctl.injection.probes import originals
 from meshctl.kube.pods import Pod
@@ -113,6 +113,8 @@ class _Comparison:
             yield Change(f"metadata.{where}.{key}", _short(before.get(key)), _short(after.get(key)), by, why)
 
     def metadata_author(self, where: str, key: str) -> tuple[By, str]:
+        if where == "annotations" and key in CNI_ONLY and not self.injection.cni:
+            return "others", ""
         if key in WRITTEN_ANNOTATIONS and where == "annotations":
             return "Istio", WRITTEN_ANNOTATIONS[key].meaning
         if where == "labels" and key in WRITTEN_LABELS:

@@ -26,10 +26,10 @@ def against(
     """
     if injection.proxy is None:
         return ()
-    behind = _behind(injection, control_planes)
+    apart = _behind(injection, control_planes) or _ahead(injection, control_planes)
     if injection.receipt is None:  # a gateway or a waypoint that istiod made itself: no injector has a say
-        return (behind,) if behind else ()
-    return tuple(d for d in (_image(injection, settings), behind, _moved(injection, revision)) if d)
+        return (apart,) if apart else ()
+    return tuple(d for d in (_image(injection, settings), apart, _moved(injection, revision)) if d)
 
 
 def _image(injection: Injection, settings: MeshSettings) -> Difference | None:
@@ -49,21 +49,51 @@ def _image(injection: Injection, settings: MeshSettings) -> Difference | None:
 def _behind(injection: Injection, control_planes: tuple[str, ...]) -> Difference | None:
     """Against the newest control plane that runs; a release that is told by what was added counts by its newest."""
     own = injection.release
-    newest = max(((numbers, text) for text in control_planes if (numbers := _numbers(text))), default=None)
+    newest = _newest(control_planes)
     mine = _numbers(own.text) if own.exact else None
     if newest is None or not own.text:
         return None
     behind = mine < newest[0] if mine else own.high < newest[0][:2]
     if not behind:
         return None
-    which = "the control plane" if len(control_planes) == 1 else "the newest control plane"
-    text = f"the proxy is Istio {own.text}, {which} {newest[1]}: restart the pod to update the proxy"
+    said = f"the proxy is Istio {own.text}, {_which(control_planes)} {newest[1]}"
+    text = f"{said}: a proxy keeps its release until its pod is made again"
     return Difference("release", own.text, newest[1], text)
 
 
-def minor_behind(difference: Difference) -> bool:
+def _ahead(injection: Injection, control_planes: tuple[str, ...]) -> Difference | None:
+    """A proxy that is newer than every control plane that runs: Istio supports only the opposite."""
+    own = injection.release
+    newest, mine = _newest(control_planes), _numbers(own.text) if own.exact else None
+    if newest is None or mine is None or mine <= newest[0]:
+        return None
+    text = f"the proxy is Istio {own.text} and newer than {_which(control_planes)}, {newest[1]}"
+    return Difference(AHEAD, own.text, newest[1], text)
+
+
+AHEAD = "ahead"
+"""What differs where the proxy is newer than its control plane."""
+
+
+def _newest(control_planes: tuple[str, ...]) -> tuple[tuple[int, ...], str] | None:
+    return max(((numbers, text) for text in control_planes if (numbers := _numbers(text))), default=None)
+
+
+def _which(control_planes: tuple[str, ...]) -> str:
+    return "the control plane" if len(control_planes) == 1 else "the newest control plane"
+
+
+def other_minor(difference: Difference) -> bool:
     """Whether the two releases of a difference are of different minor ones (patches are a smaller matter)."""
     return minor(difference.now.rpartition("-")[2]) != minor(difference.would_be)
+
+
+def older(difference: Difference) -> bool:
+    """Whether a pod that is made again gets an older release than it has."""
+    if difference.what == AHEAD:
+        return True
+    before, after = (_numbers(releases.of_image(image)) for image in (difference.now, difference.would_be))
+    return difference.what == "image" and before is not None and after is not None and after < before
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:

@@ -101,6 +101,10 @@ def overlay_of(annotations: Mapping[str, str]) -> Overlay:
     text = annotations.get(OVERLAY_KEY)
     if not text:
         return Overlay()
-    problems: list[str] = []
-    tree = _yaml(text, f"annotation {OVERLAY_KEY}", problems)
-    return Overlay(tree or {}, problems[0] if problems else "")
+    source = f"annotation {OVERLAY_KEY}"
+    try:
+        found = documents(text, source)
+    except BadInput as error:
+        return Overlay(problem=str(error))
+    top = found[0] if found else {}
+    return Overlay(top) if isinstance(top, Mapping) else Overlay(problem=f"{source}: it has no fields")

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from meshctl.blocks import Block, Column, Heading, Note, Span, Table, Text
 from meshctl.injection.changes import Change
 from meshctl.injection.description import Description
-from meshctl.views.findings import counted
+from meshctl.injection.outdated import AHEAD
+from meshctl.words import counted
 
 
 def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:
@@ -39,14 +40,17 @@ def _changes(changes: Sequence[Change], wide: bool) -> Iterator[Block]:
 def _now(result: Description) -> Iterator[Block]:
     """What a pod that is made now would have otherwise, as far as that can be told."""
     for d in result.outdated:
-        yield Note(d.text, "warn" if d.what == "release" else "info")
+        yield Note(d.text, "warn" if d.what in _OF_RELEASE else "info")
     planes = result.subject.control_planes
-    if not any(d.what == "release" for d in result.outdated):
+    if not any(d.what in _OF_RELEASE for d in result.outdated):
         yield Text(_beside_control_plane(planes, result), 2)
     if result.templates is not None:
         yield Text(result.templates.text, 2)
         if result.templates.unmentioned:
             yield Text(", ".join(result.templates.unmentioned), 4)
+
+
+_OF_RELEASE = ("release", AHEAD)
 
 
 def _beside_control_plane(planes: Sequence[str], result: Description) -> str:

@@ -73,6 +73,12 @@ def owned(annotations: dict[str, str], in_template: bool = False) -> dict[str, A
     return {"workload": Workload(template=template_pod(raw))}
 
 
+def labelled(labels: dict[str, str]) -> dict[str, Any]:
+    pod = plain()
+    raw = {"kind": "Deployment", "metadata": {"name": "web", "labels": labels}, "spec": {"template": pod}}
+    return {"workload": Workload(template=template_pod(raw))}
+
+
 def sockets(*ports: tuple[str, int]) -> State:
     return State(listeners=tuple(Listener(a, p, "python3", 1, 1000) for a, p in ports))
 
@@ -153,6 +159,41 @@ def started_as(raw: dict[str, Any], uid: int, gid: int) -> dict[str, Any]:
     return running(raw, app={"user": {"linux": {"uid": uid, "gid": gid}}})
 
 
+def held(command: str = "pilot-agent wait", first: bool = True) -> dict[str, Any]:
+    """A pod whose proxy holds the application, or something like it."""
+    hook = {"postStart": {"exec": {"command": ["sh", "-c", command] if " -" in command else command.split()}}}
+    raw = injected(HOLD, proxy={"lifecycle": hook})
+    if first:
+        raw["spec"]["containers"].reverse()
+    return raw
+
+
+def without_proxy(raw: dict[str, Any]) -> dict[str, Any]:
+    raw["spec"]["containers"] = [c for c in raw["spec"]["containers"] if c["name"] != "istio-proxy"]
+    return raw
+
+
+def of_job(raw: dict[str, Any]) -> dict[str, Any]:
+    raw["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "migrate", "controller": True}]
+    return raw
+
+
+ENDED = {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+CONFIGS = (
+    ("holdApplicationUntilProxyStarts: maybe", "holdApplicationUntilProxyStarts: yes"),
+    ('{"holdApplicationUntilProxyStarts": "true"}', '{"holdApplicationUntilProxyStarts": true}'),
+    ("concurrency: x", 'concurrency: "2"'),
+    ("concurrency: 1.5", "concurrency: 2.0"),
+    ("statusPort: 70000", "statusPort: 15020"),
+    ("proxyMetadata: {ISTIO_META_DNS_CAPTURE: true}", 'proxyMetadata: {ISTIO_META_DNS_CAPTURE: "true"}'),
+    ("proxyMetadata: [A]", "proxy_metadata: {A: b}"),
+    ("interceptionMode: TPROXI", "interceptionMode: TPROXY"),
+    ("terminationDrainDuration: 5", "terminationDrainDuration: 5s"),
+    ("meshId: 5", "meshId: mesh5"),
+    ("tracing: 5", "tracing: {sampling: 5}"),
+    ("extraStatTags: a", "extraStatTags: [a]"),
+    ("just words", "{}"),
+)
 HOLD = {"proxy.istio.io/config": "holdApplicationUntilProxyStarts: true"}
 Case = tuple[str, Callable[[], Any], Callable[[], Any]]
 CASES: list[Case] = [
@@ -182,6 +223,11 @@ CASES: list[Case] = [
      lambda: findings(injected({"istio.io/reroute-virtual-interfaces": "net1"}, image="proxyv2:1.25.0"))),
     ("MC105", lambda: findings(injected(), **owned({T + "excludeOutboundPorts": "1"})),
      lambda: findings(injected({T + "excludeOutboundPorts": "1"}), **owned({T + "excludeOutboundPorts": "1"}, True))),
+    ("MC105", lambda: findings(injected(), **labelled({"sidecar.istio.io/inject": "false"})),
+     lambda: findings(injected(labels={"sidecar.istio.io/inject": "true"}),
+                      **labelled({"sidecar.istio.io/inject": "true"}))),
+    ("MC105", lambda: findings(injected(), **labelled({"istio.io/rev": "canary"})),
+     lambda: findings(injected(), **labelled({"istio.io/rev": "canary", "app.kubernetes.io/part-of": "istio"}))),
     ("MC106", lambda: findings(injected({T + "excludeOutboundPorts": "8000-8010"})),
      lambda: findings(injected({T + "excludeOutboundPorts": "8000,8010"}))),
     ("MC107", lambda: findings(injected({S + "interceptionMode": "redirect"})),
@@ -192,6 +238,16 @@ CASES: list[Case] = [
      lambda: findings(injected({T + "excludeInboundPorts": "80, 443"}))),
     ("MC107", lambda: findings(injected({"proxy.istio.io/config": "a: [1"})),
      lambda: findings(injected({"proxy.istio.io/config": "a: [1]"}))),
+    ("MC103", lambda: findings(injected({"proxy.istio.io/config": "nosuchField: 1"})),
+     lambda: findings(injected({"proxy.istio.io/config": "hold_application_until_proxy_starts: true"}))),
+    ("MC107", lambda: findings(injected({S + "proxyCPU": "abc"})),
+     lambda: findings(injected({S + "proxyCPU": "100m", S + "proxyMemory": "1.5Gi", S + "proxyCPULimit": "1e3"}))),
+    ("MC107", lambda: findings(injected({T + "excludeInterfaces": "eth0 eth1"})),
+     lambda: findings(injected({T + "excludeInterfaces": "eth0, net1"}))),
+    ("MC107", lambda: findings(injected({T + "excludeOutboundIPRanges": "10.0.0.0/8, 11.0.0.0/8"})),
+     lambda: findings(injected({T + "excludeOutboundIPRanges": "10.0.0.0/8,11.0.0.0/8"}))),
+    ("MC107", lambda: findings(injected({T + "excludeInboundPorts": "80,"})),
+     lambda: findings(injected({T + "excludeInboundPorts": ""}))),
     ("MC107", lambda: findings(injected({S + "userVolume": "{"})),
      lambda: findings(injected({S + "userVolume": "{}"}))),
     ("MC108", lambda: findings(injected(init_args=without_value("-x"))),
@@ -214,6 +270,10 @@ CASES: list[Case] = [
      lambda: findings(injected(labels={"app.kubernetes.io/name": "web", "app.kubernetes.io/version": "1"}))),
     ("MC114", lambda: findings(injected(), services=(service(port_name=""),)),
      lambda: findings(injected(), services=(service(),))),
+    ("MC114", lambda: findings(injected(), services=(service(port_name="smtp"),)),
+     lambda: findings(injected(), services=(service(port_name="smtp", port=25),))),
+    ("MC114", lambda: findings(injected(), services=(service(port_name="http", appProtocol="kafka"),)),
+     lambda: findings(injected(), services=(service(port_name="x", appProtocol="kubernetes.io/h2c"),))),
     ("MC115", lambda: findings(injected(), services=(service("a"), service("b", appProtocol="tcp"))),
      lambda: findings(injected(), services=(service("a"), service("b", appProtocol="http", port=81)))),
     ("MC116", lambda: findings(plain({S + "inject": "true"})),
@@ -243,6 +303,8 @@ CASES: list[Case] = [
          app={"livenessProbe": {"httpGet": {"port": 15020, "path": "/app-health/app/livez"}}},
          proxy={"env": [{"name": "ISTIO_KUBE_APP_PROBERS", "value": json.dumps(
              {"/app-health/app/livez": {"httpGet": {"path": "/", "port": 1}}})}]}))),
+    ("MC125", lambda: findings(plain(app={"image": "auto"})),  # whether it is injected cannot be told
+     lambda: findings(plain(app={"image": "auto:1"}))),
     ("MC125", lambda: findings(running(plain(app={"image": "auto"}))),
      lambda: findings(plain(app={"image": "auto"}), namespace=namespace(istio_injection="enabled"), webhooks=HOOKS)),
     ("MC126", lambda: findings(injected(inits=[{"name": "migrate", "image": "m"}])),
@@ -259,7 +321,21 @@ CASES: list[Case] = [
      lambda: findings(with_init(injected(native=True), 0))),
     ("MC126", lambda: findings(injected(inits=[MIGRATE])),
      lambda: findings(injected(inits=[MIGRATE], init_args=args(i="")))),
-    ("MC127", lambda: findings(injected(HOLD, native=True)), lambda: findings(injected(HOLD))),
+    ("MC127", lambda: findings(injected(HOLD, native=True)), lambda: findings(held())),
+    ("MC127", lambda: findings(injected(HOLD)), lambda: findings(injected())),
+    ("MC127", lambda: findings(held("curl -s localhost:1/ready")), lambda: findings(held("pilot-agent wait --x 1"))),
+    ("MC127", lambda: findings(held(first=False)), lambda: findings(held())),
+    ("MC133", lambda: findings(running(injected({T + "excludeOutboundPorts": "3306"}))),
+     lambda: findings(running(injected({T + "excludeOutboundPorts": "3306"},
+                                       init_args=[*build.INIT_ARGS, "-o", "3306"])))),
+    ("MC133", lambda: findings(running(injected({T + "excludeInboundPorts": "80,443"}))),
+     lambda: findings(running(injected({T + "excludeInboundPorts": "80, 443"},
+                                       init_args=args(d="15090,15021,80,443,15020"))))),
+    ("MC133", lambda: findings(running(injected({T + "includeOutboundIPRanges": "10.0.0.0/8"}))),
+     lambda: findings(running(injected({T + "includeOutboundIPRanges": "10.0.0.0/8"},
+                                       init_args=args(i="10.0.0.0/8"))))),
+    ("MC133", lambda: findings(running(injected({S + "interceptionMode": "TPROXY"}))),
+     lambda: findings(running(injected({S + "interceptionMode": "TPROXY"}, init={"name": "istio-validation"})))),
     ("MC128", lambda: findings(injected(initContainers=[], app={"name": "linkerd-proxy"})),
      lambda: findings(plain(app={"name": "linkerd-proxy"}))),
     ("MC129", lambda: findings(injected(proxy={"env": [{"name": "ISTIO_NEW_THING", "value": "1"}]})),
@@ -268,6 +344,20 @@ CASES: list[Case] = [
         build.pods.pod(running(plain(labels={"istio.io/dataplane-mode": "ambient"}))), None, (), "", None)),
      lambda: findings(running(plain()), ambient=ambient.of(
          build.pods.pod(plain(labels={"istio.io/dataplane-mode": "ambient"})), None, (), "", None))),
+    ("MC131", lambda: findings(without_proxy(injected())),
+     lambda: findings(without_proxy(injected(init_args=args(b="", i=""))))),
+    ("MC131", lambda: findings(without_proxy(injected())),
+     lambda: findings(without_proxy(injected(app={"command": ["/usr/local/bin/envoy"]})))),
+    ("MC131", lambda: findings(without_proxy(injected())),
+     lambda: findings(without_proxy(injected(init={"name": "istio-validation"})))),
+    ("MC132", lambda: findings(of_job(injected())), lambda: findings(of_job(injected(native=True)))),
+    ("MC132", lambda: findings(of_job(injected())), lambda: findings(injected())),
+    ("MC132", lambda: findings(of_job(injected())),
+     lambda: findings(of_job(injected(app={"command": ["sh", "-c", "work; curl -XPOST :15020/quitquitquit"]})))),
+    ("MC132", lambda: findings(of_job(injected())),
+     lambda: findings({**of_job(injected()), "status": {"phase": "Succeeded"}})),
+    ("MC132", lambda: findings(running(injected(restartPolicy="Never"), app=ENDED)),
+     lambda: findings(running(injected(restartPolicy="Always"), app=ENDED))),
     ("MC201", lambda: findings(started(injected(), "2026-01-01T00:00:01Z"), clues=Clues(proxy_log=LATE)),
      lambda: findings(started(injected(), "2025-12-31T23:59:49Z"), clues=Clues(proxy_log=EARLY))),
     ("MC202", lambda: findings(running(injected(), app=ending(1))),
@@ -300,6 +390,10 @@ CASES: list[Case] = [
         events=(Event("FailedMount", "no such Secret", True, "Pod", "web", "shop"),))),
      lambda: findings(running(injected()), clues=Clues(
          events=(Event("FailedMount", "no such Secret", True, "Pod", "web", "shop"),)))),
+    ("MC211", lambda: findings(injected(image="proxyv2:1.33.0"), control_planes=("1.30.3",)),
+     lambda: findings(injected(image="proxyv2:1.28.0"), control_planes=("1.30.3",))),
+    ("MC211", lambda: findings(injected(image="proxyv2:1.30.4"), control_planes=("1.30.3",)),
+     lambda: findings(injected(image="proxyv2:1.30.4"), control_planes=("1.30.3", "1.31.0"))),
     ("MC401", lambda: findings(injected(), state=proxy(routes=("nope",))),
      lambda: findings(injected(), state=proxy())),
     ("MC401", lambda: findings(injected(), state=proxy(routes=("outbound|80|v9|web.shop.svc.cluster.local",), port=80)),
@@ -434,3 +528,65 @@ def test_the_reason_for_a_closed_port_fits_the_pod() -> None:
     assert "refused listeners" in _told("MC207", findings(waypoint, services=(port,), state=refusing)).text
     waiting = State(listeners=(), refused=())
     assert "with its first configuration" in _told("MC207", findings(waypoint, services=(port,), state=waiting)).text
+
+
+def test_a_proxy_that_is_ahead_is_not_to_be_restarted() -> None:
+    tag = MeshSettings(values={"global": {"hub": "docker.io/istio", "tag": "1.30.3", "proxy": {"image": "proxyv2"}}})
+    found = findings(injected(image="docker.io/istio/proxyv2:1.33.0"), control_planes=("1.30.3",), settings=tag)
+    assert _told("MC211", found).severity == "warning"
+    assert not any(f.fix.startswith("restart") for f in found)
+    assert "older release" in _told("MC204", found).fix
+    patch = findings(injected(image="docker.io/istio/proxyv2:1.30.4"), control_planes=("1.30.3",))
+    assert _told("MC211", patch).severity == "info"
+
+
+@pytest.mark.parametrize(("bad", "good"), CONFIGS)
+def test_the_fields_of_the_proxys_own_settings(bad: str, good: str) -> None:
+    key = "proxy.istio.io/config"
+    assert "MC107" in {f.id for f in findings(injected({key: bad}))}
+    assert [f.text for f in findings(injected({key: good})) if f.id in ("MC103", "MC107")] == []
+
+
+def test_a_value_that_the_injector_refuses_says_so_and_others_do_not() -> None:
+    def text(config: str) -> str:
+        return _told("MC107", findings(injected({"proxy.istio.io/config": config}))).text
+
+    assert "rejects" in text("concurrency: x")
+    assert "rejects" not in text("interceptionMode: TPROXI")
+    ignored = _told("MC107", findings(injected({S + "rewriteAppHTTPProbers": "maybe"})))
+    assert (ignored.severity, "rejects" in ignored.text) == ("warning", False)
+
+
+def test_nobody_is_told_to_restart_a_pod_that_would_be_refused() -> None:
+    here: dict[str, Any] = {"namespace": namespace(istio_injection="enabled"), "webhooks": HOOKS}
+    bad = {T + "excludeOutboundPorts": "80-90"}
+    found = findings(running(plain(bad)), **here)
+    assert "rejects such a pod" in _told("MC106", found).text
+    assert "MC119" not in {f.id for f in found}
+    old = findings(running(injected(bad, image="proxyv2:1.28.0")), control_planes=("1.30.3",), **here)
+    assert _told("MC204", old).fix.startswith("first correct")
+
+
+def test_a_pod_that_nobody_injects_is_not_rejected_for_its_annotations() -> None:
+    found = findings(running(plain({T + "excludeInboundPorts": "http"})), namespace=namespace(), webhooks=HOOKS)
+    assert "once the pod is to be injected" in _told("MC107", found).text
+
+
+def test_missing_labels_say_what_telemetry_shows() -> None:
+    def told(**labels: str) -> Any:
+        return _told("MC113", findings(injected(labels={k.replace("__", "/"): v for k, v in labels.items()})))
+
+    assert told(app="web").text == "the pod has no version label: telemetry cannot tell its versions apart"
+    assert "after its workload" in told(version="v1").text
+    assert told().fix == "add the labels app and version"
+    user = {"service.istio.io/canonical-name": "web", "version": "v1"}
+    raw = {"kind": "Deployment", "metadata": {"name": "w"}, "spec": {"template": plain(labels=user)}}
+    found = findings(injected(labels=user), workload=Workload(template=template_pod(raw)))
+    assert "MC113" not in {f.id for f in found}
+
+
+def test_ports_that_something_opens_are_not_certainly_without_a_proxy() -> None:
+    closed = findings(without_proxy(injected()), state=sockets(("0.0.0.0", 8080)))
+    assert _told("MC131", closed).severity == "error"
+    served = _told("MC131", findings(without_proxy(injected()), state=sockets(("0.0.0.0", 15001))))
+    assert (served.severity, served.text.endswith("port 15001 is open all the same (python3)")) == ("warning", True)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from meshctl.injection import changes, outdated, templates
+from meshctl.injection import added, changes, outdated, templates
 from meshctl.injection.mode import recognise
 from meshctl.injection.settings import MeshSettings
 from meshctl.kube import owners, pods
@@ -59,8 +59,8 @@ def test_a_patch_behind_counts_and_a_release_that_is_only_guessed_by_its_newest(
         return outdated.against(recognise(pods.pod(raw)), MeshSettings(), planes, "default")
 
     (found,) = of(build.injected(image="proxyv2:1.30.1"), "1.30.3")
-    assert found.text == "the proxy is Istio 1.30.1, the control plane 1.30.3: restart the pod to update the proxy"
-    assert not outdated.minor_behind(found)
+    assert found.text.startswith("the proxy is Istio 1.30.1, the control plane 1.30.3: a proxy keeps its release")
+    assert not outdated.other_minor(found)
     assert of(build.injected(image="proxyv2:1.30.3"), "1.30.3", "1.29.0") == ()
     assert of(build.injected(image="mine:latest"), "1.30.3") == ()
 
@@ -113,3 +113,14 @@ def test_what_settings_and_users_add_needs_no_template() -> None:
 def test_a_template_that_is_gone_is_named() -> None:
     raw = build.injected({"inject.istio.io/templates": "sidecar,mine"})
     assert "no template mine (any more)" in told({"templates": {"sidecar": TEMPLATE}}, raw).text
+
+
+def test_an_annotation_that_was_added_to_the_running_pod_is_not_the_meshs() -> None:
+    key = "traffic.sidecar.istio.io/excludeOutboundPorts"
+    template = pods.pod(build.plain())
+    for init, by in (("istio-init", "others"), ("istio-validation", "Istio")):
+        pod = pods.pod(build.injected({key: "3306"}, init={"name": init}))
+        injection = recognise(pod)
+        (change,) = (c for c in changes.between(template, pod, injection) if key in c.path)
+        assert change.by == by
+        assert (key in added.of(pod, injection, template).annotations) is (by == "Istio")
