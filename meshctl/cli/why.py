@@ -24,7 +24,8 @@ _EXAMPLES = """
 """
 
 Words = Annotated[
-    list[str], typer.Argument(metavar="STATUS|FLAGS|LINE...", help="What was seen; - reads it (or many lines) from stdin.")
+    list[str],
+    typer.Argument(metavar="STATUS|FLAGS|LINE...", help="What was seen; - reads it (or many lines) from stdin."),
 ]
 PodOption = Annotated[
     str | None,

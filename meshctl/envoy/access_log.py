@@ -26,6 +26,7 @@ class LogLine:
     """One request or connection as a proxy logged it; a field that is not there or ``-`` is empty.
 
     `status` 0 is no HTTP answer (a TCP connection, or the client went away). `flags` are short codes (``UF``, ``URX``).
+    `names_cluster`: the format has a field for the cluster, and `cluster` is empty because none was chosen.
     """
 
     start: datetime | None = None
@@ -52,6 +53,7 @@ class LogLine:
     remote: str = ""
     server_name: str = ""
     route: str = ""
+    names_cluster: bool = False
     text: str = ""
     origin: Origin | None = None
 
@@ -204,6 +206,7 @@ def _line(fields: dict[str, str], request: str, start: datetime | None, text: st
         remote=word("downstream_remote_address"),
         server_name=word("requested_server_name"),
         route=word("route_name"),
+        names_cluster="upstream_cluster" in fields,
         text=text,
         origin=origin,
     )

@@ -14,9 +14,12 @@ MOST = 5
 
 
 def here(world: World, reading: Reading, pod: str | None, scope: Scope) -> tuple[Here, ...]:
-    """What is recorded about such an end; a pasted line counts as one of the pod that the user names."""
+    """What is recorded about such an end; a pasted line is of the pod that the user, or its addresses, name."""
     scene = trace.scene(world)
-    if pod is not None:
+    wrote = why_here.writer(scene, reading.log) if reading.log is not None and pod is None else None
+    if wrote is not None:
+        pods = [wrote]
+    elif pod is not None:
         chosen = gather_pods.one(world, pod, scope)
         pods = [p for p in scene.pods if (p.namespace, p.name) == (chosen.namespace, chosen.name)]
     else:
@@ -26,7 +29,7 @@ def here(world: World, reading: Reading, pod: str | None, scope: Scope) -> tuple
     for each in pods:
         part = world.part(each.namespace, each.name, "logs/istio-proxy.txt")
         text = (part.content or b"").decode("utf-8", "replace")
-        if reading.log is not None and (pod is not None or reading.log.text in text):
+        if reading.log is not None and (pod is not None or wrote is not None or reading.log.text in text):
             text = reading.log.text
         elif reading.log is not None:
             continue

@@ -3,7 +3,13 @@
 Source: Envoy's access log and response code details pages (1.40); the causes are ordered by how often they are met.
 """
 
+import re
+from typing import Literal
+
 from meshctl.frozen import dataclass
+
+Side = Literal["", "inbound", "outbound"]
+"""By whom a line was logged: the callee's proxy, the caller's (or a gateway); empty for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,13 +17,14 @@ class Cause:
     """A usual cause, and the command that shows whether it is the one here.
 
     `sign` is what a log line's details say where it is this one (a regular expression; empty: they do not tell).
-    `told` is true where the line at hand says so.
+    `told` is true where the line at hand says so. `side`: it can only be met in the log of that proxy.
     """
 
     text: str
     command: str
     sign: str = ""
     told: bool = False
+    side: Side = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,19 @@ class Meaning:
     causes: tuple[Cause, ...] = ()
 
 
-def _causes(*each: tuple[str, str] | tuple[str, str, str]) -> tuple[Cause, ...]:
-    return tuple(Cause(*words) for words in each)
+def _causes(*each: tuple[str, str] | tuple[str, str, str], side: Side = "") -> tuple[Cause, ...]:
+    return tuple(Cause(words[0], words[1], words[2] if len(words) > 2 else "", side=side) for words in each)
+
+
+_REFUSED = r"(?i)connection.refused|connect.error:.111\b"
+"""As Envoy logs it: in words, or by its number alone (``delayed_connect_error:_111``, ECONNREFUSED of Linux)."""
+_NO_ANSWER = r"(?i)timeout|no.route|unreachable|connect.error:.1(?:01|10|13)\b"
+"""ENETUNREACH, ETIMEDOUT and EHOSTUNREACH likewise."""
+
+
+def is_refused(details: str) -> bool:
+    """Whether a logged failure says that nothing listens."""
+    return re.search(_REFUSED, details) is not None
 
 
 _ENDPOINTS = "meshctl proxy endpoints POD --cluster CLUSTER"
@@ -48,28 +66,45 @@ FLAGS: dict[str, Meaning] = {
                 ),
                 ("a subset's labels match no pod", _ENDPOINTS),
                 ("outlier detection ejected every endpoint after failures", _ENDPOINTS),
-                ("the address is sent to BlackHoleCluster (REGISTRY_ONLY, or nothing listens for it)", _TRACE),
+                (
+                    "the address is sent to BlackHoleCluster (REGISTRY_ONLY, or nothing listens for it)",
+                    _TRACE,
+                    "BlackHoleCluster",
+                ),
+                side="outbound",
             ),
         ),
         Meaning(
             "UF",
             "the connection to the endpoint could not be made",
-            _causes(
-                ("nothing listens on that port in the pod (Connection refused)", _TRACE, "(?i)connection.refused"),
-                (
-                    "one side speaks mutual TLS and the other plain text (WRONG_VERSION_NUMBER, TLS error)",
-                    "meshctl check",
-                    "(?i)WRONG_VERSION_NUMBER|TLS_error|SSL",
+            (
+                *_causes(("nothing listens on that port in the pod (Connection refused)", _TRACE, _REFUSED)),
+                *_causes(
+                    (
+                        "one side speaks mutual TLS and the other plain text (WRONG_VERSION_NUMBER, TLS error)",
+                        "meshctl check",
+                        "(?i)WRONG_VERSION_NUMBER|TLS_error|SSL",
+                    ),
+                    (
+                        "the address does not answer: a gone pod, a NetworkPolicy, a host outside (timeout, no route)",
+                        _ENDPOINTS,
+                        _NO_ANSWER,
+                    ),
+                    (
+                        "a certificate does not fit: another trust domain or service account "
+                        "(CERTIFICATE_VERIFY_FAILED)",
+                        "meshctl proxy secrets POD",
+                        "CERTIFICATE_VERIFY_FAILED",
+                    ),
+                    side="outbound",
                 ),
-                (
-                    "the address does not answer: a gone pod, a NetworkPolicy, a host outside (timeout, no route)",
-                    _ENDPOINTS,
-                    "(?i)timeout|no.route",
-                ),
-                (
-                    "a certificate does not fit: another trust domain or service account (CERTIFICATE_VERIFY_FAILED)",
-                    "meshctl proxy secrets POD",
-                    "CERTIFICATE_VERIFY_FAILED",
+                *_causes(
+                    (
+                        "the application takes no connections: it hangs, or its backlog is full (timeout)",
+                        "kubectl describe pod POD",
+                        _NO_ANSWER,
+                    ),
+                    side="inbound",
                 ),
             ),
         ),
@@ -85,8 +120,8 @@ FLAGS: dict[str, Meaning] = {
                 ("the application closes idle connections sooner than the proxy does (keep-alive races)", _TRACE),
                 ("the application crashed or was stopped while it answered", "kubectl describe pod POD"),
                 ("the port speaks another protocol than the one it is named for", "meshctl describe pod POD"),
-                ("the other side requires mutual TLS and resets plain text", _TRACE),
-            ),
+            )
+            + _causes(("the other side requires mutual TLS and resets plain text", _TRACE), side="outbound"),
         ),
         Meaning(
             "UO",
@@ -96,19 +131,25 @@ FLAGS: dict[str, Meaning] = {
         Meaning(
             "NR",
             "no route, or no filter chain, fits",
-            _causes(
-                (
-                    "no virtual host has this Host header on this port",
-                    "meshctl proxy match POD --address ADDRESS --port PORT --host HOST",
-                    "route_not_found",
+            (
+                *_causes(
+                    (
+                        "no virtual host has this Host header on this port",
+                        "meshctl proxy match POD --address ADDRESS --port PORT --host HOST",
+                        "route_not_found",
+                    ),
+                    ("a VirtualService has matches only, and none fits this path, method or header", _TRACE),
+                    side="outbound",
                 ),
-                ("a VirtualService has matches only, and none fits this path, method or header", _TRACE),
-                (
-                    "plain text came to a workload that accepts mutual TLS only (filter_chain_not_found)",
-                    _TRACE,
-                    "filter_chain_not_found",
+                *_causes(
+                    (
+                        "plain text came to a workload that accepts mutual TLS only (filter_chain_not_found)",
+                        _TRACE,
+                        "filter_chain_not_found",
+                    ),
+                    side="inbound",
                 ),
-                ("the SNI or protocol fits no filter chain", "meshctl proxy listeners POD"),
+                *_causes(("the SNI or protocol fits no filter chain", "meshctl proxy listeners POD")),
             ),
         ),
         Meaning(
@@ -118,6 +159,7 @@ FLAGS: dict[str, Meaning] = {
                 ("a VirtualService names a subset that no DestinationRule defines", "meshctl check"),
                 ("a VirtualService names a host or port that does not exist", _TRACE),
                 ("a Sidecar resource hides the host from this proxy", "meshctl proxy clusters POD"),
+                side="outbound",
             ),
         ),
         Meaning(
@@ -167,8 +209,8 @@ FLAGS: dict[str, Meaning] = {
             "the endpoint reset the stream",
             _causes(
                 ("the application reset it (HTTP/2 RST_STREAM, TCP RST)", "kubectl logs POD"),
-                ("a policy at the other side closed the connection", _TRACE),
-            ),
+            )
+            + _causes(("a policy at the other side closed the connection", _TRACE), side="outbound"),
         ),
         Meaning(
             "LH", "the local health check failed", _causes(("the proxy reports itself unhealthy", "meshctl check"))
@@ -288,8 +330,8 @@ DETAILS: tuple[tuple[str, str], ...] = (
     (r"^missing_host_header$", "the request has no Host header"),
     (r"WRONG_VERSION_NUMBER", "the other side answered in plain text to a TLS handshake: it has no proxy on that port"),
     (r"CERTIFICATE_VERIFY_FAILED", "the other side's certificate is not the one that is expected"),
-    (r"Connection_refused", "nothing listens on that port"),
-    (r"No_route_to_host", "nothing has that address"),
+    (_REFUSED, "nothing listens on that port"),
+    (r"(?i)no.route.to.host|unreachable|connect.error:.1(?:01|10|13)\b", "nothing answers at that address"),
 )
 """What a response code detail says (a regular expression, its groups from 0 on): the first that fits counts."""
 
@@ -314,11 +356,23 @@ STATUS: dict[int, str] = {
 """What a status says by itself."""
 
 WITHOUT_FLAG: dict[int, tuple[Cause, ...]] = {
+    502: _causes(
+        (
+            "the mesh does not know the host, and REGISTRY_ONLY refuses it (route block_all)",
+            "meshctl trace SERVICE:PORT --from POD",
+            "block_all",
+        ),
+        side="outbound",
+    )
+    + _causes(("the endpoint's answer is broken, or its own 502", "kubectl logs POD")),
     503: _causes(
         (
             "the callee's own proxy could not reach its application (its log has UF, UH or UC)",
             "meshctl trace SERVICE:PORT --from POD",
         ),
+        side="outbound",
+    )
+    + _causes(
         ("the application itself answers 503", "kubectl logs POD"),
     ),
     403: _causes(

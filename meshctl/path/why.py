@@ -7,12 +7,15 @@ from dataclasses import replace
 from meshctl.envoy import access_log
 from meshctl.envoy.access_log import LogLine
 from meshctl.frozen import dataclass
-from meshctl.path.flags import DETAILS, FLAGS, STATUS, WITHOUT_FLAG, Cause, Meaning, flag_of
+from meshctl.path.flags import DETAILS, FLAGS, STATUS, WITHOUT_FLAG, Cause, Meaning, Side, flag_of
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A status and flags taken apart; `causes` are those of all of them, the likeliest first."""
+    """A status and flags taken apart; `causes` are those of all of them, the likeliest first.
+
+    `times`: how many of several lines ended like `log`, the newest of them.
+    """
 
     status: int | None
     flags: tuple[str, ...]
@@ -20,6 +23,13 @@ class Reading:
     log: LogLine | None = None
     unknown: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
+    times: int = 1
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is no success: a status from 400 on, a flag, or a request without an answer."""
+        unanswered = self.status == 0 and self.log is not None and self.log.is_http
+        return bool(self.flags) or unanswered or (self.status or 0) >= 400
 
 
 def flags_in(text: str) -> tuple[str, ...]:
@@ -56,16 +66,44 @@ def _without_flag(status: int, flags: tuple[str, ...]) -> tuple[Cause, ...]:
     return () if flags else WITHOUT_FLAG.get(status, ())
 
 
+def read_all(words: tuple[str, ...]) -> tuple[Reading, ...]:
+    """Take apart what the user gave, which may be several lines of a log: each way to end once, failures first.
+
+    Lines that are none of an access log (a proxy's own messages) are passed over where others are.
+    """
+    given = "\n".join(words) if len(words) == 1 else " ".join(words)
+    lines = list(access_log.parse(given, "")) if "\n" in given else []
+    if len(lines) < 2 and not any(line.names_cluster for line in lines):
+        return (read(tuple(" ".join(word.split("\n")) for word in words)),)
+    found: dict[tuple[object, ...], Reading] = {}
+    for line in lines:
+        key = (line.status, line.flags, line.details, line.termination, line.failure, line.cluster)
+        before = found.pop(key, None)
+        found[key] = replace(_of_line(line), times=before.times + 1 if before else 1)
+    newest_first = tuple(found.values())[::-1]
+    return tuple(sorted(newest_first, key=lambda reading: not reading.failed))
+
+
 def read(words: tuple[str, ...]) -> Reading:
-    """Take apart what the user gave: a status, flags, details, or a whole line of an access log."""
+    """Take apart a status, flags, details, or a whole line of an access log."""
     line = access_log.parse_line(" ".join(words))
-    if line is None:
-        return _ordered(_words(words), ())
+    return _ordered(_words(words), ()) if line is None else _of_line(line)
+
+
+def _of_line(line: LogLine) -> Reading:
     details = tuple(value for value in (line.details, line.termination, line.failure) if value)
     meanings = _explain(line.status, line.flags, details)
     return _ordered(Reading(line.status, line.flags, meanings, line, _unknown(line.flags)), details)
 
 
+def side_of(line: LogLine) -> Side:
+    """Whose proxy wrote a line, by the cluster that it names; empty where that tells nothing."""
+    if line.inbound:
+        return "inbound"
+    return "outbound" if line.cluster.startswith(_OUTBOUND) else ""
+
+
+_OUTBOUND = ("outbound|", "outbound_.", "PassthroughCluster", "BlackHoleCluster")
 _VAGUE = ("URX",)
 """Flags that only say how often it was tried: what failed is in the flag beside them."""
 
@@ -76,9 +114,13 @@ def _ordered(reading: Reading, details: tuple[str, ...]) -> Reading:
     telling = [m for m in flags if m.word not in _VAGUE] or flags
     others = [m for m in reading.meanings if m not in flags]
     waited = ("timeout",) if _waited(reading.log) else ()
-    said = " ".join((*details, *(m.word for m in others), *waited))
+    line = reading.log
+    went_to = (line.cluster, line.route) if line is not None else ()
+    said = " ".join((*details, *(m.word for m in others), *waited, *went_to))
     found: list[Cause] = []
-    for cause in (cause for meaning in (*telling, *others) for cause in meaning.causes):
+    causes = [cause for meaning in (*telling, *others) for cause in meaning.causes]
+    side = side_of(line) if line is not None else ""
+    for cause in [c for c in causes if not side or c.side in ("", side)] or causes:
         told = bool(cause.sign and re.search(cause.sign, said))
         filled = replace(cause, command=_filled(cause.command, reading.log), told=told)
         if filled.text not in {one.text for one in found}:

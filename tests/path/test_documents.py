@@ -217,6 +217,17 @@ def test_why_says_which_cause_it_is_here() -> None:
     assert any("subset v9" in here["says"] for here in document["here"])
 
 
+def test_why_reads_many_lines_from_stdin() -> None:
+    line = '[2026-01-01T00:00:00.000Z] "GET / HTTP/1.1" {} - "-" 0 9 1 1 "-" "-" "id" "a" "-" outbound|80||a - - - - -'
+    given = "\n".join(line.format(words) for words in ("503 UH no_healthy_upstream -", "200 - via_upstream -"))
+    done = CliRunner().invoke(app, ["why", "-", "-o", "json"], input=given, prog_name="meshctl")
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema("why"))
+    for other in document["others"]:
+        jsonschema.validate({**other, "others": []}, schema("why"))
+    assert (document["status"], [other["status"] for other in document["others"]]) == (503, [200])
+
+
 def test_why_refuses_what_it_does_not_know() -> None:
     assert run("why", "purple").exit_code == 2
 

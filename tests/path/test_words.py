@@ -40,6 +40,8 @@ from meshctl.path.outcome import (
 from meshctl.path.target import port_of, protocol_of, request_for
 from meshctl.path.wire import server_name
 from meshctl.refs import parse_target
+from meshctl.render import terminal
+from meshctl.views import why as why_view
 
 DEFAULT = RetryPolicy(on=("connect-failure", "retriable-status-codes"), attempts=2, host_predicates=("previous_hosts",))
 REFUSED = End("nobody", delivered=False, broken="refused", mtls=None)
@@ -250,7 +252,7 @@ class TestWhy:
 
     def test_causes_of_all_words_stand_in_one_order(self) -> None:
         reading = why.read(("503", "UF,URX"))
-        assert len(reading.causes) == 4
+        assert len(reading.causes) == 5
         assert "nothing listens" in reading.causes[0].text
         assert not any(cause.told for cause in reading.causes)
         assert why.read(("503", "URX")).causes
@@ -265,6 +267,8 @@ class TestWhy:
                 "certificate does not fit",
             ),
             ("delayed_connect_error:_No_route_to_host", "does not answer"),
+            ("delayed_connect_error:_111", "nothing listens"),
+            ("delayed_connect_error:_113", "does not answer"),
             ("connection_timeout", "does not answer"),
         ],
     )
@@ -280,6 +284,53 @@ class TestWhy:
         commands = " ".join(cause.command for cause in reading.causes)
         assert "meshctl trace a:80 --path /x" in commands
         assert "--cluster 'outbound|80||a.b.svc.cluster.local'" in commands
+
+    def test_an_inbound_line_has_no_cause_that_is_between_proxies(self) -> None:
+        line = (
+            '[2026-01-01T00:00:00.000Z] "GET /x HTTP/1.1" 503 UF upstream_reset_before_response_started{x} - "x" 0 9 1 '
+            '- "-" "curl" "id" "a:80" "10.0.0.1:80" inbound|80|| - 10.1.0.1:80 10.0.0.2:1 - default'
+        )
+        found = why.read((line,)).causes
+        assert "nothing listens" in found[0].text
+        assert {cause.side for cause in found} == {"", "inbound"}
+
+    def test_a_line_that_went_to_the_black_hole_says_so(self) -> None:
+        line = (
+            '[2026-01-01T00:00:00.000Z] "- - -" 0 UH - - "-" 0 0 0 - "-" "-" "-" "-" "-" BlackHoleCluster - 1.1.1.1:8 '
+        )
+        found = why.read((f"{line}10.0.0.2:1 - -",)).causes
+        assert "BlackHoleCluster" in found[0].text
+        assert [cause.told for cause in found].count(True) == 1
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('{"response_code":"503","response_flags":"UC"}', "does not say which cluster"),
+            ('{"response_code":"0","response_flags":"NR","upstream_cluster":null}', "no endpoint was chosen"),
+            ('{"response_code":"0","response_flags":"UH","upstream_cluster":"BlackHoleCluster"}', "was refused"),
+            ('{"response_code":"503","response_flags":"UF","upstream_cluster":"xds-grpc"}', "It went to xds-grpc"),
+        ],
+    )
+    def test_where_it_went_is_only_said_where_the_line_says_so(self, line: str, said: str) -> None:
+        assert said in terminal.draw(why_view.page([(why.read((line,)), ())]), width=200)
+
+    def test_of_several_lines_each_failure_is_told(self) -> None:
+        passed = LINE.replace("503 UF,URX", "200 -")
+        own = "2026-01-01T00:00:00.000000Z\tinfo\tsomething"
+        found = why.read_all(("\n".join([LINE, own, INBOUND, passed, LINE.replace("/x", "/y"), passed]),))
+        assert [(one.status, one.times) for one in found] == [(503, 2), (403, 1), (200, 2)]
+        assert found[0].log is not None
+        assert found[0].log.path == "/y"
+        text = terminal.draw(why_view.page([(one, ()) for one in found]), width=200)
+        assert "2 more lines are of requests that did not fail" in text
+        others = why_view.document([(one, ()) for one in found])["others"]
+        assert isinstance(others, list)
+        assert [other["status"] for other in others] == [403, 200]
+
+    @pytest.mark.parametrize("given", ["503 UF\n", f"{LINE}\n\nsomething else", LINE[:200] + "\n" + LINE[200:]])
+    def test_one_line_among_others_is_one(self, given: str) -> None:
+        (found,) = why.read_all((given.strip(),))
+        assert (found.status, found.flags[0]) == (503, "UF")
 
     @pytest.mark.parametrize(
         ("details", "words"),
