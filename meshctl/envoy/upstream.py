@@ -211,7 +211,8 @@ def _shared_out(cluster: Cluster, parts: Sequence[_Part], live: bool) -> Upstrea
     out = tuple(endpoint for host, endpoint in every if not host.share)
     panic = any(part.load.panic and part.load.healthy for part in parts)
     if not hosts:
-        why = f"none of its {len(every)} endpoints is healthy" if every else "it has no endpoints"
+        none = f"none of its {len(every)} endpoints is" if len(every) > 1 else "its only endpoint is not"
+        why = f"{none} healthy" if every else "it has no endpoints"
         return Upstream(name=cluster.name, cluster=cluster, verdict="no-host", because=why, out=out, live=live)
     names = not live and any(part.cluster.type in ("STRICT_DNS", "LOGICAL_DNS") for part in parts)
     because = f"{len(hosts)} of {len(every)} endpoints may get it" + (", health ignored (panic)" if panic else "")

@@ -103,7 +103,7 @@ def _decided(
         return [Course(chance, end, hops)], []
     if decision.refusal is not None:
         cluster = None if "NC" in decision.refusal.flags else _only(decision)
-        shares = [ClusterShare(o.cluster, upstream.subset_of(o.cluster), o.weight) for o in decision.options]
+        shares = [upstream.share(o, hosts.unfit(scene, o.upstream)) for o in decision.options]
         return [Course(chance, _refused(_with_reason(scene, station, decision), by), hops, cluster)], shares
     courses: list[Course] = []
     shares = []
@@ -129,6 +129,10 @@ def _with_reason(scene: Scene, station: Station, decision: Decision) -> Decision
     name = _only(decision)
     if refusal is None or name in (None, BLACK_HOLE) or not {"UH", "NC"} & set(refusal.flags.split(",")):
         return decision
+    unfit = hosts.unfit(scene, decision.options[0].upstream)
+    if unfit:
+        why = f"{refusal.why}: {', '.join(map(hosts.told, unfit[:3]))}"
+        return replace(decision, refusal=replace(refusal, why=why))
     why = not_running.cluster(station, name) or hosts.lacking(scene, name, cluster="NC" in refusal.flags) or refusal.why
     return replace(decision, refusal=replace(refusal, why=why))
 

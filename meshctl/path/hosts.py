@@ -3,6 +3,7 @@
 The choice itself is ``meshctl.envoy.upstream``'s; here hosts get their pods, and a lack of hosts its reason.
 """
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from meshctl.envoy import upstream
@@ -70,7 +71,7 @@ def pick(
     odd = next((h.shown for h in shown if not is_address(h.address)), "")
     if odd and found.verdict == "ok":
         return Picked(undecided=f"{name} is reached by {odd}, which is no address", file=file, path=path)
-    everyone = (*shown, *(_host(scene, endpoint, 0.0) for endpoint in found.out))
+    everyone = (*shown, *unfit(scene, found))
     if found.verdict == "no-cluster":
         why = not_running.cluster(station, name) or f"the proxy has no cluster {name}"
         return Picked(why=why, flag="NC", file=station.proxy.source)
@@ -146,10 +147,24 @@ def lacking(scene: Scene, name: str, *, cluster: bool) -> str:
         return f"Service {short} has no endpoints: no running pod has the labels of its selector"
     if subset:
         labels = ", ".join(f"{key}={value}" for key, value in defined[0].labels) if defined else ""
-        return f"no ready pod of {host} has the labels of subset {subset}{f' ({labels})' if labels else ''}"
+        words = f"the labels of subset {subset}{f' ({labels})' if labels else ''}"
+        ready = [e.pod for e in scene.services.endpoints(service) if e.ready] if service is not None else []
+        if fitting := [key for key in ready if defined and _has(scene, key, defined[0].labels)]:
+            return f"{fitting[0]} is ready and has {words}, but the proxy has no endpoint in {name}"
+        return f"no ready pod of {host} has {words}"
     if service is not None and not scene.endpoints_gap and not any(e.ready for e in scene.services.endpoints(service)):
         return f"no pod behind Service {short} is ready"
     return ""
+
+
+def _has(scene: Scene, key: str, labels: Iterable[tuple[str, str]]) -> bool:
+    pod = scene.pod_named(key)
+    return pod is not None and all(pod.labels.get(name) == value for name, value in labels)
+
+
+def unfit(scene: Scene, found: upstream.Upstream | None) -> tuple[Host, ...]:
+    """The hosts of a cluster that get nothing now."""
+    return tuple(_host(scene, endpoint, 0.0) for endpoint in found.out) if found is not None else ()
 
 
 def _no_cluster(name: str, subset: str, defined: bool, service: Service | None, port: int) -> str:
@@ -160,12 +175,14 @@ def _no_cluster(name: str, subset: str, defined: bool, service: Service | None, 
     return f"the proxy has no cluster {name}"
 
 
+def told(host: Host) -> str:
+    """A host with its pod, and its health where it is not healthy."""
+    return f"{host.shown}{f' {host.pod}' if host.pod else ''}{'' if host.health == 'healthy' else f' ({host.health})'}"
+
+
 def hop(station: Station, name: str, picked: Picked) -> Hop:
     """The cluster as a station of the path."""
-    listed = [
-        f"{h.shown}{f' {h.pod}' if h.pod else ''}{'' if h.health == 'healthy' else f' ({h.health})'}"
-        for h in picked.all
-    ]
+    listed = list(map(told, picked.all))
     facts = tuple(listed[:6]) + ((f"and {len(listed) - 6} more",) if len(listed) > 6 else ())
     found = (Evidence(picked.file, picked.path, name),) if picked.file else ()
     where = "callee" if station.mode == "gateway" else "caller"

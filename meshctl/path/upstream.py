@@ -1,5 +1,6 @@
 """From a cluster to its hosts: which may be chosen, and the connection that the sending proxy opens to each."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -28,20 +29,19 @@ def to_cluster(
 ) -> tuple[list[Course], ClusterShare]:
     """What becomes of a request that the proxy sends to one cluster: its courses, and the cluster with its hosts."""
     name = option.cluster
-    subset = subset_of(name)
     decision = replace(decision, forwarded=option.forwarded or decision.forwarded)
     cluster = station.proxy.cluster(name) if station.proxy is not None else None
     if station.proxy is None:
         picked = resource_hosts.hosts(scene, station, name, address, port)
     else:
         picked = hosts.pick(scene, station, name, address, port, option.upstream)
-    share = ClusterShare(name, subset, option.weight, tuple(_seen(host) for host in picked.all))
+    offered = share(option, picked.all)
     cluster_hop = stale.marked(hosts.hop(station, name, picked), stale.of_hosts(scene, station, name, picked))
     if picked.undecided:
         end = untold(picked.undecided, through_client=True, through_server=picked.through_server)
-        return [Course(1.0, end, (cluster_hop,), name)], share
+        return [Course(1.0, end, (cluster_hop,), name)], offered
     if not picked.chosen:
-        return [replace(_nowhere(decision, by, picked.flag, picked.why, name), hops=(cluster_hop,))], share
+        return [replace(_nowhere(decision, by, picked.flag, picked.why, name), hops=(cluster_hop,))], offered
     ways: list[Course] = []
     for host in picked.chosen:
         ways += _to_host(scene, station, conn, decision, cluster, name, host)
@@ -51,7 +51,7 @@ def to_cluster(
         ways = with_retries(ways, decision.retry, grpc=grpc, limits=limits)
         cluster_hop = _with_spared(cluster_hop, ways)
     turned = [replace(c, end=_turned(c.end, decision, by, grpc, limits)) for c in ways]
-    return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], share
+    return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], offered
 
 
 def subset_of(cluster: str) -> str:
@@ -94,8 +94,10 @@ def _nowhere(decision: Decision, by: Literal["gateway", "client-proxy"], flag: s
     return Course(1.0, end, (), None if flag == "NC" else name)
 
 
-def _seen(host: hosts.Host) -> EndpointSeen:
-    return EndpointSeen(host.shown, host.pod, host.health)
+def share(option: Option, known: Iterable[hosts.Host]) -> ClusterShare:
+    """A cluster that may be chosen, with the hosts that the proxy knows."""
+    seen = tuple(EndpointSeen(host.shown, host.pod, host.health) for host in known)
+    return ClusterShare(option.cluster, subset_of(option.cluster), option.weight, seen)
 
 
 def _to_host(
