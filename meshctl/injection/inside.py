@@ -8,7 +8,7 @@ letters, and every other word but the empty one a no.
 from typing import Any, Literal, TypeAlias
 
 from meshctl.frozen import dataclass
-from meshctl.injection import annotations
+from meshctl.injection import annotations, proxy_config
 from meshctl.injection.catalog import minor
 from meshctl.injection.settings import OVERLAY_KEY, look
 from meshctl.injection.situation import INJECT, Decision, Outcome, Situation, Trail
@@ -167,12 +167,16 @@ def refusal(s: Situation) -> Refusal | None:
     The webhook then answers with an error, and the API server rejects the pod whatever the failurePolicy is
     (``toAdmissionResponse`` in ``pkg/kube/inject/webhook.go``).
     """
-    for slip in (*annotations.values(s.annotations), *annotations.ranges(s.annotations)):
+    where = s.place(f"annotation {OVERLAY_KEY}")
+    settings = tuple(proxy_config.slips(s.annotations))
+    for slip in (*annotations.values(s.annotations), *annotations.ranges(s.annotations), *settings):
         if slip.rejects and slip.key != INJECT:
             return Refusal(slip.text, s.place(f"annotation {slip.key}"))
     if s.unreadable:
-        return Refusal(s.unreadable, s.place(f"annotation {OVERLAY_KEY}"))
-    return _lacking_template(s) if TEMPLATES in s.annotations else None
+        return Refusal(s.unreadable, where)
+    if TEMPLATES in s.annotations and (lacking := _lacking_template(s)):
+        return lacking
+    return Refusal(f"{settings[0].text}, which not all releases take", where, certain=False) if settings else None
 
 
 _ISTIOS_TEMPLATES = ("sidecar", "gateway", "grpc-simple", "grpc-agent")
