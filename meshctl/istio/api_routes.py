@@ -52,7 +52,7 @@ class _Listener:
 
 @dataclass(frozen=True, slots=True)
 class _World:
-    """What routes are read against; `namespaces` are their labels, by name."""
+    """What routes are read against; `namespaces` are their labels, by name, empty where those of some are not known."""
 
     listeners: tuple[_Listener, ...]
     namespaces: Mapping[str, Mapping[str, str]]
@@ -70,7 +70,7 @@ def convert(kinds: Mapping[str, Raw]) -> Converted:
     read_gateways = [read(raw, "Gateway", source, index) for index, raw in enumerate(items)]
     world = _World(
         tuple(one for meta, spec in read_gateways for one in _listeners(meta, spec)),
-        dict(_labels(raw) for raw in kinds.get("namespaces", ("", ()))[1]),
+        _namespaces(kinds),
         Grants.read(kinds[plural][1]) if (plural := f"referencegrants.{GROUP}") in kinds else Grants(),
     )
     routes = [
@@ -79,13 +79,17 @@ def convert(kinds: Mapping[str, Raw]) -> Converted:
         for index, raw in enumerate(kinds.get(plural, ("", ()))[1])
         for service in _routes(world, kind, raw, kinds[plural][0], index)
     ]
-    return Converted(tuple(g for each in read_gateways for g in _gateways(*each)), tuple(routes))
+    return Converted(tuple(g for each in read_gateways for g in _gateways(world, *each)), tuple(routes))
 
 
-def _labels(raw: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
-    meta = Fields(raw, "", []).below("metadata")
-    name = meta.text("name")
-    return name, {**meta.strings("labels"), _NAME: name}
+def _namespaces(kinds: Mapping[str, Raw]) -> Mapping[str, Mapping[str, str]]:
+    """The labels of all namespaces; of none where a route is in one that is not listed."""
+    found = {}
+    for raw in kinds.get("namespaces", ("", ()))[1]:
+        meta = Fields(raw, "", []).below("metadata")
+        found[meta.text("name")] = {**meta.strings("labels"), _NAME: meta.text("name")}
+    routes = (Fields(raw, "", []) for plural in _KINDS for raw in kinds.get(plural, ("", ()))[1])
+    return found if all(route.below("metadata").text("namespace") in found for route in routes) else {}
 
 
 # --- gateways --------------------------------------------------------------------------------------------------------
@@ -103,17 +107,31 @@ def _listeners(meta: Meta, spec: Fields) -> Iterator[_Listener]:
         )
 
 
-def _gateways(meta: Meta, spec: Fields) -> Iterator[Gateway]:
+def _gateways(world: _World, meta: Meta, spec: Fields) -> Iterator[Gateway]:
     """A Gateway for each listener, for the pods that istiod makes or those behind the Services that it names."""
     if spec.text("gatewayClassName") in ("istio-waypoint", "istio-east-west", "istio-remote"):
         return
     services = _services(meta, spec)
     for entry, listener in zip(spec.each("listeners"), _listeners(meta, spec), strict=True):
+        server = _server(entry, tuple(f"{place}{listener.host or '*'}" for place in _places(world, listener)))
         if services is not None:
-            yield Gateway(meta, (), (_server(entry),), services, listener.key)
+            yield Gateway(meta, (), (server,), services, listener.key)
             continue
         for label in _NAME_LABELS:
-            yield Gateway(meta, ((label, meta.name),), (_server(entry),), (), listener.key)
+            yield Gateway(meta, ((label, meta.name),), (server,), (), listener.key)
+
+
+def _places(world: _World, listener: _Listener) -> tuple[str, ...]:
+    """What stands before the host of a listener: the namespaces whose routes it takes, nothing for all of them."""
+    match listener.allowed.text("from") or "Same":
+        case "Same":
+            return (f"{listener.gateway.namespace}/",)
+        case "Selector" if listener.allowed.has("selector") and world.namespaces:
+            wanted = selector(listener.allowed.below("selector"))
+            verdicts = {name: wanted.holds(labels) for name, labels in world.namespaces.items()}
+            return tuple(f"{name}/" for name, fits in verdicts.items() if fits is not False) or ("~/",)
+        case _:
+            return ("",)
 
 
 def _services(meta: Meta, spec: Fields) -> tuple[str, ...] | None:
@@ -128,12 +146,11 @@ def _services(meta: Meta, spec: Fields) -> tuple[str, ...] | None:
 _MODES = {"MUTUAL": "MUTUAL", "OPTIONAL_MUTUAL": "OPTIONAL_MUTUAL", "ISTIO_MUTUAL": "ISTIO_MUTUAL"}
 
 
-def _server(entry: Fields) -> GatewayServer:
+def _server(entry: Fields, hosts: tuple[str, ...]) -> GatewayServer:
     protocol, tls = entry.text("protocol").upper(), entry.below("tls")
     mode = "PASSTHROUGH" if tls.text("mode") == "Passthrough" else "SIMPLE"
     if mode == "SIMPLE":
         mode = _MODES.get(tls.below("options").text("gateway.istio.io/tls-terminate-mode"), mode)
-    hosts = ((entry.text("hostname") or "*").lower(),)
     secure = mode if protocol in ("HTTPS", "TLS") else ""
     return GatewayServer(entry.number("port") or 0, protocol, hosts, secure, False, entry.text("name"))
 

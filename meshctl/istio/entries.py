@@ -124,7 +124,12 @@ class Gateway:
     @property
     def key(self) -> str:
         """The name by which VirtualServices know it: ``namespace/name``."""
-        return self.own_key or f"{self.meta.namespace}/{self.meta.name}"
+        return self.own_key or self.shown
+
+    @property
+    def shown(self) -> str:
+        """The name that a user knows it by: ``namespace/name``."""
+        return f"{self.meta.namespace}/{self.meta.name}"
 
 
 def parse_entry(raw: Mapping[str, Any], source: str, index: int) -> ServiceEntry:

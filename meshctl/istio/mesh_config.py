@@ -32,7 +32,10 @@ class Exports:
 
 @dataclass(frozen=True, slots=True)
 class MeshConfig:
-    """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written; so for `retries` None."""
+    """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written; so for `retries` None.
+
+    `trusted_proxies` is how many proxies before a gateway are believed in X-Forwarded-For (``gatewayTopology``).
+    """
 
     root_namespace: str = "istio-system"
     trust_domain: str = "cluster.local"
@@ -43,6 +46,7 @@ class MeshConfig:
     trust_domain_aliases: tuple[str, ...] = ()
     exports: Exports = Exports()
     retries: Retries | None = None
+    trusted_proxies: int = 0
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -75,6 +79,7 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
             "." if "." in mesh.texts("defaultDestinationRuleExportTo") else "*",
         ),
         _retries(mesh.below("defaultHttpRetryPolicy")) if mesh.has("defaultHttpRetryPolicy") else None,
+        mesh.below("defaultConfig").below("gatewayTopology").number("numTrustedProxies") or 0,
     )
 
 

@@ -11,6 +11,7 @@ from meshctl.frozen import dataclass
 from meshctl.istio.resource import host_fits, selects
 from meshctl.istio.virtual_service import HttpMatch, HttpRule, VirtualService
 from meshctl.path.gateway_servers import Served, common, is_at, services_of
+from meshctl.path.route_rules import rules_of
 from meshctl.path.scene import Scene, Station
 
 
@@ -18,12 +19,11 @@ from meshctl.path.scene import Scene, Station
 class Routes:
     """What a gateway has for a host: VirtualServices of one rule each, in the order in which Envoy looks at them.
 
-    `keys` are the Gateways that have it, `names` how rules may call them, `port` is the one that the Gateway has, and
-    `redirects` the Gateway that sends plain requests on to https, empty for none.
+    `shown` are the names of the Gateways that have it, `port` is the one that the Gateway has, and `redirects` the
+    Gateway that sends plain requests on to https, empty for none.
     """
 
-    keys: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     port: int = 0
     redirects: str = ""
     services: tuple[VirtualService, ...] = ()
@@ -42,7 +42,7 @@ def routes_of(scene: Scene, station: Station, served: Sequence[Served], host: st
     hosts: dict[str, _Found] = {}
     for one in served:
         for service in services_of(scene, station, one.gateway):
-            if any(True for rule in service.http for _ in _here(rule, one, service, station)):
+            if any(True for rule in _rules(scene, service) for _ in _here(rule, one, service, station)):
                 for name in common(one, service):
                     known = hosts.setdefault(name, _Found())
                     if all(service is not other for other, _ in known.services):
@@ -50,32 +50,40 @@ def routes_of(scene: Scene, station: Station, served: Sequence[Served], host: st
                     known.redirects = str(one.gateway.meta) if one.server.redirects else known.redirects
         for name in one.hosts if one.server.redirects else ():
             hosts.setdefault(name, _Found()).redirects = str(one.gateway.meta)
-    keys = tuple(dict.fromkeys(one.gateway.key for one in served))
     best = max((name for name in hosts if host_fits(name, host)), key=_specific, default=None)
     if best is None:
-        return Routes(keys)
+        return Routes(_shown(served))
     found = hosts[best]
-    gateways = tuple(dict.fromkeys(one.gateway for _, one in found.services)) or (served[0].gateway,)
-    keys = tuple(gateway.key for gateway in gateways)
-    port = found.services[0][1].server.port if found.services else served[0].server.port
-    names = (*keys, *(gateway.meta.name for gateway in gateways))
-    return Routes(keys, names, port, found.redirects, tuple(_ordered(found.services, station)))
+    port = (found.services[0][1] if found.services else served[0]).server.port
+    shown = _shown([one for _, one in found.services] or served)
+    return Routes(shown, port, found.redirects, tuple(_ordered(scene, found.services, station)))
+
+
+def _shown(served: Iterable[Served]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.gateway.shown for one in served))
+
+
+def _rules(scene: Scene, service: VirtualService) -> list[HttpRule]:
+    return rules_of(service, scene.told.virtual_services)
 
 
 def _specific(name: str) -> tuple[bool, int]:
     return not name.startswith("*"), len(name)
 
 
-def _ordered(found: Iterable[tuple[VirtualService, Served]], station: Station) -> Iterator[VirtualService]:
+def _ordered(
+    scene: Scene, found: Iterable[tuple[VirtualService, Served]], station: Station
+) -> Iterator[VirtualService]:
     """One VirtualService for each route: what fits all requests ends its own one's, and comes after all others'.
 
     Source: ``BuildHTTPRoutesForVirtualService`` and ``SortVHostRoutes``, 1.30. The Gateway API's are ordered by rank.
     """
     last: list[VirtualService] = []
     for service, served in found:
-        for rule, match in ((r, m) for r in service.http for m in _here(r, served, service, station)):
+        rules = _rules(scene, service)
+        for rule, match in ((r, m) for r in rules for m in _here(r, served, service, station)):
             one = replace(service, http=(replace(rule, matches=(match,)),))
-            if not rule.rank and rule.delegate is None and _fits_all(match):
+            if not rule.rank and _fits_all(match):
                 last.append(one)
                 break
             yield one
@@ -90,7 +98,7 @@ def _here(rule: HttpRule, served: Served, service: VirtualService, station: Stat
         if match.gateways or (
             selects(match.source_labels, station.pod.labels) and match.source_namespace in ("", station.pod.namespace)
         ):
-            yield replace(match, gateways=(), source_labels=(), source_namespace="")
+            yield replace(match, gateways=(), port=None, source_labels=(), source_namespace="")
 
 
 def _fits_all(match: HttpMatch) -> bool:
@@ -98,4 +106,4 @@ def _fits_all(match: HttpMatch) -> bool:
     every = (
         uri is None or (uri.how in ("prefix", "path") and uri.value == "/") or (uri.how, uri.value) == ("regex", ".*")
     )
-    return every and replace(match, uri=None, port=None) == HttpMatch()
+    return every and replace(match, uri=None, name="") == HttpMatch()

@@ -27,7 +27,15 @@ def guarded(scene: Scene, station: Station, port: int, conn: Connection, decisio
         return _open(decision, f"a RequestAuthentication checks the token: {token.why}")
     root, pod = scene.mesh.config.root_namespace, station.pod
     found = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
-    allowed, why = policies.allows(found, conn, port, tcp=decision.tcp, bearer=token.principal)
+    allowed, why = policies.allows(
+        found,
+        conn,
+        port,
+        tcp=decision.tcp,
+        bearer=token.principal,
+        domains=scene.mesh.config.trust_domains,
+        address=station.pod.ip if len(station.pod.ips) <= 1 else None,
+    )
     if allowed is None:
         return _open(decision, why)
     if allowed:
@@ -47,12 +55,15 @@ def _open(decision: Decision, why: str) -> Decision:
     return replace(decision, refusal=None, undecided=(why, *decision.undecided))
 
 
-def as_seen(conn: Connection) -> Connection:
+def as_seen(scene: Scene, station: Station, conn: Connection) -> Connection:
     """A connection as a gateway's filters see it: the client is who opened it, and X-Forwarded-For ends with that.
 
+    Where proxies before it are believed, or speak the PROXY protocol, the client is not known here.
     Source: ``createGatewayHTTPFilterChainOpts`` (``use_remote_address``), 1.30.
     """
-    if conn.source is None:
+    own = station.pod.annotations.get("proxy.istio.io/config", "")
+    told_by_others = scene.mesh.config.trusted_proxies > 0 or "numTrustedProxies" in own or "proxyProtocol" in own
+    if conn.source is None or told_by_others:
         return replace(conn, request=replace(conn.request, unsure=(*conn.request.unsure, "x-forwarded-for")))
     told = [value for name, value in conn.request.headers if name.lower() == "x-forwarded-for"]
     others = tuple(pair for pair in conn.request.headers if pair[0].lower() != "x-forwarded-for")

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from meshctl.envoy.match import Step
 from meshctl.istio.virtual_service import L4Rule, VirtualService
-from meshctl.path import route_rules
+from meshctl.path import retries, route_rules
 from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_unread
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.gateway_chains import Chain, fitting, of_servers, plain_tcp
 from meshctl.path.gateway_hosts import routes_of
 from meshctl.path.gateway_policies import KINDS, as_seen, guarded
-from meshctl.path.gateway_servers import Served, on_port
+from meshctl.path.gateway_servers import Served, on_port, unrecorded
 from meshctl.path.model import Request
 from meshctl.path.rule_fits import Setting
 from meshctl.path.scene import Scene, Station
@@ -33,7 +33,7 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection) -> Deci
     served = on_port(scene, station, port)
     if not served:
         why = f"no Gateway opens port {port} on {station.pod.name}"
-        if elsewhere := _unrecorded(scene):
+        if elsewhere := unrecorded(scene):
             return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(Refusal(None, "", NO_LISTENER, why, "connection"), "", why)
     first = str(served[0].gateway.meta)
@@ -46,12 +46,6 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection) -> Deci
         why = f"port {port} of the gateway takes plain HTTP, and this is TLS"
         return _refused(Refusal(None, "DPE", "", why, "connection"), first, why)
     return _http(scene, station, port, conn, served)
-
-
-def _unrecorded(scene: Scene) -> str:
-    """Which namespaces may hold more of the mesh's resources, empty where all were recorded."""
-    left = [name for name in scene.namespaces if scene.recorded and name not in scene.recorded]
-    return f"what namespaces {', '.join(left[:3])} have was not recorded" if left else ""
 
 
 def _refused(refusal: Refusal, chosen: str, why: str) -> Decision:
@@ -137,26 +131,27 @@ def _http(
     request = normalised(scene, conn.request)
     if request is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
-    conn = as_seen(replace(conn, request=request))
+    conn = as_seen(scene, station, replace(conn, request=request))
     request = conn.request
     host = bare(request.host).lower()
     found = routes_of(scene, station, served, host)
-    shown = ", ".join(found.keys) or str(gateway.meta)
+    shown = ", ".join(found.shown)
     said = step("listener", shown, f"{gateway.meta} opens port {port}", gateway.meta.origin)
     if found.redirects and not secure:
         why = f"{found.redirects} sends plain HTTP on to https"
         decision = Decision(refusal=Refusal(301, "", "direct_response", why), steps=(said,), assumed=True)
     elif not found.services:
-        decision = _no_host(scene, f"no VirtualService of {shown} is about host {host}", said)
+        elsewhere = unrecorded(scene, served, host)
+        decision = _no_host(f"no VirtualService of {shown} is about host {host}", elsewhere, said)
     else:
-        setting = Setting(found.port, station.pod.namespace, station.pod.labels, found.names)
-        others = scene.told.virtual_services
-        decision = route_rules.http(found.services, others, setting, request, said, only_port(scene))
+        retrying = retries.of_mesh(scene.mesh.config, station.version)
+        setting = Setting(found.port, station.pod.namespace, station.pod.labels, (), retrying=retrying)
+        decision = route_rules.http(found.services, (), setting, request, said, only_port(scene))
     return guarded(scene, station, port, conn, decision)
 
 
-def _no_host(scene: Scene, because: str, said: Step) -> Decision:
-    if elsewhere := _unrecorded(scene):
+def _no_host(because: str, elsewhere: str, said: Step) -> Decision:
+    if elsewhere:
         return Decision(undecided=(f"{because}, but {elsewhere}",), steps=(said,), assumed=True)
     refusal = Refusal(404, "NR", "route_not_found", because, cause="no-route")
     return Decision(refusal=refusal, steps=(said,), assumed=True)
@@ -164,7 +159,7 @@ def _no_host(scene: Scene, because: str, said: Step) -> Decision:
 
 def _tcp(scene: Scene, station: Station, port: int, conn: Connection, chain: Chain | None, served: Served) -> Decision:
     """A connection whose bytes go on as they are, by the rule that made the filter chain."""
-    gateway, key = served.gateway, served.gateway.key
+    gateway, key = served.gateway, served.gateway.shown
     if chain is None or chain.rule is None:
         why = f"no VirtualService of {key} has a route for the connection"
         return _refused(_no_chain(why), key, why)

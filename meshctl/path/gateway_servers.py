@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from meshctl.frozen import dataclass
 from meshctl.istio.entries import Gateway, GatewayServer
-from meshctl.istio.resource import by_age, exported, host_fits, selects
+from meshctl.istio.mesh import virtual_services_of
+from meshctl.istio.resource import by_age, host_fits, host_overlaps, selects
 from meshctl.istio.virtual_service import VirtualService
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import ServicePort
@@ -83,6 +84,21 @@ def configures(scene: Scene, pod: Pod, gateway: Gateway) -> bool:
     )
 
 
+def unrecorded(scene: Scene, served: Iterable[Served] = (), host: str = "") -> str:
+    """Which namespaces may hold more of the mesh's resources, empty where all were recorded.
+
+    With servers only those count whose VirtualServices could have rules for the host there.
+    """
+    served = tuple(served)
+    left = [name for name in scene.namespaces if scene.recorded and name not in scene.recorded]
+    left = [
+        name
+        for name in left
+        if not served or any(host_fits(pattern, host) for one in served for pattern in one.hosts_for(name))
+    ]
+    return f"what namespaces {', '.join(left[:3])} have was not recorded" if left else ""
+
+
 def _merged(named: Iterable[Served]) -> Iterator[Served]:
     first: Served | None = None
     hosts: set[str] = set()
@@ -134,14 +150,8 @@ def _target(station: Station, entry: ServicePort) -> int:
 
 
 def services_of(scene: Scene, station: Station, gateway: Gateway) -> list[VirtualService]:
-    """The VirtualServices that name a Gateway, the oldest first (``VirtualServicesForGateway``)."""
-    told = sorted((*scene.told.virtual_services, *scene.told.api.routes), key=lambda each: by_age(each.meta))
-    return [
-        service
-        for service in told
-        if gateway.key in {_in_full(name, service) for name in service.gateways}
-        and exported(service.export_to, service.meta.namespace, station.pod.namespace)
-    ]
+    """The VirtualServices that name a Gateway, in istiod's order."""
+    return virtual_services_of(scene.told, station.pod.namespace, gateway.key)
 
 
 def _in_full(gateway: str, service: VirtualService) -> str:
@@ -158,9 +168,5 @@ def is_at(gateways: tuple[str, ...], port: int | None, served: Served, service: 
 def common(served: Served, service: VirtualService) -> tuple[str, ...]:
     """The hosts that a server and a VirtualService have in common: of two that fit the narrower one."""
     pairs = ((ours, theirs.lower()) for ours in served.hosts_for(service.meta.namespace) for theirs in service.hosts)
-    narrower = (
-        ours if host_fits(theirs, ours) else theirs
-        for ours, theirs in pairs
-        if host_fits(theirs, ours) or host_fits(ours, theirs)
-    )
+    narrower = (ours if host_fits(theirs, ours) else theirs for ours, theirs in pairs if host_overlaps(theirs, ours))
     return tuple(dict.fromkeys(narrower))

@@ -11,8 +11,7 @@ from meshctl.envoy.jwt_checks import UNKNOWN_ISSUER, Judgement
 from meshctl.envoy.model.filters import Jwt, JwtProvider, Requirement
 from meshctl.envoy.request import Request as EnvoyRequest
 from meshctl.frozen import dataclass
-from meshctl.istio.resource import selects
-from meshctl.istio.security import TokenRule
+from meshctl.istio.security import TokenRule, is_for
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene, Station
 
@@ -61,12 +60,8 @@ def judged(scene: Scene, station: Station, request: Request) -> Told:
 
 
 def _authentications(scene: Scene, station: Station) -> list[tuple[TokenRule, ...]]:
-    spaces = (station.pod.namespace, scene.mesh.config.root_namespace)
-    return [
-        one.rules
-        for one in scene.mesh.request_authentications
-        if one.meta.namespace in spaces and not one.targeted and selects(one.selector, station.pod.labels)
-    ]
+    pod, root = station.pod, scene.mesh.config.root_namespace
+    return [one.rules for one in scene.mesh.request_authentications if is_for(one, pod.namespace, pod.labels, root)]
 
 
 def _looked_at(rule: TokenRule) -> tuple[str, ...]:

@@ -171,6 +171,17 @@ class TestAttachment:
         assert "unknown" if found.undecided else (status(found) == answer)
         assert bool(found.undecided) is (answer == "unknown")
 
+    def test_of_a_namespace_that_is_not_listed_the_status_tells(self) -> None:
+        only = {
+            **LISTENER,
+            "allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"a": "b"}}}},
+        }
+        taken = route(to("web"))
+        conditions = [{"type": "Accepted", "status": "True"}]
+        taken["status"] = {"parents": [{"parentRef": taken["spec"]["parentRefs"][0], "conditions": conditions}]}
+        known = {"namespaces": ("", [{"metadata": {"name": "elsewhere"}}])}
+        assert clusters(ask(gateway(only), taken, more=known)) == ["outbound|80||web.shop"]
+
     def test_a_namespace_may_be_chosen_by_its_name(self) -> None:
         selector = {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}
         only = {**LISTENER, "allowedRoutes": {"namespaces": {"from": "Selector", "selector": selector}}}

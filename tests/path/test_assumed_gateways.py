@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from meshctl.istio.mesh_config import MeshConfig, Retries
 from meshctl.path import gateway_resources
 from meshctl.path.decision import Decision
 from meshctl.path.model import Request
@@ -116,6 +117,24 @@ class TestPolicies:
         assert status(ask(gateway(HTTP), self.RULES, check, need, host="a.com")) == 403
         assert status(ask(gateway(HTTP), self.RULES, check, **asked)) == 401
         assert status(ask(gateway(HTTP), self.RULES, check, host="a.com")) is None
+
+    def test_tokens_that_are_checked_for_the_gateway_alone(self) -> None:
+        ref = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gw"}
+        spec = {"targetRefs": [ref], "jwtRules": [{"issuer": "x", "jwks": '{"keys":[]}'}]}
+        check = a("RequestAuthentication", "r", spec, "istio-system")
+        own = pod("gw", "10.0.0.9", "istio-system", **{"gateway.networking.k8s.io/gateway-name": "gw"})
+        asked: dict[str, Any] = {"host": "a.com", "headers": (("authorization", "Bearer not.a.token"),)}
+        assert status(ask(gateway(HTTP), self.RULES, check, own=own, **asked)) == 401
+        assert status(ask(gateway(HTTP), self.RULES, check, **asked)) is None
+
+    def test_proxies_before_the_gateway_may_know_the_client(self) -> None:
+        policy = self.policy(rules=[{"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/8"]}}]}])
+        place = scene(gateway(HTTP), self.RULES, policy, pods=(GATEWAY_POD,))
+        place.mesh = replace(place.mesh, config=MeshConfig(trusted_proxies=1))
+        assert at(place, request(host="a.com")).undecided
+        own = pod("gw", "10.0.0.9", "istio-system")
+        own["metadata"]["annotations"] = {"proxy.istio.io/config": '{"gatewayTopology":{"numTrustedProxies":1}}'}
+        assert ask(gateway(HTTP), self.RULES, policy, own=own, host="a.com").undecided
 
     @pytest.mark.parametrize(("blocks", "answer"), [("10.0.0.0/8", 403), ("192.0.2.0/24", None)])
     def test_the_client_is_who_opened_the_connection_whatever_it_says(self, blocks: str, answer: int | None) -> None:
@@ -298,6 +317,28 @@ class TestHosts:
         two = rules("b", "*", rules=[route("raw", 90, match=[{"uri": {"prefix": "/y"}}])], created="2")
         assert clusters(ask(gateway(HTTP), one, two, host="a.com", path="/x")) == ["outbound|80||web.shop"]
         assert clusters(ask(gateway(HTTP), one, two, host="a.com", path="/y")) == ["outbound|90||raw.shop"]
+
+    def test_delegates_bring_their_rules(self) -> None:
+        root = rules(
+            "root", "*", rules=[{"match": [{"uri": {"prefix": "/a"}}], "delegate": {"name": "part"}}], created="1"
+        )
+        part = a("VirtualService", "part", {"http": [route("raw", 90)]})
+        other = rules("b", "*", rules=[route("web", 80)], created="2")
+        assert clusters(ask(gateway(HTTP), root, part, other, host="a.com", path="/a/b")) == ["outbound|90||raw.shop"]
+        assert clusters(ask(gateway(HTTP), root, part, other, host="a.com", path="/b")) == ["outbound|80||web.shop"]
+
+    @pytest.mark.parametrize(("hosts", "told"), [("shop/*", True), ("*", False)])
+    def test_what_was_not_recorded_counts_where_it_could_have_rules(self, hosts: str, told: bool) -> None:
+        place = scene(gateway({**HTTP, "hosts": [hosts]}), pods=(GATEWAY_POD,))
+        place.recorded = ("shop", "istio-system")
+        found = at(place, request(host="a.com"))
+        assert bool(found.undecided) is not told
+        assert not told or status(found) == 404
+
+    def test_the_mesh_s_own_retries(self) -> None:
+        place = scene(gateway(HTTP), rules("v", "*", rules=[route("web", 80)]), pods=(GATEWAY_POD,))
+        place.mesh = replace(place.mesh, config=MeshConfig(retries=Retries(0)))
+        assert at(place, request(host="a.com")).retry is None
 
     def test_a_redirect_is_of_one_host(self) -> None:
         secure = {**HTTP, "hosts": ["a.com"], "tls": {"httpsRedirect": True}}
