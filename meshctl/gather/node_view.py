@@ -1,15 +1,17 @@
 """A node as a path looks at it: its addresses, the range of its pods, and its own rules about an address."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any, TypeAlias
 
 from meshctl.errors import MeshctlError
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
 from meshctl.kube.pod_list import Head
-from meshctl.netfilter import iptables_save, nft_json
+from meshctl.netfilter import iproute, iptables_save, nft_json
 from meshctl.netfilter.model import Family, Ruleset
-from meshctl.path.scene import NodeView
+from meshctl.path.scene import Forwarding, NodeView
 from meshctl.sources.world import World
 
 _NODE_DUMPS: tuple[tuple[str, Family], ...] = (
@@ -34,7 +36,40 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
     dumps, native, gap = _node_rules(world, name)
     parsed: dict[str, tuple[Ruleset, ...]] = {}
-    return NodeView(name, tuple(addresses), ranges, lambda address: _about(dumps, native, parsed, address), gap)
+    return NodeView(
+        name,
+        tuple(addresses),
+        ranges,
+        lambda address: _about(dumps, native, parsed, address),
+        gap,
+        cache(lambda: _forwarding(world, name, dumps, native)),
+    )
+
+
+def _forwarding(world: World, name: str, dumps: _NodeDumps, native: tuple[Ruleset, ...]) -> Forwarding | None:
+    """The rules that can stop or translate what a node forwards, with its routes; None where there are none."""
+    found = [_without_kube_proxy(ruleset) for ruleset in native]
+    for family, (dump, source) in dumps.items():
+        try:
+            if text := dump.forwarding():
+                found.append(iptables_save.parse(text, source, family, strict=False))
+        except MeshctlError:
+            continue
+    found = [ruleset for ruleset in found if ruleset.tables]
+    if not found:
+        return None
+    part = world.node_part(name, "netns/ip-route.json")
+    try:
+        routes = None if part.content is None else iproute.parse_routes(part.content.decode("utf-8", "replace"))
+    except MeshctlError:
+        routes = None
+    return Forwarding(tuple(found), routes)
+
+
+def _without_kube_proxy(ruleset: Ruleset) -> Ruleset:
+    """The tables of others with a chain at the hook of forwarding."""
+    others = (t for t in ruleset.tables if not t.name.startswith("kube-proxy"))
+    return replace(ruleset, tables=tuple(t for t in others if any(c.hook == "FORWARD" and c.rules for c in t.chains)))
 
 
 def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...], str]:

@@ -7,6 +7,9 @@ from collections import defaultdict
 
 _STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL")
 
+_DECIDING = frozenset(("DROP", "REJECT", "DNAT", "REDIRECT", "NETMAP", "TPROXY", "NFQUEUE", "QUEUE"))
+"""Targets that stop a packet, or send it elsewhere."""
+
 
 class NodeDump:
     """An iptables-save text of a node, cut at chains once."""
@@ -47,6 +50,37 @@ class NodeDump:
         if firsts not in self._cut:
             self._cut[firsts] = self._followed(firsts)
         return self._cut[firsts]
+
+    def forwarding(self) -> str:
+        """The dump with only what packets between others meet beside kube-proxy's choice: filters, and DNAT before it.
+
+        Of PREROUTING these are the rules ahead of kube-proxy's. Empty where none of it stops or translates anything.
+        """
+        before: list[int] = []
+        for number in self._rules.get("PREROUTING", ()):
+            if self._target(self._lines[number]) in _STARTS:
+                break
+            before.append(number)
+        kept = self._reached([*self._rules.get("FORWARD", ()), *before])
+        text = [self._lines[number] for number in kept]
+        policy = any(self._lines[number].startswith(":FORWARD DROP") for number in self._declared.get("FORWARD", ()))
+        if not policy and not any(self._target(line) in _DECIDING for line in text if "-A KUBE-FORWARD " not in line):
+            return ""
+        whole = {*kept, *self._frame, *(n for numbers in self._declared.values() for n in numbers)}
+        return "\n".join(line if number in whole else "" for number, line in enumerate(self._lines))
+
+    def _reached(self, firsts: list[int]) -> set[int]:
+        """The rules and those of the chains that they lead to, but for kube-proxy's about Services."""
+        kept, seen, waiting = set(firsts), set(_STARTS), list(firsts)
+        while waiting:
+            chain = self._target(self._lines[waiting.pop()])
+            if chain in seen or chain not in self._declared:
+                continue
+            seen.add(chain)
+            more = self._rules.get(chain, ())
+            kept.update(more)
+            waiting += more
+        return kept
 
     def _followed(self, firsts: tuple[int, ...]) -> str:
         kept = set(self._frame)

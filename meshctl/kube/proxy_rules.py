@@ -36,6 +36,7 @@ class NodeDecision:
     `refused`: the connection is rejected, `dropped`: without a word; `cause` says why, empty where it was not told.
     `affinity`: a recent endpoint of the same client is preferred; `remembered`: it is known which one that is.
     `entries` are the elements of nft's maps that chose a chain. `unknown` names a clause that was not understood.
+    `masqueraded`: it arrives with an address of the node's.
     """
 
     matched: Rule | None = None
@@ -49,6 +50,7 @@ class NodeDecision:
     entries: tuple[tuple[Origin, str], ...] = ()
     unknown: tuple[str, ...] = ()
     mode: str = ""
+    masqueraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Findings:
     cause: Cause = ""
     entries: list[tuple[Origin, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    masqueraded: bool = False
 
     @property
     def settled(self) -> bool:
@@ -92,6 +95,7 @@ _NFT_CHAINS = (
 _FILTER_CHAINS = ("KUBE-PROXY-FIREWALL", "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES")
 """What the filter table asks of a connection that the nat table did not translate."""
 _MARKS = frozenset(("KUBE-MARK-MASQ", "KUBE-MARK-DROP", "mark-for-masquerade", "masquerading"))
+_MASQUERADING = frozenset(("KUBE-MARK-MASQ", "mark-for-masquerade"))
 _SERVICE = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-XLB-", "service-", "external-", "local-")
 
 
@@ -163,6 +167,7 @@ def _decision(found: _Findings, mode: str) -> NodeDecision:
         tuple(found.entries),
         tuple(found.unknown),
         mode,
+        found.masqueraded,
     )
 
 
@@ -236,6 +241,8 @@ class _Walk:
 
     def _enter(self, rule: Rule, name: str, chance: float, depth: int) -> float:
         chain = self.chains.get(name)
+        if name in _MASQUERADING and not rule.chain.startswith(("KUBE-SEP-", "endpoint-")):
+            self.found.masqueraded = True
         if chain is None or name in _MARKS:
             return 0.0
         if name.startswith(_SERVICE):

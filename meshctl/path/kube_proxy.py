@@ -17,6 +17,7 @@ class NodeChoice:
     answer: KubeProxy
     hop: Hop
     end: End | None = None
+    masqueraded: bool = False
 
 
 def choose(scene: Scene, node_name: str, station: Station | None, address: str, port: int) -> NodeChoice | None:
@@ -125,7 +126,7 @@ def _by_rules(
         )
         end = End(None, delivered=None, through_server=None, mtls="none", why=reason, undecided=(reason,))
         return NodeChoice((), answer, hop, end)
-    return NodeChoice(places, answer, hop)
+    return NodeChoice(places, answer, hop, None, decision.masqueraded)
 
 
 def _not_up_to_date(

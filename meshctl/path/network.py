@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from meshctl.path import entering, kube_proxy, rules, server
+from meshctl.path import entering, forwarding, kube_proxy, rules, server
 from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
-from meshctl.path.model import End, Hop
+from meshctl.path.model import End, Hop, KubeProxy
 from meshctl.path.netns import is_loopback, listens
 from meshctl.path.outcome import Course, untold
 from meshctl.path.scene import Owner, Scene, Station
@@ -50,16 +50,22 @@ def onto_network(
             why = f"the rules send the proxy's own connection back to it ({passage.why})"
             return [Course(1.0, End("nobody", delivered=False, broken="reset", mtls=None, why=why), (passage.hop,))]
     if tunnel:
-        return arrive(scene, address, port, conn, tunnel=True)
+        return across(scene, station, address, port, conn, tunnel=True)
     return beyond(scene, station, address, port, conn)
 
 
 def beyond(scene: Scene, station: Station | None, address: str, port: int, conn: Connection) -> list[Course]:
     """From the pod's interface on: kube-proxy on the node where the address is a Service's, then the other end."""
     node = station.pod.node if station is not None else (scene.nodes[0] if scene.nodes else "")
+    if (sent := forwarding.sent_elsewhere(scene, node, station, address, port)) is not None:
+        told = KubeProxy(False if sent.to is not None else None, sent.why)
+        if sent.to is None:
+            return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,), kube_proxy=told)]
+        ways = across(scene, station, *sent.to, conn, routed=True)
+        return [replace(c, hops=(sent.hop, *c.hops), kube_proxy=told) for c in ways]
     choice = kube_proxy.choose(scene, node, station, address, port)
     if choice is None:
-        return arrive(scene, address, port, conn)
+        return across(scene, station, address, port, conn)
     if choice.end is not None:
         return [Course(1.0, choice.end, (choice.hop,), kube_proxy=choice.answer)]
     courses: list[Course] = []
@@ -71,9 +77,40 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
                 hops=(choice.hop, *course.hops),
                 kube_proxy=choice.answer,
             )
-            for course in arrive(scene, place, number, _masqueraded(scene, station, address, place, conn))
+            for course in across(
+                scene,
+                station,
+                place,
+                number,
+                _masqueraded(scene, station, address, place, conn),
+                masqueraded=choice.masqueraded,
+                routed=True,
+            )
         ]
     return courses
+
+
+def across(
+    scene: Scene,
+    station: Station | None,
+    place: str,
+    port: int,
+    conn: Connection,
+    *,
+    tunnel: bool = False,
+    masqueraded: bool = False,
+    routed: bool = False,
+) -> list[Course]:
+    """From the sender's interface over its node, and that of the other end, to the other end itself."""
+    node = station.pod.node if station is not None else ""
+    pod = scene.pod_at(place)
+    there = pod.node if pod is not None else ""
+    number = HBONE_PORT if tunnel else port
+    for one in dict.fromkeys((node, there)):
+        kept = forwarding.kept_back(scene, one, station, place, number, masqueraded, routed or node != there)
+        if kept is not None:
+            return [kept]
+    return arrive(scene, place, port, conn, tunnel=tunnel)
 
 
 def _masqueraded(scene: Scene, station: Station | None, address: str, place: str, conn: Connection) -> Connection:

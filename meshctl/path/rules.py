@@ -140,7 +140,7 @@ def _lookup(scene: Scene, station: Station, server: str, stops: bool) -> Asking 
     if walk.verdict == "redirected" or not stops:
         return Asking(captured=walk.verdict == "redirected")
     if walk.verdict == "dropped":
-        return Asking(lost=f"the question to {server} (udp/53) is {_stopped(walk)}")
+        return Asking(lost=f"the question to {server} (udp/53) is {stopped(walk)}")
     if walk.verdict == "undecided" and owner.uid is not None:
         return Asking(unsure=f"the question to {server} (udp/53): {walk.undecided_because}")
     back = replace(packet, direction="inbound", src=number, dst=packet.src or 0, sport=53, dport=_SENDING_PORT)
@@ -149,7 +149,7 @@ def _lookup(scene: Scene, station: Station, server: str, stops: bool) -> Asking 
     if gone is None:
         return Asking()
     if gone.verdict == "dropped":
-        return Asking(lost=f"the answer of {server} (udp/53) is {_stopped(gone)}")
+        return Asking(lost=f"the answer of {server} (udp/53) is {stopped(gone)}")
     return Asking(unsure=f"the answer of {server} (udp/53): {gone.undecided_because}")
 
 
@@ -267,23 +267,23 @@ def _answered(passage: Passage, walk: Walk | None) -> Passage:
     """A passage whose answers the rules keep back, or may."""
     if walk is None:
         return passage
-    proof = tuple(_evidence(step) for step in _deciding(walk))
+    proof = tuple(evidence_of(step) for step in deciding(walk))
     if walk.verdict == "undecided":
         why = f"whether the answers come through cannot be told: {walk.undecided_because}"
         hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="warn", arrow="")
         return Passage("undecided", hop, None, why)
-    why = f"the answers are {_stopped(walk)}, so the connection is never made ({passage.why})"
+    why = f"the answers are {stopped(walk)}, so the connection is never made ({passage.why})"
     hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="bad", arrow="")
     return Passage("dropped", hop, None, why)
 
 
-def _stopped(walk: Walk) -> str:
+def stopped(walk: Walk) -> str:
     """How the rules end a packet, and which: ``rejected by filter/OUTPUT rule 1``."""
     return f"{'rejected' if _rejects(walk) else 'dropped'} by {walk.dropped_by}"
 
 
 def _rejects(walk: Walk) -> bool:
-    steps = _deciding(walk)
+    steps = deciding(walk)
     return bool(steps) and "policy" not in walk.dropped_by and steps[-1].action.upper().startswith("REJECT")
 
 
@@ -375,7 +375,7 @@ def _passage(
     assumed = station.rules_from == "assumed"
     if assumed:
         facts = (*facts, "assumed from the pod's arguments: the rules themselves were not seen")
-    proof = tuple(_evidence(step) for step in _deciding(walk))
+    proof = tuple(evidence_of(step) for step in deciding(walk))
 
     def passage(
         kind: Literal["proxy", "ztunnel", "straight", "dropped", "undecided"],
@@ -403,7 +403,7 @@ def _passage(
                 )
             return passage("proxy", f"{how} to the proxy, port {walk.redirect_port}", "plain", walk.redirect_port)
         case "dropped":
-            return passage("dropped", _stopped(walk), "bad")
+            return passage("dropped", stopped(walk), "bad")
         case "undecided":
             return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
         case "accepted":
@@ -447,7 +447,7 @@ def _where_to(walk: Walk) -> str:
 
 def _by(walk: Walk) -> str:
     """The rule that gave the packet another destination."""
-    changing = [s for s in _deciding(walk) if any(c.field in ("dst", "dport") for c in s.changes)]
+    changing = [s for s in deciding(walk) if any(c.field in ("dst", "dport") for c in s.changes)]
     return f"{changing[-1].chain} rule {changing[-1].rule}" if changing else "the rules"
 
 
@@ -466,12 +466,13 @@ def _accepted(station: Station, walk: Walk) -> str:
     return "not taken: no rule is about it"
 
 
-def _deciding(walk: Walk) -> list[Step]:
+def deciding(walk: Walk) -> list[Step]:
     """The rules that matched, in order, without those that every packet meets on the way out."""
     return [step for step in walk.steps if step.matched and step.rule is not None]
 
 
-def _evidence(step: Step) -> Evidence:
+def evidence_of(step: Step) -> Evidence:
+    """The line of a rule that was met."""
     source, _, line = step.origin.rpartition(":")
     if line.isdecimal() and source:
         return Evidence(source, f"line {line}", step.text)

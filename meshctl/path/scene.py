@@ -21,7 +21,7 @@ from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Services
 from meshctl.netfilter.model import Ruleset
-from meshctl.netfilter.routing import Network
+from meshctl.netfilter.routing import Network, Route
 from meshctl.path.netns import Connection, Process, Resolver, Socket
 
 RulesFrom: TypeAlias = Literal["seen", "assumed", "none"]
@@ -81,14 +81,26 @@ class Station:
 
 
 @dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What a node does with packets between others, beside kube-proxy's choice; `routes` None: not recorded."""
+
+    rulesets: tuple[Ruleset, ...]
+    routes: tuple[Route, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node: its addresses, the range of its pods, and its own rules about an address (none: not recorded)."""
+    """A node: its addresses, the range of its pods, and its own rules about an address (none: not recorded).
+
+    `forwarding` is None where no rule of its stops or translates what it forwards, or where that is not recorded.
+    """
 
     name: str
     addresses: tuple[str, ...]
     pod_ranges: tuple[str, ...]
     rules_about: Callable[[str], tuple[Ruleset, ...]] = lambda _address: ()
     gap: str = ""
+    forwarding: Callable[[], Forwarding | None] = lambda: None
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
             continue
         courses += [
             replace(course, probability=course.probability * chance, hops=(hop, *course.hops))
-            for course in network.arrive(scene, place, number, opened, tunnel=tunnel)
+            for course in network.across(scene, station, place, number, opened, tunnel=tunnel)
         ]
     return [replace(c, end=_reset(c.end)) for c in courses]
 
