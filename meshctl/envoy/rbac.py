@@ -182,7 +182,15 @@ def judge(rules: Rules, facts: Facts) -> Judgement:
     unsure = [f"{p.ref or p.name} depends on {_open(p, facts)}" for p, verdict in verdicts if verdict is None]
     if unsure and rules.action != "LOG":
         return Judgement(None, None, "; ".join(unsure))
-    return Judgement(rules.action != "ALLOW", None, f"no {rules.action} policy matches")
+    return Judgement(rules.action != "ALLOW", None, _none(rules))
+
+
+def _none(rules: Rules) -> str:
+    """Why rules of which no policy matches decide as they do: by the policies that they are made of."""
+    names = dict.fromkeys(f"{ref.name}.{ref.namespace}" for each in rules.policies if (ref := each.ref) is not None)
+    if rules.action != "ALLOW" or not names:
+        return f"no {rules.action} policy matches"
+    return f"no rule of AuthorizationPolicy {' or '.join(names)} allows it"
 
 
 def _matched(rules: Rules, policy: Policy) -> str:

@@ -91,7 +91,8 @@ def choose(
     if cluster is None or cluster.status.state == "warming":
         if not dump.has("Clusters"):
             return Upstream(name=name, cluster=None, verdict="undecided", because="the dump has no clusters")
-        why = "it is still warming" if cluster is not None else "the proxy has no cluster of this name"
+        missing = f"the proxy has no cluster {name}" if name else "the header that names the cluster is not there"
+        why = "it is still warming" if cluster is not None else missing
         return Upstream(name=name, cluster=cluster, verdict="no-cluster", because=why)
     if cluster.type == "ORIGINAL_DST":
         return _original(cluster, destination, redirected)

@@ -287,7 +287,8 @@ def _gateway_port(scene: Scene, target: Target, service: Service | None, own: Se
     usual = 443 if target.scheme == "https" else 80
     if own is not None:
         for entry in own.ports:
-            if entry.number == (asked or usual) and entry.target.isdecimal():
+            mapped = entry.number == (asked or usual) or (asked is not None and entry.node_port == asked)
+            if mapped and entry.target.isdecimal():
                 return int(entry.target)
         if asked is not None and any(entry.target == str(asked) for entry in own.ports):
             return asked

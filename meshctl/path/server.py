@@ -113,7 +113,7 @@ def _named(scene: Scene, station: Station, port: int, conn: Connection, decision
         if not why and conn.layer == "plaintext":
             why = f"the callee's proxy takes no plain text on port {port} ({refusal.why})"
         return replace(decision, refusal=replace(refusal, why=why, cause="strict")) if why else decision
-    if "policy[none]" in refusal.details or "no ALLOW policy" in refusal.why:
+    if "no ALLOW policy" in refusal.why:
         names = wants.allowing(scene, station.pod)
         why = f"no rule of {names} allows it" if names else refusal.why
         return replace(decision, refusal=replace(refusal, why=why, cause="policy"))

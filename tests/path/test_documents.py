@@ -85,6 +85,7 @@ def test_every_trace_can_be_drawn(case: Case) -> None:
         ("broken", ["wrongport:8080"], 10),
         ("bookinfo", ["productpage:9080", "--from", "ingress", "--path", "/productpage"], 0),
         ("bookinfo", ["productpage:9080", "--from", "ingress", "--path", "/nowhere"], 10),
+        ("bookinfo", ["192.168.49.2:30440", "--from", "ingress", "--path", "/productpage"], 0),
         ("broken", ["--all", "broken"], 10),
         ("classic", ["-A"], 0),
         ("classic", [], 2),
