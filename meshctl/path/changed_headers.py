@@ -37,6 +37,8 @@ def with_changes(request: Request, parts: Iterable[HeaderChanges], unknown: froz
         unsure.discard(name)
     for part in parts:
         for name, value in part.put:
+            if not value:  # which Envoy takes for nothing to set
+                continue
             headers = [pair for pair in headers if pair[0].lower() != name]
             unsure.discard(name)
             _set(headers, unsure, name, value)
@@ -49,7 +51,7 @@ def _set(headers: list[tuple[str, str]], unsure: set[str], name: str, value: str
     """Add a value; what Envoy fills in itself is not known, but for a percent sign that is meant as one."""
     if "%" in value.replace("%%", ""):
         unsure.add(name)
-    else:
+    elif value:
         headers.append((name, value.replace("%%", "%")))
 
 

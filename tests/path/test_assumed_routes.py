@@ -80,6 +80,7 @@ class TestHeaders:
             (changes(remove=["x-a"], add={"x-a": "100%%"}), ["100%"]),
             (changes(set={"x-a": "3"}, add={"x-a": "4"}), ["3", "4"]),
             (changes(remove=[":path"], set={":path": "/z"}), ["1"]),
+            (changes(set={"x-a": ""}, add={"x-a": ""}), ["1"]),
         ],
     )
     def test_of_a_rule_and_of_its_only_destination(self, said: Any, values: list[str]) -> None:
