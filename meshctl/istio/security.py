@@ -12,8 +12,8 @@ from meshctl.kube.fields import Fields
 
 Mode = Literal["STRICT", "PERMISSIVE", "DISABLE"]
 
-GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
-"""The label by which istiod knows a workload as the one of a Gateway (Gateway API)."""
+_GATEWAY_NAMES = ("gateway.networking.k8s.io/gateway-name", "istio.io/gateway-name")
+"""The label by which istiod knows a workload as the one of a Gateway (Gateway API): now, and in earlier releases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ def is_for(
     """
     if not policy.targeted:
         return policy.meta.namespace in (namespace, root) and selects(policy.selector, labels)
-    gateway = labels.get(GATEWAY_NAME, "")
+    gateway = next((labels[name] for name in _GATEWAY_NAMES if name in labels), "")
     return policy.meta.namespace == namespace and any(
         (ref.group, ref.kind, ref.name) == ("gateway.networking.k8s.io", "Gateway", gateway)
         and ref.namespace in ("", namespace)

@@ -101,8 +101,9 @@ class TestPolicies:
         whole = {"group": "gateway.networking.k8s.io", "kind": "Gateway", **ref}
         spec: dict[str, Any] = {key: [whole] if key == "targetRefs" else whole}
         policy = self.policy(**spec)
-        own = pod("gw", "10.0.0.9", "istio-system", **{"gateway.networking.k8s.io/gateway-name": "gw"})
-        assert status(ask(gateway(HTTP), self.RULES, policy, own=own, host="a.com", path="/admin")) == answer
+        for label in ("gateway.networking.k8s.io/gateway-name", "istio.io/gateway-name"):
+            own = pod("gw", "10.0.0.9", "istio-system", **{label: "gw"})
+            assert status(ask(gateway(HTTP), self.RULES, policy, own=own, host="a.com", path="/admin")) == answer
         assert status(ask(gateway(HTTP), self.RULES, policy, host="a.com", path="/admin")) is None
 
     def test_they_come_before_the_route(self) -> None:
