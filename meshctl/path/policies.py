@@ -106,7 +106,9 @@ def _transport(mode: str, said: str, declared: Speaks, conn: Connection) -> Refu
     if declared != "http":
         return None
     if conn.layer == "tls":
-        why = "the port is declared HTTP, and TLS of the application's own fits none of its filter chains"
+        added = conn.by_proxy and not conn.request.tls
+        whose = "the TLS that the caller's proxy adds (not the mesh's)" if added else "TLS of the application's own"
+        why = f"the port is declared HTTP, and {whose} fits none of its filter chains"
         return Refusal(None, "NR", "filter_chain_not_found", why, "handshake", "no-route")
     if conn.request.tls:
         why = "the port is declared HTTP, and what the mutual TLS carries is TLS of the application's own"
@@ -259,9 +261,10 @@ def _aliases(principal: str, domains: Sequence[str]) -> tuple[str, ...]:
 def _remote(conn: Connection) -> str | None:
     """The client's address as a sidecar sees it: the last one of X-Forwarded-For, else whom the connection is from.
 
-    Sidecars pass that header on as it is (``use_remote_address`` is off); what a gateway adds to it is not known here.
+    Sidecars pass that header on as it is (``use_remote_address`` is off); what a gateway adds is in the request where
+    the gateway's configuration was recorded.
     """
-    if conn.sender is not None and conn.sender.mode == "gateway":
+    if conn.sender is not None and conn.sender.mode == "gateway" and conn.sender.proxy is None:
         return None
     if "x-forwarded-for" in conn.request.unsure:
         return None
