@@ -90,6 +90,7 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
         version=str(injection.release),
         rulesets=rulesets,
         rules_from=rules_from,
+        rules_broken=_broken(parts, gaps) if rules_from == "assumed" else "",
         proxy=optional_bytes(parts, "envoy/config_dump.json", config_dump.parse, gaps),
         live=_Live(world, pod, gaps) if injection.proxy is not None else None,
         load_certificates=_certificates(world, pod, gaps) if injection.proxy is not None else lambda: None,
@@ -104,6 +105,12 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
         containers=containers,
         gaps=gaps,
     )
+
+
+def _broken(parts: Mapping[str, Part], gaps: Mapping[str, str]) -> str:
+    """What is wrong with a dump of the rules that is there; empty where none is broken."""
+    names = (*(name for name, _, _ in RULE_FILES), "netns/nft.json")
+    return next((gaps[n] for n in names if n in gaps and (part := parts.get(n)) is not None and part.there), "")
 
 
 def _sockets(

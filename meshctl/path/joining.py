@@ -10,7 +10,7 @@ from meshctl.path.hosts import ANYWHERE
 from meshctl.path.leaving import Way
 from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
 from meshctl.path.netns import is_loopback
-from meshctl.path.outcome import Course, as_answered, branches, merged
+from meshctl.path.outcome import Course, as_answered, branches, merged, unsure
 from meshctl.path.scene import Scene, Station
 
 
@@ -28,6 +28,7 @@ def joined(
     """The trace whose hops are those of the likeliest course; `before` are the hops that all courses share."""
     total = sum(c.probability for c in courses) or 1.0
     grpc = request.is_grpc
+    courses = [_doubted(scene, station, course) for course in courses]
     courses = [replace(c, probability=c.probability / total, end=as_answered(c.end, grpc=grpc)) for c in courses]
     together = merged(courses)
     best = together[0]
@@ -51,6 +52,16 @@ def joined(
         *findings.not_up_to_date(hops, aim),
     )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
+
+
+def _doubted(scene: Scene, station: Station, course: Course) -> Course:
+    """A course past rules that are assumed although a dump of them is there: what cannot be read may decide otherwise."""
+    callee = scene.pod_named(course.pod) if course.pod else None
+    for place in (station, scene.station(callee) if callee is not None else None):
+        if place is not None and place.rules_broken:
+            why = f"the rules of {place.key} cannot be read, and those that its arguments ask for are only assumed: "
+            return replace(course, end=unsure(course.end, f"{why}{place.rules_broken}"))
+    return course
 
 
 def kube_proxy_answer(

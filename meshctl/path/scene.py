@@ -41,7 +41,8 @@ class Owner:
 class Station:
     """A pod with all that was found of it; None means that it was not looked at (see `gaps`, by part).
 
-    `load_certificates` reads what the proxy says of its certificates when a path first asks for it.
+    `load_certificates` reads what the proxy says of its certificates when a path first asks for it. `rules_broken` says
+    which dump of the rules is there and cannot be read, where others are assumed in its place.
     """
 
     pod: Pod
@@ -49,6 +50,7 @@ class Station:
     version: str = ""
     rulesets: tuple[Ruleset, ...] = ()
     rules_from: RulesFrom = "none"
+    rules_broken: str = ""
     proxy: ConfigDump | None = None
     live: Mapping[str, ClusterHosts] | None = None
     load_certificates: Callable[[], tuple[Certificate, ...] | None] = lambda: None

@@ -243,3 +243,12 @@ def test_endpoints_of_the_other_family_alone_are_none(tmp_path: Path) -> None:
     end = made.trace(tmp_path / "s", "web:80", "client").outcome.end
     assert (end.broken, end.cause) == ("refused", "kube-proxy")
     assert "on this node" not in end.why
+
+
+@pytest.mark.parametrize("whose", ["caller", "callee"])
+def test_rules_that_cannot_be_read_are_not_taken_for_granted(tmp_path: Path, whose: str) -> None:
+    broken = ISTIO[: ISTIO.index("-A ISTIO_OUTPUT -o lo")] + "-A ISTIO_OUTPUT -m owner\n"
+    end = mesh(**{whose: broken}).trace(tmp_path / "s", "web:80", "client").outcome.end
+    assert (end.delivered, end.through_client) == (None, True)
+    assert "iptables-save.txt" in end.undecided[0]
+    assert "line" in end.undecided[0] or ":" in end.undecided[0].partition("iptables-save.txt")[2]
