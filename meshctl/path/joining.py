@@ -55,7 +55,7 @@ def joined(
 
 
 def _doubted(scene: Scene, station: Station, course: Course) -> Course:
-    """A course past rules that are assumed although a dump of them is there: what cannot be read may decide otherwise."""
+    """A course past assumed rules beside a dump of them that is there: what cannot be read may decide otherwise."""
     callee = scene.pod_named(course.pod) if course.pod else None
     for place in (station, scene.station(callee) if callee is not None else None):
         if place is not None and place.rules_broken:
