@@ -32,7 +32,7 @@ def check(call: Invocation, names: Pods = None, ignore: Ignored = None) -> None:
     found = gathering.check(call.world(), names or (), call.scope(), call.istio_namespace or "", ignore or ())
     code = ExitCode.FINDINGS if found.failed else ExitCode.OK
     if call.output == "sarif":
-        emit(view.sarif_text(found.findings))
+        emit(view.sarif_text(found.findings), "sarif")
         raise typer.Exit(code)
     show(
         call,

@@ -17,17 +17,33 @@ Pager = Callable[[], Page]
 
 def show(call: Invocation, document: Document, page: Pager, *, code: int = ExitCode.OK) -> None:
     """Write the result to stdout and leave with `code`; only the form that is asked for is made."""
-    emit(_drawn(call, document, page))
+    emit(_drawn(call, document, page), call.output or "text")
     if code:
         raise typer.Exit(code)
 
 
-def emit(text: str) -> None:
-    """Write text to stdout, with one newline at its end; where the encoding lacks a letter, a `?` stands for it."""
+def emit(text: str, form: str = "text") -> None:
+    """Write text to stdout, with one newline at its end, in what the encoding of the terminal or pipe has."""
     whole = text if text.endswith("\n") or not text else f"{text}\n"
     encoding = sys.stdout.encoding or "utf-8"
+    if not whole.isascii() and encoding.lower().replace("-", "") not in ("utf8", "utf8sig"):
+        whole = _in_encoding(whole, form, encoding)
     sys.stdout.write(whole.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()
+
+
+def _in_encoding(text: str, form: str, encoding: str) -> str:
+    from meshctl.render import ascii as plain
+
+    match form:
+        case "json" | "sarif":
+            return plain.escaped_json(text, encoding)
+        case "yaml":
+            return text
+        case "html" | "svg":
+            return plain.escaped_markup(text, encoding)
+        case _:
+            return plain.spoken(text, encoding)
 
 
 def say(text: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from meshctl.cli.options import CLUSTER, RECORDINGS, WAYS, Invocation, command, completer, group
 from meshctl.cli.show import emit, say, show
 from meshctl.errors import BadInput, ExitCode
+from meshctl.words import counted
 
 if TYPE_CHECKING:
     from meshctl.sources.record import Plan, Recorded
@@ -107,14 +108,15 @@ def _progress() -> "Iterator[Callable[[str, int, int], None]]":
 
 
 def _summary(done: "Recorded") -> None:
-    again = f", {done.resumed} files were there from before" if done.resumed else ""
-    say(f"{done.pods} pods, {done.files} files{again}")
+    resumed = f"{counted(done.resumed, 'file')} {'was' if done.resumed == 1 else 'were'}"
+    again = f", {resumed} there from before" if done.resumed else ""
+    say(f"{counted(done.pods, 'pod')}, {counted(done.files, 'file')}{again}")
     taken = ", ".join(f"{what}: {count}" for what, count in sorted(done.redactions.items()) if count)
     say(f"taken out: {taken or 'nothing that looks like a credential was found'}")
     say("look through it before you share it: a password where nothing says so (-p WORD, a log line) is not found")
     if done.left_out:
         reasons = dict.fromkeys(why for _, why in done.left_out)
-        say(f"left out: {len(done.left_out)} parts (`meshctl snapshot show {done.path}` lists why)")
+        say(f"left out: {counted(len(done.left_out), 'part')} (`meshctl snapshot show {done.path}` lists why)")
         for why in list(reasons)[:5]:
             say(f"  {why}")
 

@@ -11,6 +11,7 @@ from meshctl.sources import access, capabilities, kinds, node
 from meshctl.sources.access import Right
 from meshctl.sources.connection import Connection
 from meshctl.sources.local_pods import Wanted
+from meshctl.words import counted
 
 _SECURITY = "docs/security.md has the smallest ClusterRole"
 _READ = ("pods", "services", "namespaces", "nodes", "events")
@@ -110,7 +111,7 @@ def _mesh(world: Any, root_namespace: str) -> Iterator[Probe]:
         images = sorted({str(c.get("image")) for pod in ready for c in pod.get("spec", {}).get("containers") or ()})
         yield Probe("mesh", "istiod", "good", f"{len(ready)} ready in {root_namespace}: {', '.join(images)}")
     else:
-        text = f"none is ready in {root_namespace} ({len(found.items)} pods)"
+        text = f"none is ready in {root_namespace} ({counted(len(found.items), 'pod')})"
         yield Probe("mesh", "istiod", "warn", text, "another namespace? --istio-namespace NS")
     if not hooks.recorded:
         yield Probe("mesh", "injector", "warn", hooks.gap)
@@ -162,6 +163,6 @@ def _runtimes(runtime: str) -> Iterator[Probe]:
             yield Probe("node", what, "skip", str(error), error.hint or "")
             continue
         if found:
-            yield Probe("node", what, "good", f"{len(found)} pods")
+            yield Probe("node", what, "good", counted(len(found), "pod"))
         else:
             yield Probe("node", what, "skip", "no pods here")

@@ -16,6 +16,7 @@ from meshctl.frozen import dataclass
 from meshctl.gather import pods
 from meshctl.gather.scope import Scope
 from meshctl.sources.world import Part, World
+from meshctl.words import counted
 from meshctl.yaml_text import documents
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def _unpacked(content: bytes, source: str) -> bytes:
                 if len(names) == 1:
                     return archive.read(names[0])
                 hint = "unpack it, and name the config dump"
-                raise BadInput(f"{source}: it is a zip file of {len(names)} files", hint=hint)
+                raise BadInput(f"{source}: it is a zip file of {counted(len(names), 'file')}", hint=hint)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         raise BadInput(f"{source}: cannot be unpacked: {error}") from error
     return content

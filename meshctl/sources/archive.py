@@ -7,6 +7,7 @@ from pathlib import Path
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
+from meshctl.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def open_archive(path: Path) -> Archive:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
         said = "it is no tar file" if isinstance(error, tarfile.ReadError) and not contents else str(error)
         raise BadInput(
-            f"{path}: not a whole snapshot archive: {said} (after {len(contents)} files)",
+            f"{path}: not a whole snapshot archive: {said} (after {counted(len(contents), 'file')})",
             hint="copy or record it again; a snapshot is a directory, a .tar.gz or a .tar",
         ) from error
     return Archive(_below(contents))

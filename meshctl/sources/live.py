@@ -287,6 +287,12 @@ def _container_names(raw: Raw) -> tuple[str, ...]:
     return tuple(str(container.get("name")) for found in lists for container in found or ())
 
 
+_NO_WORLD = (
+    "name a cluster (KUBECONFIG, --kubeconfig FILE), a recording (--snapshot PATH), or try --demo; "
+    "or run it on the pod's node (--runtime containerd, crio, docker, podman, proc)"
+)
+
+
 def open(connection: Connection) -> World:
     """Open a cluster by its kubeconfig; on a node without one, the node's own runtime (root only)."""
     from meshctl.sources import made, node
@@ -298,5 +304,8 @@ def open(connection: Connection) -> World:
     if not connection.kubeconfig and not connection.context and not kubeconfig_files(None) and node.is_node():
         from meshctl.sources import node_world
 
-        return node_world.open("auto")
+        try:
+            return node_world.open("auto")
+        except MeshctlError as error:
+            raise type(error)(f"no cluster is named, and as a node: {error}", hint=_NO_WORLD) from error
     return Cluster(connect(connection), connection)

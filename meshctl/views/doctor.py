@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meshctl.blocks import Block, Facts, Heading, Line, Note, Page, Span, Style
+from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Style, Table
 from meshctl.reports import Health, Probe
 
 SCHEMA = "meshctl.doctor/v1"
@@ -40,11 +40,9 @@ def page(health: Health) -> Page:
         blocks += [Heading(_TITLES.get(area, area)), Facts(tuple((p.what, _line(p)) for p in probes))]
         blocks += [Note(f"{p.what}: {p.fix}", "warn") for p in probes if p.grade in ("bad", "warn") and p.fix]
     blocks.append(Heading("So from here you can look at"))
-    rows: list[tuple[str, Line]] = []
-    for what, works, by in health.ways:
-        mark = Span("yes", "good") if works else Span("no ", "dim")
-        rows.append((what, (mark, f"  {by}")))
-    blocks.append(Facts(tuple(rows)))
+    rows = tuple((what, Span("yes", "good") if works else Span("no", "dim"), by) for what, works, by in health.ways)
+    columns = (Column("what", keep=9), Column("now", wrap=False), Column("by way of"))
+    blocks.append(Table(columns, rows))
     return Page("meshctl doctor", tuple(blocks))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Heading, Line, Note, Page, Span, Text
 from meshctl.checks.finding import Finding
+from meshctl.words import counted
 
 SCHEMA = "meshctl.findings/v1"
 
@@ -82,11 +83,6 @@ def sarif_text(findings: Sequence[Finding]) -> str:
     return json.dumps(sarif(findings, titles(), __version__), indent=2, ensure_ascii=False)
 
 
-def counted(number: int, word: str) -> str:
-    """``1 error``, ``2 errors``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 _MOOD: dict[str, Any] = {"error": "bad", "warning": "warn", "info": "info"}
 
 
@@ -95,7 +91,7 @@ def page(findings: Sequence[Finding], looked_at: Sequence[str] = (), gaps: Seque
     counts = {s: sum(1 for f in findings if f.severity == s) for s in ("error", "warning", "info")}
     words = {"error": "error", "warning": "warning", "info": "remark"}
     said = ", ".join(counted(counts[key], word) for key, word in words.items())
-    where = f" on {looked_at[0]}" if len(looked_at) == 1 else f" on {len(looked_at)} pods"
+    where = f" on {looked_at[0] if len(looked_at) == 1 else counted(len(looked_at), 'pod')}"
     blocks: list[Block] = [Heading(f"{said}{where}", 1)]
     if not findings:
         blocks.append(Note("nothing is wrong as far as could be seen", "good"))

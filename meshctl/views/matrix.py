@@ -6,6 +6,7 @@ from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Style
 from meshctl.path.matrix import Cell, Matrix
 from meshctl.path.model import succeeds
 from meshctl.views import outcome
+from meshctl.words import counted
 
 SCHEMA = "meshctl.trace-matrix/v1"
 _MOST_COLUMNS = 12
@@ -32,7 +33,8 @@ def page(found: Matrix) -> Page:
     """A table, then what fails and why, each reason once."""
     spaces = {c.namespace for c in found.columns} | {r.namespace for r in found.rows}
     several = len(spaces) > 1
-    blocks: list[Block] = [Heading(f"{len(found.rows)} callers, {len(found.columns)} service ports", 1)]
+    title = f"{counted(len(found.rows), 'caller')}, {counted(len(found.columns), 'service port')}"
+    blocks: list[Block] = [Heading(title, 1)]
     cells = {(cell.row, cell.column): cell for cell in found.cells}
     if not found.rows or not found.columns:
         blocks.append(Text("There is nothing to trace: no running pod, or no Service."))

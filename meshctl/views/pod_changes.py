@@ -6,7 +6,7 @@ from meshctl.blocks import Block, Column, Heading, Note, Span, Table, Text
 from meshctl.injection.changes import Change
 from meshctl.injection.description import Description
 from meshctl.injection.outdated import AHEAD
-from meshctl.views.findings import counted
+from meshctl.words import counted
 
 
 def changes_blocks(result: Description, wide: bool = False) -> Iterator[Block]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from meshctl.blocks import Block, Heading, Note, Text
 from meshctl.checks.evidence import Evidence
 from meshctl.injection.description import Description
+from meshctl.kube.fields import Flaw
 
 
 def problems(result: Description) -> Iterator[str]:
@@ -14,9 +15,12 @@ def problems(result: Description) -> Iterator[str]:
         yield result.capture_problem
     if result.overlay.problem:
         yield result.overlay.problem
-    for flaw in result.pod.flaws:
-        yield f"{flaw.path}: {flaw.problem}: {flaw.raw}"
+    yield from map(_flaw, result.pod.flaws)
     yield from result.subject.settings.problems
+
+
+def _flaw(flaw: Flaw) -> str:
+    return f"{flaw.path}: {flaw.problem}: {flaw.raw}"
 
 
 def closing(it: Evidence) -> Iterator[Block]:
@@ -26,7 +30,8 @@ def closing(it: Evidence) -> Iterator[Block]:
     if unknown:
         yield Heading("Not known to meshctl")
         yield Text("Named here so that nothing is hidden: " + "; ".join(unknown))
-    found = tuple(problems(result))
+    told = {*result.injection.problems, *map(_flaw, result.pod.flaws)}  # by MC121, with what to do
+    found = tuple(problem for problem in problems(result) if problem not in told)
     if found:
         yield Heading("Could not be read")
         for problem in found:

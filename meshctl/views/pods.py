@@ -9,7 +9,7 @@ from meshctl.checks.finding import Finding
 from meshctl.injection.description import Description
 from meshctl.views import pod as pod_view
 from meshctl.views import pod_document
-from meshctl.views.findings import counted
+from meshctl.words import counted
 
 SCHEMA = "meshctl.describe-pods/v1"
 Described: TypeAlias = tuple[Evidence, Sequence[Finding]]
@@ -49,7 +49,7 @@ def page(results: Sequence[Described], *, wide: bool = False, title: str = "") -
     """A table of all, what differs, then each with what is wrong; the whole story where there is one pod only."""
     if len(results) == 1:
         return pod_view.page(*results[0], wide=wide)
-    blocks: list[Block] = [Heading(title or f"{len(results)} pods", 1), _table(results)]
+    blocks: list[Block] = [Heading(title or counted(len(results), "pod"), 1), _table(results)]
     blocks += _differences([r.description for r, _ in results])
     for result, findings in results:
         if wide:
@@ -59,7 +59,7 @@ def page(results: Sequence[Described], *, wide: bool = False, title: str = "") -
             blocks.append(_note(result, f))
     if not wide:
         blocks.append(Text("Describe one of them for everything about it; -o wide tells it of all."))
-    return Page(title or f"{len(results)} pods", tuple(blocks))
+    return Page(title or counted(len(results), "pod"), tuple(blocks))
 
 
 def page_for(output: str | None, results: Sequence[Described]) -> Page:

@@ -4,6 +4,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
 from meshctl.checks.stories import ServiceStory
+from meshctl.kube.services import Service
 from meshctl.views import pods as pods_view
 from meshctl.views.pod_services import mesh_protocol
 
@@ -21,6 +22,7 @@ def document(story: ServiceStory) -> dict[str, Any]:
             "type": service.kind,
             "addresses": list(service.addresses),
             "headless": service.headless,
+            "external_name": service.external_name or None,
             "selector": dict(service.selector),
             "ports": [
                 {
@@ -43,24 +45,31 @@ def document(story: ServiceStory) -> dict[str, Any]:
     }
 
 
+def _alias(service: Service) -> tuple[tuple[str, Line], ...]:
+    return (
+        ("is", "an alias in DNS (ExternalName): it has no address, selects no pods and has no endpoints of its own"),
+        ("stands for", Span(service.external_name, "name")),
+    )
+
+
+def _backends(story: ServiceStory, inside: int) -> tuple[tuple[str, Line], ...]:
+    service, ready = story.service, sum(1 for e in story.endpoints if e.ready)
+    headless = "headless: its name leads to the pods directly" if service.headless else "-"
+    selector = ", ".join(f"{k}={v}" for k, v in service.selector) or "none: its endpoints are written by somebody else"
+    return (
+        ("address", ", ".join(service.addresses) or headless),
+        ("selects", selector),
+        ("pods", f"{len(story.pods)}, of which {inside} in the mesh"),
+        ("endpoints", f"{len(story.endpoints)}, of which {ready} ready"),
+    )
+
+
 def page(story: ServiceStory) -> Page:
     """What the service leads to, how its ports are understood, and what differs between its pods."""
     service = story.service
     blocks: list[Block] = [Heading((f"Service {service.name}", Span(f" in namespace {service.namespace}", "dim")), 1)]
-    selector = ", ".join(f"{k}={v}" for k, v in service.selector) or "none: its endpoints are written by somebody else"
     inside = sum(1 for d, _ in story.pods if d.description.injection.mode != "none")
-    ready = sum(1 for e in story.endpoints if e.ready)
-    rows: list[tuple[str, Line]] = [
-        (
-            "address",
-            ", ".join(service.addresses)
-            or ("headless: its name leads to the pods directly" if service.headless else "-"),
-        ),
-        ("selects", selector),
-        ("pods", f"{len(story.pods)}, of which {inside} in the mesh"),
-        ("endpoints", f"{len(story.endpoints)}, of which {ready} ready"),
-    ]
-    blocks.append(Facts(tuple(rows)))
+    blocks.append(Facts(_alias(service) if service.external_name else _backends(story, inside)))
     table = []
     for p in service.ports:
         protocol, why = mesh_protocol(p)

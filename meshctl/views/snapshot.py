@@ -48,7 +48,7 @@ def contents_page(found: Contents) -> Page:
         (Span(pod.name, "name"), pod.namespace, *(str(dict(pod.parts).get(folder, "-")) for folder in folders))
         for pod in found.pods
     )
-    resources = ", ".join(f"{count} {name}" for name, count in found.resources)
+    resources = ", ".join(f"{name}: {count}" for name, count in found.resources)
     blocks: list[Block] = [Heading(f"Recording {found.name}", 1), Facts(tuple(rows))]
     blocks += [Heading("Resources"), Text(resources or "none")]
     blocks += [Heading("Pods with parts of their own (number of files)"), Table(columns, pods)]

@@ -12,6 +12,7 @@ from meshctl.injection.routes_here import RouteHere
 from meshctl.injection.standing import Standing
 from meshctl.injection.state import Certificate, Listener, State
 from meshctl.istio.destination_rule import TrafficPolicy
+from meshctl.words import counted
 
 
 def blocks(it: Evidence) -> Iterator[Block]:
@@ -52,7 +53,7 @@ def _proxy(it: Evidence, state: State) -> Iterator[Block]:
     own = [c for c in state.certificates or () if c.name == "default"]
     rows += [("certificate", _certificate(c, it.description.subject.now)) for c in own]
     if state.refused:
-        rows.append(("refused", Span(f"{len(state.refused)} pieces of configuration", "bad")))
+        rows.append(("refused", Span(f"{counted(len(state.refused), 'piece')} of configuration", "bad")))
     elif state.refused is not None:
         rows.append(("refused", "nothing of what istiod sent"))
     if rows:

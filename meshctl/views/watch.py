@@ -4,6 +4,7 @@ from typing import Any
 
 from meshctl.blocks import Block, Column, Heading, Line, Note, Page, Span, Table
 from meshctl.netfilter.counters import Movement, Movements
+from meshctl.words import counted
 
 SCHEMA = "meshctl.watch/v1"
 
@@ -38,7 +39,7 @@ def _moved(one: Movement, seconds: float | None) -> dict[str, Any]:
 def page(result: Movements, subject: str) -> Page:
     """A table of the rules that moved, busiest first."""
     since = f" in {result.seconds:.1f} s" if result.seconds else ""
-    title = f"{subject}: {len(result.moved)} rules counted{since}, {result.still} did not"
+    title = f"{subject}: {counted(len(result.moved), 'rule')} counted{since}, {result.still} did not"
     blocks: list[Block] = [Heading(title, 1)]
     columns = (
         Column("packets", right=True, keep=9),

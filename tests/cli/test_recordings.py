@@ -174,3 +174,25 @@ def test_after_recording_it_says_what_was_taken_out_and_that_one_should_look(tmp
     assert f"taken out: annotation: {len(pods['items'])}" in done.stderr
     assert "look through it before you share it" in done.stderr
     assert "hunter2" not in (tmp_path / "out/resources/pods.json").read_text()
+
+
+def test_without_any_world_the_hint_names_them_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setattr(node, "is_node", lambda: True)
+    monkeypatch.setattr(node, "look", lambda *_: node.Answer(pods=(), way="CRI", problems=()))
+    done = run("check")
+    assert done.exit_code == 3
+    assert "no cluster is named" in done.stderr
+    for way in ("KUBECONFIG", "--snapshot PATH", "--demo", "--runtime containerd"):
+        assert way in done.stderr
+
+
+def test_the_doctors_ways_have_columns() -> None:
+    shown = run("doctor").stdout.partition("So from here you can look at")[2]
+    assert [word in shown for word in ("what", "now", "by way of")] == [True] * 3
+
+
+def test_a_recording_is_counted_in_words(tmp_path: Path) -> None:
+    assert run("--demo", "snapshot", "record", "productpage", "-o", str(tmp_path / "x")).stderr.startswith("1 pod, ")
+    assert "nodes: 1" in run("--demo", "snapshot", "show").stdout

@@ -1,6 +1,8 @@
 """Words of the command line that do not go together, or name nothing: one line that says what to write instead."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +164,26 @@ def test_manifests_of_several_files_are_all_described(tmp_path: Path) -> None:
     words = ["describe", "pod", "-f", str(tmp_path / "one"), "-f", str(tmp_path / "two"), "-o", "json"]
     found = json.loads(CliRunner().invoke(app, words).stdout)
     assert [item["pod"]["name"] for item in found["items"]] == ["one", "two"]
+
+
+@pytest.mark.parametrize("form", ["text", "json", "html"])
+def test_an_encoding_without_symbols_keeps_good_and_bad_apart(form: str) -> None:
+    env = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    words = [*MAIN, "--demo", "describe", "pod", "productpage", "-o", form]
+    done = subprocess.run(words, env=env, capture_output=True, check=False)
+    text = done.stdout.decode("ascii")
+    assert done.returncode == 0
+    if form == "text":
+        assert "\nok " in text
+        assert "\n=====" in text
+        assert not re.search(r"^\s*\?", text, re.MULTILINE)
+    elif form == "json":
+        assert json.loads(text)["pod"]["name"].startswith("productpage")
+    else:
+        assert "&#10003;" in text
+
+
+def test_a_missing_argument_is_called_as_the_help_calls_it() -> None:
+    for words, name in ((["describe", "service"], "SERVICE"), (["snapshot", "diff"], "BEFORE")):
+        done = CliRunner().invoke(app, words)
+        assert (done.exit_code, f"Missing argument '{name}'" in done.stderr) == (2, True)

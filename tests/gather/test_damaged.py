@@ -283,3 +283,15 @@ def test_arguments_that_no_rules_can_be_told_of_are_named_by_the_check(recording
     checked = " ".join(run(recording, "check", POD).stdout.split())
     assert "packet rules: what they should be is not known: " in checked.partition("Not looked at")[2]
     assert "'99999' is no port" in checked
+
+
+def test_what_a_finding_tells_is_not_told_again_as_unreadable(recording: Path) -> None:
+    place = recording / "resources/pods.json"
+    pods = json.loads(place.read_text())
+    for pod in pods["items"]:
+        pod["metadata"].get("annotations", {})["sidecar.istio.io/status"] = "{broken"
+    place.write_text(json.dumps(pods))
+    shown = run(recording, "describe", "pod", POD).stdout
+    assert shown.count("sidecar.istio.io/status is not valid JSON") == 1
+    assert "MC121" in shown
+    assert document(run(recording, "describe", "pod", POD, "-o", "json"))["injection"]["problems"]
