@@ -1,9 +1,9 @@
 """The scene of a trace: every object of the cluster once, and each pod's and node's parts when a path leads there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshctl.errors import NoAccess
+from meshctl.errors import MeshctlError, NoAccess
 from meshctl.gather.node_view import node_view
 from meshctl.gather.scope import Scope
 from meshctl.gather.station import station
@@ -77,6 +77,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         now=world.now(),
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
+        network_policies=lambda namespace: _network_policies(world, namespace),
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
 
@@ -90,6 +91,14 @@ def _api(world: World, place: str | None) -> api_routes.Converted:
 
 def _name(raw: Mapping[str, Any]) -> str:
     return str((raw.get("metadata") or {}).get("name", ""))
+
+
+def _network_policies(world: World, namespace: str) -> Sequence[Mapping[str, Any]]:
+    """A namespace's NetworkPolicies; none where they may not be read."""
+    try:
+        return world.objects(kinds.NETWORK_POLICIES, namespace).items
+    except MeshctlError:
+        return ()
 
 
 def _labels(raw: Mapping[str, Any]) -> Mapping[str, str]:

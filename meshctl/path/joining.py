@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
+from meshctl.kube import network_policies
+from meshctl.kube.pods import Pod
 from meshctl.path import findings, kube_proxy
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name
@@ -153,3 +156,9 @@ def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
         for part, gap in place.gaps.items():
             if part in _TOLD:
                 yield gap
+    ends: tuple[tuple[Pod | None, Literal["Egress", "Ingress"]], ...] = ((station.pod, "Egress"), (callee, "Ingress"))
+    for pod, direction in ends:
+        if pod is None or pod.host_network or (direction == "Egress" and not course.endpoint):
+            continue
+        for name in network_policies.about(scene.network_policies(pod.namespace), pod, direction):
+            yield f"NetworkPolicy {name} restricts {direction} of {pod.namespace}/{pod.name}: it is not judged here"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from ipaddress import ip_address, ip_network
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
@@ -110,7 +110,7 @@ class Scene:
     """The cluster, with loaders for what costs something to read.
 
     `compares`: whether a proxy's configuration is compared with the resources that it should come from.
-    `namespace_labels` are those of the namespaces that were recorded.
+    `namespace_labels` are those of the namespaces that were recorded. `network_policies` gives a namespace's.
     """
 
     pods: Sequence[Pod]
@@ -131,6 +131,7 @@ class Scene:
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     compares: bool = True
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)

@@ -142,3 +142,15 @@ def test_a_dnat_of_the_nodes_own_addresses_is_not_about_services(tmp_path: Path)
     found = traced(tmp_path, node(nat=ahead))
     assert any(hop.at == "shop/web" for hop in found.hops)
     assert found.outcome.end.delivered
+
+
+def test_a_network_policy_about_the_callee_is_named(tmp_path: Path) -> None:
+    spec = '{"podSelector": {}, "policyTypes": ["Ingress"]}'
+    items = f'{{"items": [{{"metadata": {{"name": "none", "namespace": "shop"}}, "spec": {spec}}}]}}'
+    made = Mesh(
+        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6")],
+        listening={"web": ["0.0.0.0:8080"]},
+        files={"resources/networkpolicies.networking.k8s.io.json": items},
+    )
+    found = made.trace(tmp_path / "s", "10.0.0.6:8080", "client")
+    assert [gap for gap in found.gaps if gap.startswith("NetworkPolicy shop/none restricts Ingress of shop/web")]
