@@ -46,7 +46,7 @@ def through_proxy(
     if station.proxy is None and direction == "gateway":
         decisions = (gateway_resources.decide(scene, station, port, conn),)
     elif station.proxy is None:
-        decisions = (resources.outbound(scene, station, direction, address, port, request),)
+        decisions = (resources.outbound(scene, station, address, port, request),)
     else:
         query = wire.query(conn, direction, address, port, scene.now, request.protocol)
         found = match(station.proxy, query, live=station.live)

@@ -1,22 +1,20 @@
-"""A sending proxy's decisions from the mesh's resources alone, where its configuration was not recorded.
+"""A sidecar's decisions from the mesh's resources alone, where its configuration was not recorded.
 
 All are marked assumed. What istiod makes of Services, ServiceEntries, VirtualServices, DestinationRules and Sidecars is
 followed for the usual cases (``pilot/pkg/networking/core``, 1.30); a match that is not modelled makes the decision
 undecided, never a guess.
 """
 
-from typing import Literal
-
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import VirtualService
-from meshctl.path import gateway_resources, registry, retries, sidecar_rules
+from meshctl.path import registry, retries, sidecar_rules
 from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
 from meshctl.path.decision import BLACK_HOLE, Decision, Option, Refusal
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import Request
 from meshctl.path.registry import Known
 from meshctl.path.scene import Scene, Station
-from meshctl.path.wire import bare, by_application, server_name
+from meshctl.path.wire import bare, server_name
 
 _OWN_LISTENERS = (15021, 15090)
 """Ports of listeners that every sidecar has for itself, on all addresses (health, statistics): they come first."""
@@ -27,20 +25,14 @@ _ROUTING = frozenset({"virtualservices", "destinationrules", "serviceentries", "
 def outbound(
     scene: Scene,
     station: Station,
-    direction: Literal["outbound", "gateway"],
     address: str,
     port: int,
     request: Request,
 ) -> Decision:
-    """What the sending proxy is likely to have been told."""
+    """What a sidecar is likely to have been told."""
     if (seen := normalised(scene, request)) is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
-    request = seen
-    if direction == "gateway":
-        decision = gateway_resources.decide(scene, station, port, by_application(request, None))
-    else:
-        decision = _outbound(scene, station, address, port, request)
-    return with_unread(scene, _ROUTING, decision)
+    return with_unread(scene, _ROUTING, _outbound(scene, station, address, port, seen))
 
 
 def _outbound(scene: Scene, station: Station, address: str, port: int, request: Request) -> Decision:

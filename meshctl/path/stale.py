@@ -73,7 +73,7 @@ def of_route(scene: Scene, station: Station, decision: Decision, address: str, p
     if known is None:
         gone = _covered(scene, config.namespace, "virtualservices")
         return f"there is no VirtualService {config.name}.{config.namespace}, from which it is made" if gone else ""
-    now = resources.outbound(scene, station, "outbound", address, port, request)
+    now = resources.outbound(scene, station, address, port, request)
     if now.undecided or not any(str(known.meta) in step.because for step in now.steps):
         return ""
     then, said = _said(decision, request), _said(now, request)

@@ -11,11 +11,11 @@ from meshctl.istio import mesh as istio_mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
-from meshctl.path import auto_mtls, policies, registry, resource_hosts, resources
+from meshctl.path import auto_mtls, gateway_resources, policies, registry, resource_hosts, resources
 from meshctl.path.decision import Decision
 from meshctl.path.model import Request
 from meshctl.path.scene import NodeView, Scene, Station
-from meshctl.path.wire import Connection
+from meshctl.path.wire import Connection, by_application
 from tests.envoy.cases_tokens import public, token
 
 PLURALS = {
@@ -101,7 +101,7 @@ def scene(
 
 def ask(place: Scene, address: str, port: int, host: str = "", **request: Any) -> Decision:
     made = Request(host=host, **request)
-    return resources.outbound(place, place.station(place.pods[0]), "outbound", address, port, made)
+    return resources.outbound(place, place.station(place.pods[0]), address, port, made)
 
 
 def clusters(decision: Decision) -> list[str]:
@@ -173,7 +173,7 @@ class TestListeners:
         for host in ("out", "loop", "ext.other"):
             assert clusters(ask(place, "10.96.0.1", 80, host)) == ["PassthroughCluster"]
         old = replace(place.station(place.pods[0]), version="1.19.3")
-        found = resources.outbound(place, old, "outbound", "10.96.0.1", 80, Request(host="ext"))
+        found = resources.outbound(place, old, "10.96.0.1", 80, Request(host="ext"))
         assert "before Istio 1.20" in found.undecided[0]
 
     @pytest.mark.parametrize("port", [15021, 15090])
@@ -532,7 +532,9 @@ class TestGateways:
 
     def ask(self, *objects: dict[str, Any], port: int = 80, **request: Any) -> Decision:
         place = scene(*objects, pods=(self.GATEWAY,))
-        return resources.outbound(place, place.station(place.pods[1]), "gateway", "10.0.0.9", port, Request(**request))
+        return gateway_resources.decide(
+            place, place.station(place.pods[1]), port, by_application(Request(**request), None)
+        )
 
     def gateway(self, *servers: dict[str, Any]) -> dict[str, Any]:
         return a("Gateway", "gw", {"selector": {"app": "gw"}, "servers": list(servers)}, "istio-system")
@@ -604,7 +606,9 @@ class TestGatewayApi:
 
     def ask(self, *objects: dict[str, Any], port: int = 80, **request: Any) -> Decision:
         place = scene(self.GATEWAY, *objects, pods=(self.POD,))
-        return resources.outbound(place, place.station(place.pods[1]), "gateway", "10.0.0.9", port, Request(**request))
+        return gateway_resources.decide(
+            place, place.station(place.pods[1]), port, by_application(Request(**request), None)
+        )
 
     def route(self, kind: str, *rules: Any, name: str = "r", parent: Any = None, **spec: Any) -> dict[str, Any]:
         return a(kind, name, {"parentRefs": [parent or {"name": "gw"}], "rules": list(rules), **spec})

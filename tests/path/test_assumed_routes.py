@@ -283,7 +283,7 @@ class TestRoutes:
             place = scene(named("v", "web", http=[route("web", 80, **rule)]) if rule else named("v", "x.example.com"))
             place.mesh = replace(place.mesh, config=MeshConfig(retries=said))
             station = replace(place.station(place.pods[0]), version=version)
-            return resources.outbound(place, station, "outbound", "10.96.0.1", 80, Request(host="web")).retry
+            return resources.outbound(place, station, "10.96.0.1", 80, Request(host="web")).retry
 
         rules: tuple[Any, ...] = ({}, {"timeout": "1s"})
         for rule in rules:
