@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Query, match
 from meshctl.kube.pod_list import heads
-from meshctl.path import dns, hosts_file, rules
+from meshctl.path import asking, dns, hosts_file
 from meshctl.path.dns import Name, Zone
 from meshctl.path.hosts import is_address
 from meshctl.path.model import Evidence, Hop
@@ -35,7 +35,7 @@ def _zone_of(scene: Scene, station: Station) -> Zone:
 
 def _zone(scene: Scene, station: Station) -> Zone:
     resolver = station.resolver or dns.default_resolver(station.pod.namespace)
-    asking = rules.lookups(scene, station, resolver.servers)
+    asked = asking.lookups(scene, station, resolver.servers)
     pod = station.pod
     policy = pod.dns_policy or "ClusterFirst"
     of_node = policy == "Default" or (pod.host_network and policy == "ClusterFirst")
@@ -49,7 +49,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         scene.namespaces,
         pod.namespace,
         resolver,
-        asking.captured,
+        asked.captured,
         not of_node and not foreign,
         unrecorded,
         scene.services_gap,
@@ -57,8 +57,8 @@ def _zone(scene: Scene, station: Station) -> Zone:
         frozenset(pod.node for pod in heads(scene.pods)),
         foreign,
         hosts_file.of(pod, resolver.search),
-        asking.lost,
-        asking.unsure,
+        asked.lost,
+        asked.unsure,
     )
 
 

@@ -1,6 +1,6 @@
 """A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -16,7 +16,7 @@ from meshctl.path.netns import is_loopback, listens
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.sight import alike, number_of
 
-_SENDING_PORT = 40000
+SENDING_PORT = 40000
 """The source port of the packet that is walked: rules of a mesh do not look at it."""
 
 
@@ -95,65 +95,8 @@ def straight(station: Station, why: str) -> Passage:
     return Passage("straight", hop, None, why)
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """What becomes of a pod's questions to its nameservers: `captured` by the proxy's agent, or `lost`, and why."""
-
-    captured: bool = False
-    lost: str = ""
-    unsure: str = ""
-
-
-def lookups(scene: Scene, station: Station, servers: Sequence[str]) -> Asking:
-    """Walk the lookups of the application's (UDP), and the answers: lost are they where no server can be asked."""
-    meshed = station.has_proxy or station.mode == "ambient"
-    stops = replies.can_stop(scene, station)
-    if station.rules_from == "none" or station.pod.host_network or not (meshed or stops):
-        return Asking()
-    found = [_lookup(scene, station, server, stops) for server in servers]
-    asked = [one for one in found if one is not None]
-    if not asked or not any(one.lost or one.unsure for one in asked):
-        return asked[0] if asked else Asking()
-    return next((one for one in asked if not one.lost), asked[0])
-
-
-def _lookup(scene: Scene, station: Station, server: str, stops: bool) -> Asking | None:
-    owner = next(iter(station.owners), Owner(None, None, ""))
-    try:
-        version, number = address_number(server)
-    except ValueError:
-        return None
-    packet = Packet(
-        direction="outbound",
-        version=version,
-        proto="udp",
-        src=_own(station, version),
-        dst=number,
-        sport=_SENDING_PORT,
-        dport=53,
-        uid=owner.uid,
-        gid=owner.gid,
-        owner_known=owner.uid is not None and owner.gid is not None,
-    )
-    ready = _ready(scene, station)
-    walk = ready.walk(packet)
-    if walk.verdict == "redirected" or not stops:
-        return Asking(captured=walk.verdict == "redirected")
-    if walk.verdict == "dropped":
-        return Asking(lost=f"the question to {server} (udp/53) is {stopped(walk)}")
-    if walk.verdict == "undecided" and owner.uid is not None:
-        return Asking(unsure=f"the question to {server} (udp/53): {walk.undecided_because}")
-    back = replace(packet, direction="inbound", src=number, dst=packet.src or 0, sport=53, dport=_SENDING_PORT)
-    back = replace(back, in_interface="eth0", uid=None, gid=None, owner_known=True)
-    gone = replies.lost(scene, station, ready, back, "in") if not is_loopback(server) else None
-    if gone is None:
-        return Asking()
-    if gone.verdict == "dropped":
-        return Asking(lost=f"the answer of {server} (udp/53) is {stopped(gone)}")
-    return Asking(unsure=f"the answer of {server} (udp/53): {gone.undecided_because}")
-
-
-def _ready(scene: Scene, station: Station) -> Walker:
+def ready_walker(scene: Scene, station: Station) -> Walker:
+    """A pod's rules made ready for its packets, once."""
     key = ("walker", station.key)
     if key not in scene.cache:
         scene.cache[key] = walker(station.rulesets, station.network)
@@ -162,7 +105,8 @@ def _ready(scene: Scene, station: Station) -> Walker:
     return found
 
 
-def _own(station: Station, version: int) -> int:
+def own_address(station: Station, version: int) -> int:
+    """The pod's own address of a family as a number, 0 where it has none."""
     for text in (station.pod.ip, *station.pod.ips):
         if text and number_of(text)[0] == version:
             return number_of(text)[1]
@@ -182,9 +126,9 @@ def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: 
         direction="outbound",
         version=version,
         proto="tcp",
-        src=number if is_loopback(address) else _own(station, version),
+        src=number if is_loopback(address) else own_address(station, version),
         dst=number,
-        sport=_SENDING_PORT,
+        sport=SENDING_PORT,
         dport=port,
         out_interface="lo" if local else None,
         uid=owner.uid,
@@ -193,7 +137,9 @@ def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: 
         flags=("SYN",),
         mark=mark,
     )
-    passage = _passage(station, _ready(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner))
+    passage = _passage(
+        station, ready_walker(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner)
+    )
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
         return _answered(passage, _answer_to_own(scene, station, packet, passage, local))
     return passage
@@ -211,12 +157,12 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         proto="tcp",
         src=_arriving(station, version, source),
         dst=number,
-        sport=_SENDING_PORT,
+        sport=SENDING_PORT,
         dport=port,
         in_interface=_interface(station, version, number),
         flags=("SYN",),
     )
-    passage = _passage(station, _ready(scene, station).walk(packet), "callee", "inbound rules", ())
+    passage = _passage(station, ready_walker(scene, station).walk(packet), "callee", "inbound rules", ())
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
         return _answered(passage, _answer_to_others(scene, station, packet, passage))
     return passage
@@ -224,7 +170,7 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
 
 def _answer_to_own(scene: Scene, station: Station, sent: Packet, passage: Passage, local: bool) -> Walk | None:
     """The walk of the answer to a connection of the pod's own where it does not arrive."""
-    ready = _ready(scene, station)
+    ready = ready_walker(scene, station)
     back = replace(sent, direction="inbound", src=sent.dst, dst=sent.src or 0, sport=sent.dport, dport=sent.sport)
     back = replace(back, out_interface=None, uid=None, gid=None, owner_known=True, mark=0)
     if passage.to is not None:
@@ -247,7 +193,7 @@ def _answer_to_others(scene: Scene, station: Station, came: Packet, passage: Pas
         return None
     back = replace(came, direction="outbound", src=came.dst, dst=came.src or 0, sport=port, dport=came.sport)
     back = _sent_by(station, replace(back, in_interface=None), passage)
-    return replies.lost(scene, station, _ready(scene, station), back, "out")
+    return replies.lost(scene, station, ready_walker(scene, station), back, "out")
 
 
 def _sent_by(station: Station, packet: Packet, passage: Passage) -> Packet:
@@ -311,7 +257,7 @@ def _to_application(
         proto="tcp",
         src=source[1] if source[0] == version else number,
         dst=number,
-        sport=_SENDING_PORT,
+        sport=SENDING_PORT,
         dport=port,
         out_interface="lo" if _is_own(station, address) else None,
         uid=owner.uid,
@@ -320,7 +266,7 @@ def _to_application(
         flags=("SYN",),
         mark=mark,
     )
-    walk = _ready(scene, station).walk(packet)
+    walk = ready_walker(scene, station).walk(packet)
     passage = _passage(station, walk, "callee", "rules between the proxy and the application", ())
     if passage.kind == "straight" and _is_own(station, address) and replies.can_stop(scene, station):
         return _answered(passage, _answer_to_own(scene, station, packet, passage, True))
