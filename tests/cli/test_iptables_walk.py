@@ -106,6 +106,6 @@ def test_watch_compares_two_recordings(tmp_path: Path) -> None:
     jsonschema.validate(document, json.loads((SCHEMAS / "watch.json").read_text()))
     (moved,) = document["moved"]
     assert (moved["packets"], moved["per_second"], document["seconds"]) == (10, 2.0, 5.0)
-    assert "1 rules counted in 5.0 s" in run(*words, "--until", second)
+    assert "1 rule counted in 5.0 s" in run(*words, "--until", second)
     assert "does not move" in run(*words, code=2)
     assert "is older than" in run("--snapshot", second, "iptables", "watch", "web", "--until", first, code=2)
