@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[list[str], int, int]] = {
     "compare its rules": (["iptables", "diff", POD], 1, 11),
     "its listeners": (["proxy", "listeners", POD], 1, 5),
     "judge a namespace, its requests too": (["check", "-n", "classic"], 33, 16),
-    "trace": (["trace", "reviews:9080", "--from", POD], 17, 15),
+    "trace": (["trace", "reviews:9080", "--from", POD], 18, 15),
 }
 
 
