@@ -11,7 +11,7 @@ What rules and input leave open is asked of an `Oracle`. The walk is repeated fo
 all end alike the verdict stands, else it is ``undecided`` and names the first question that matters.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from meshctl.frozen import dataclass
@@ -32,7 +32,7 @@ MAX_RUNS = 256
 class Walker:
     """Rulesets made ready for many packets; build it with `walker`. `replies`: they answer the first packet."""
 
-    plans: dict[int, Plan]
+    plans: Mapping[int, Plan]
     network: Network
     notes: tuple[str, ...] = ()
     replies: bool = False
@@ -41,11 +41,27 @@ class Walker:
         """Walk one packet."""
         return _explore(self, packet)
 
+    def with_plans(self, change: Callable[[Plan], Plan], *, replies: bool = False) -> "Walker":
+        """The same rules with other plans."""
+        return Walker(_Plans(lambda version: change(self.plans[version])), self.network, self.notes, replies)
+
 
 def walker(rulesets: Sequence[Ruleset], network: Network) -> Walker:
     """Prepare merged rulesets (see `meshctl.netfilter.merge`) of one network namespace."""
     notes = tuple(remark for ruleset in rulesets for remark in ruleset.remarks)
-    return Walker({4: plan(rulesets, 4), 6: plan(rulesets, 6)}, network, notes)
+    return Walker(_Plans(lambda version: plan(rulesets, version)), network, notes)
+
+
+class _Plans(dict[int, Plan]):
+    """The plans by IP version, each made when a packet first asks for it."""
+
+    def __init__(self, make: Callable[[int], Plan]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, version: int) -> Plan:
+        made = self[version] = self._make(version)
+        return made
 
 
 def walk(rulesets: Sequence[Ruleset], packet: Packet, network: Network) -> Walk:

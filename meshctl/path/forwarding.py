@@ -140,17 +140,17 @@ def _ready(scene: Scene, node: str, found: Forwarding, hook: str) -> Walker:
         own = given_addresses(scene.node(node).addresses)
         whole = walker(found.rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))
         kinds = ("nat", "conntrack") if hook == "PREROUTING" else ("chain", "nat")
-        plans = {
-            version: Plan(
+
+        def at_hook(whole: Plan) -> Plan:
+            return Plan(
                 {
                     at: tuple(s for s in stations if at == hook and s.kind in kinds) or _tracking(at, stations)
-                    for at, stations in one.stations.items()
+                    for at, stations in whole.stations.items()
                 },
                 True,
             )
-            for version, one in whole.plans.items()
-        }
-        scene.cache[key] = Walker(plans, whole.network, whole.notes)
+
+        scene.cache[key] = whole.with_plans(at_hook)
     ready = scene.cache[key]
     assert isinstance(ready, Walker)
     return ready

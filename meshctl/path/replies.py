@@ -86,14 +86,14 @@ def _asks_direction(station: Station) -> str:
 
 def _filters(ready: Walker, stage: Stage) -> Walker:
     """The rules without nat's chains, at the hooks that a reply meets."""
-    plans = {
-        version: Plan(
+
+    def of_a_reply(whole: Plan) -> Plan:
+        return Plan(
             {
                 hook: tuple(s for s in stations if s.kind != "nat") if hook in _HOOKS[stage] else ()
-                for hook, stations in plan.stations.items()
+                for hook, stations in whole.stations.items()
             },
-            plan.tracked,
+            whole.tracked,
         )
-        for version, plan in ready.plans.items()
-    }
-    return Walker(plans, ready.network, ready.notes, replies=True)
+
+    return ready.with_plans(of_a_reply, replies=True)
