@@ -19,6 +19,7 @@ TITLES = {
     "MT110": "An endpoint fails, and only retries hide it",
     "MT111": "A route copies requests to where nothing takes them",
     "MT112": "A listener that a request is meant for does not run",
+    "MT113": "A NetworkPolicy restricts one of the pods",
     "MT199": "A request does not arrive",
 }
 _CAUSES = {
@@ -31,7 +32,7 @@ _CAUSES = {
     "MT199": ("MC506",),
 }
 """What says the same of the service already, with the cause."""
-_NO_FAILURE = ("MT109", "MT110", "MT111")
+_NO_FAILURE = ("MT109", "MT110", "MT111", "MT113")
 """What is wrong beside a request that arrives all the same."""
 
 

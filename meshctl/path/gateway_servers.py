@@ -96,7 +96,10 @@ def unrecorded(scene: Scene, served: Iterable[Served] = (), host: str = "") -> s
         for name in left
         if not served or any(host_fits(pattern, host) for one in served for pattern in one.hosts_for(name))
     ]
-    return f"what namespaces {', '.join(left[:3])} have was not recorded" if left else ""
+    if not left:
+        return ""
+    which = f"namespace {left[0]} has" if len(left) == 1 else f"namespaces {', '.join(left[:3])} have"
+    return f"what {which} was not recorded"
 
 
 def _merged(named: Iterable[Served]) -> Iterator[Served]:

@@ -11,7 +11,7 @@ from meshctl.path.decision import Decision
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.leaving import Way
-from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
+from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace, succeeds
 from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, as_answered, branches, merged, unsure
 from meshctl.path.scene import Scene, Station
@@ -53,6 +53,7 @@ def joined(
         *findings.hidden(courses, aim),
         *findings.copies((d for way in ways for d in way.decisions), aim),
         *findings.not_up_to_date(hops, aim),
+        *findings.restricted(_restricted(scene, station, best), aim),
     )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
 
@@ -156,9 +157,16 @@ def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
         for part, gap in place.gaps.items():
             if part in _TOLD:
                 yield gap
+
+
+def _restricted(scene: Scene, station: Station, course: Course) -> Iterator[str]:
+    """The NetworkPolicies about the ends of a course that gets through."""
+    if succeeds(course.end) is False:
+        return
+    callee = scene.pod_named(course.pod) if course.pod else None
     ends: tuple[tuple[Pod | None, Literal["Egress", "Ingress"]], ...] = ((station.pod, "Egress"), (callee, "Ingress"))
     for pod, direction in ends:
         if pod is None or pod.host_network or (direction == "Egress" and not course.endpoint):
             continue
         for name in network_policies.about(scene.network_policies(pod.namespace), pod, direction):
-            yield f"NetworkPolicy {name} restricts {direction} of {pod.namespace}/{pod.name}: it is not judged here"
+            yield f"NetworkPolicy {name} restricts {direction} of {pod.namespace}/{pod.name}"

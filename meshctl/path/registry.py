@@ -91,13 +91,14 @@ def there(scene: Scene, station: Station, port: int, sidecar: Sidecar | None) ->
             service,
             tls=word in ("tls", "https"),
         )
+    captured = _asks_the_agent(station)
     for known in scene.mesh.service_entries:
         if not exported(known.export_to, known.meta.namespace, here):
             continue
         for written in (p for p in known.ports if p.number == port):
             for host in known.hosts:
                 if sidecar is None or imports(sidecar, known.meta.namespace, host, port):
-                    yield _of_entry(known, written, host)
+                    yield _of_entry(known, written, host, captured=captured)
 
 
 def _visible(scene: Scene, service: Service, namespace: str) -> bool:
@@ -105,9 +106,19 @@ def _visible(scene: Scene, service: Service, namespace: str) -> bool:
     return exported(tuple(part.strip() for part in told.split(",") if part.strip()), service.namespace, namespace)
 
 
-def _of_entry(entry: ServiceEntry, port: EntryPort, host: str) -> Known:
+def _asks_the_agent(station: Station) -> bool:
+    """Whether the proxy says that its agent answers names: only then istiod tells it the addresses that it allocated.
+
+    Source: ``Service.GetAddressForProxy`` (``DNSCapture``), 1.30.
+    """
+    said = (c.env_value("ISTIO_META_DNS_CAPTURE") for c in station.pod.containers if c.name == "istio-proxy")
+    return any(value is not None and value.lower() == "true" for value in said)
+
+
+def _of_entry(entry: ServiceEntry, port: EntryPort, host: str, *, captured: bool) -> Known:
     said = speaks(entry_protocol(port))
-    own = (*entry.addresses, *(value for name, value in entry.assigned if name == host))
+    assigned = (value for name, value in entry.assigned if name == host and captured)
+    own = (*entry.addresses, *assigned)
     by_name = port.protocol in ("TLS", "HTTPS")
     return Known(host, port.number, said, own, entry.meta.namespace, entry.meta.origin, None, entry, by_name, by_name)
 

@@ -65,8 +65,8 @@ def no_route(station: Station, address: str) -> str:
     way = lookup(network, version, number)
     if way.unsure or way.kind not in ("none", "blackhole", "unreachable", "prohibit"):
         return ""
-    lacks = "no route leads" if way.kind == "none" else f"a {way.kind} route leads"
-    return f"{lacks} to {address} in {station.key}: the connection is not even tried"
+    lacks = "has no route" if way.kind == "none" else f"has a route of kind {way.kind}"
+    return f"{station.key} {lacks} to {address}: no packet is sent"
 
 
 def inbound(scene: Scene, station: Station, source: str | None, address: str, port: int) -> Passage:
@@ -218,7 +218,7 @@ def _answered(passage: Passage, walk: Walk | None) -> Passage:
         why = f"whether the answers come through cannot be told: {walk.undecided_because}"
         hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="warn", arrow="")
         return Passage("undecided", hop, None, why)
-    why = f"the answers are {stopped(walk)}, so the connection is never made ({passage.why})"
+    why = f"the answers are {stopped(walk)}, so the connection is never made"
     hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="bad", arrow="")
     return Passage("dropped", hop, None, why)
 

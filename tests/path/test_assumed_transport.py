@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from meshctl.istio.mesh_config import MeshConfig
-from meshctl.path import auto_mtls, policies, resource_hosts, wants
+from meshctl.path import auto_mtls, policies, registry, resource_hosts, wants
 from meshctl.path.hosts import Host
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene
@@ -214,3 +214,20 @@ class TestPolicies:
         assert self.refuses(rule) is False
         assert self.refuses({"when": [{"key": "destination.ip", "values": ["10.9.0.0/24"]}]}) is True
         assert self.refuses(rule, ips=("10.0.0.11", "fd00::11")) is None
+
+
+@pytest.mark.parametrize(
+    ("capture", "address", "kind"), [("", "93.184.216.34", "names"), ("true", "240.240.0.7", "own")]
+)
+def test_addresses_that_istiod_allocated_are_for_proxies_that_capture_dns(
+    capture: str, address: str, kind: str
+) -> None:
+    ports = [{"number": 443, "name": "tls", "protocol": "TLS"}]
+    entry = a("ServiceEntry", "api", {"hosts": ["api.example.com"], "ports": ports, "resolution": "DNS"})
+    entry["status"] = {"addresses": [{"host": "api.example.com", "value": "240.240.0.7"}]}
+    caller = pod("app", "10.0.0.1")
+    env = [{"name": "ISTIO_META_DNS_CAPTURE", "value": capture}] if capture else []
+    caller["spec"]["containers"].append({"name": "istio-proxy", "image": "istio/proxyv2:1.30.3", "env": env})
+    place = scene(entry, pods=(caller,))
+    station = place.station(next(one for one in place.pods if one.container("istio-proxy") is not None))
+    assert registry.listener(place, station, address, 443).kind == kind

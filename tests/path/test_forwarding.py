@@ -153,4 +153,6 @@ def test_a_network_policy_about_the_callee_is_named(tmp_path: Path) -> None:
         files={"resources/networkpolicies.networking.k8s.io.json": items},
     )
     found = made.trace(tmp_path / "s", "10.0.0.6:8080", "client")
-    assert [gap for gap in found.gaps if gap.startswith("NetworkPolicy shop/none restricts Ingress of shop/web")]
+    assert [f.id for f in found.findings if "NetworkPolicy shop/none restricts Ingress of shop/web" in f.text] == [
+        "MT113"
+    ]
