@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.checks.proxy_identity import shared_with_proxy
+from meshctl.netfilter.capture import Capture
 
 ID = "MC101"
 TITLE = "The application runs as the proxy's user or group"
@@ -12,7 +13,10 @@ TITLE = "The application runs as the proxy's user or group"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """The application runs as the proxy's user or group."""
+    planned = it.description.planned
     capture = it.description.capture
+    if capture is None and planned is not None and planned.sidecar and planned.captures:
+        capture = Capture()  # whom the rules of a pod that is not made yet will let through
     if capture is None:
         return
     for container in it.pod.containers:

@@ -7,14 +7,30 @@ from collections.abc import Iterator
 
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
+from meshctl.injection.mode import PROXY_NAME
 from meshctl.kube.containers import Container, Running, Terminated
 
 ID = "MC132"
 TITLE = "A Job that the proxy keeps from ending"
 
+_NEVER = (
+    "the pod belongs to a Job, and {} an ordinary container, which does not end when the application does: the Job is "
+    "never done, unless the application stops the proxy itself"
+)
+_FIX = (
+    'use native sidecars (sidecar.istio.io/nativeSidecar: "true"), leave the Job out of the mesh, or let its last step '
+    "call POST localhost:15020/quitquitquit"
+)
+
 
 def check(it: Evidence) -> Iterator[Finding]:
     """A Job that the proxy keeps from ending."""
+    planned = it.description.planned
+    if planned is not None and planned.sidecar and planned.native is False:
+        own = [c for c in it.pod.app_containers if c.name != PROXY_NAME]
+        if _of_job(it) and not any(map(_tells_agent, own)):
+            yield it.finding(ID, "warning", _NEVER.format("the injector would add istio-proxy as"), fix=_FIX)
+        return
     proxy = it.description.injection.proxy
     if it.description.injection.mode not in ("sidecar", "grpc") or proxy is None or proxy.kind != "app":
         return
@@ -25,18 +41,11 @@ def check(it: Evidence) -> Iterator[Finding]:
         text = f"{_names(own)} ended, and {proxy.name} goes on running: the pod is never done"
         evidence = "status.containerStatuses"
     elif _of_job(it) and not any(map(_tells_agent, own)):
-        text = (
-            f"the pod belongs to a Job, and {proxy.name} is an ordinary container, which does not end when the "
-            "application does: the Job is never done, unless the application stops the proxy itself"
-        )
+        text = _NEVER.format(f"{proxy.name} is")
         evidence = proxy.origin.path
     else:
         return
-    fix = (
-        'use native sidecars (sidecar.istio.io/nativeSidecar: "true"), leave the Job out of the mesh, or let its last '
-        "step call POST localhost:15020/quitquitquit"
-    )
-    yield it.finding(ID, "warning", text, evidence=evidence, fix=fix)
+    yield it.finding(ID, "warning", text, evidence=evidence, fix=_FIX)
 
 
 def _of_job(it: Evidence) -> bool:

@@ -221,6 +221,9 @@ def _if_made(question: str, planned: Planned) -> Answer:
     if planned.native:
         text = "It cannot: the proxy will be a native sidecar, whose startup probe must succeed first."
         return Answer(question, False, text)
+    hooked = "the pod gives istio-proxy a postStart hook of its own, which takes the place of the one that waits"
+    if planned.native is False and planned.hold and planned.own_hook:
+        return Answer(question, None, f"It can: {hooked}.")
     if planned.native is False and planned.hold:
         text = "It cannot: the proxy will be the first container, and its postStart hook waits until it is ready."
         return Answer(question, False, text)
@@ -235,4 +238,6 @@ def _if_made(question: str, planned: Planned) -> Answer:
             ", unless holdApplicationUntilProxyStarts is on." if planned.hold is None else "."
         )
         return Answer(question, None, text)
+    if planned.own_hook:
+        return Answer(question, None, f"{text} Otherwise it can: {hooked}.")
     return Answer(question, False, "It cannot: native sidecar or not (holdApplicationUntilProxyStarts), it waits.")

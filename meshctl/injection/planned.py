@@ -11,7 +11,7 @@ from meshctl.frozen import dataclass
 from meshctl.injection.catalog import minor
 from meshctl.injection.decision import Decision
 from meshctl.injection.inside import TEMPLATES
-from meshctl.injection.mode import Injection
+from meshctl.injection.mode import PROXY_NAME, Injection
 from meshctl.injection.settings import MeshSettings, Overlay, look
 from meshctl.kube.pods import Pod
 
@@ -25,7 +25,8 @@ class Planned:
 
     `captures` False where no init container writes or checks rules (interception mode NONE), `cni` whether the node's
     plugin writes them, `native` whether the proxy is a native sidecar, `hold` whether the application waits for an
-    ordinary one; None each where that is not known.
+    ordinary one; None each where that is not known. `own_hook`: the pod has a postStart hook for istio-proxy itself,
+    which takes the place of the one that waits.
     """
 
     sidecar: bool
@@ -34,6 +35,7 @@ class Planned:
     cni: bool | None = None
     native: bool | None = None
     hold: bool | None = None
+    own_hook: bool = False
 
     @property
     def init(self) -> str:
@@ -60,6 +62,7 @@ def of(
         cni=_cni(settings),
         native=_native(pod, releases),
         hold=_hold(settings, own),
+        own_hook=any(c.name == PROXY_NAME and c.hook("postStart") is not None for c in pod.containers),
     )
 
 

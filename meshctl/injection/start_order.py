@@ -106,6 +106,8 @@ def _with_planned(pod: Pod, planned: Planned) -> Iterator[Step]:
             why = f"starts right after {apps[number - 1].name}, without waiting for it to be ready"
             if apps[number - 1].hook("postStart") is not None:
                 why = f"starts when the postStart hook of {apps[number - 1].name} has returned"
+        elif not planned.native and planned.hold and planned.own_hook:
+            why = f"starts when the postStart hook of {PROXY_NAME} has returned: the pod's own, which does not wait"
         elif not planned.native and planned.hold:
             why = f"waits for {PROXY_NAME}: its postStart hook `pilot-agent wait` returns when the proxy is ready"
         elif planned.native or any(_kind(c) == "sidecar" for c in own):

@@ -48,7 +48,8 @@ def planned_blocks(result: Description) -> Iterator[Block]:
         None: "istio-init after the other init containers or istio-validation before them, ",
     }[planned.cni]
     place = {
-        True: "istio-proxy as the first container, for which the others wait",
+        True: "istio-proxy as the first container, for which the others "
+        + ("do not wait: its postStart hook is the pod's own" if planned.own_hook else "wait"),
         False: "istio-proxy as the last container, for which the others do not wait",
         None: "istio-proxy as the last container (the first, if the mesh's holdApplicationUntilProxyStarts is on)",
     }[planned.hold]

@@ -590,3 +590,17 @@ def test_ports_that_something_opens_are_not_certainly_without_a_proxy() -> None:
     assert _told("MC131", closed).severity == "error"
     served = _told("MC131", findings(without_proxy(injected()), state=sockets(("0.0.0.0", 15001))))
     assert (served.severity, served.text.endswith("port 15001 is open all the same (python3)")) == ("warning", True)
+
+
+def planned(raw: dict[str, Any]) -> set[str]:
+    """The ids of what is found in a manifest whose pod would be injected, with rules and an ordinary proxy."""
+    raw["metadata"].setdefault("annotations", {})["sidecar.istio.io/nativeSidecar"] = "false"
+    settings = MeshSettings(mesh={}, values={"pilot": {"cni": {"enabled": False}}})
+    given = {"namespace": namespace(istio_injection="enabled"), "webhooks": HOOKS, "control_planes": ("1.30.3",)}
+    return {found.id for found in findings(raw, settings=settings, **given)}
+
+
+def test_what_the_injector_would_make_of_a_manifest_counts() -> None:
+    assert not {"MC101", "MC132"} & planned(plain())
+    assert "MC101" in planned(plain(securityContext={"runAsUser": 1337}))
+    assert "MC132" in planned(of_job(plain()))

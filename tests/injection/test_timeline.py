@@ -277,3 +277,14 @@ def test_nothing_is_planned_for_what_will_not_be_injected_or_is_made() -> None:
     assert to_be_made(namespace=build.namespace()).planned is None
     assert to_be_made(namespace=None, webhooks=None).planned is None
     assert build.described(build.injected()).planned is None
+
+
+def test_a_post_start_hook_of_the_pods_own_takes_the_place_of_the_one_that_waits() -> None:
+    hook = {"postStart": {"exec": {"command": ["x"]}}}
+    raw = build.plain({_NATIVE: "false", **_HOLD})
+    raw["spec"]["containers"].append({"name": "istio-proxy", "image": "auto", "lifecycle": hook})
+    given = {"namespace": build.namespace(istio_injection="enabled"), "webhooks": build.recorded_webhooks()}
+    found = build.described(raw, settings=MESH, control_planes=("1.30.3",), **given)
+    assert found.answers[1].verdict is None
+    assert "a postStart hook of its own" in found.answers[1].text
+    assert "the pod's own, which does not wait" in found.steps[-1].why
