@@ -77,6 +77,14 @@ def _note(result: Evidence, finding: Finding) -> Note:
     return Note((Span(result.pod.name, "name"), ": ", Span(f"{finding.id} ", "dim"), finding.text), mood, more)
 
 
+def _mesh(found: Description) -> str:
+    """How a pod is in the mesh; of a manifest, what becomes of it."""
+    if found.injection.mode != "none" or found.pod.has_status:
+        return found.injection.mode
+    told = {"injected": "to be injected", "rejected": "to be rejected", "undecided": "undecided"}
+    return told.get(found.decision.outcome, found.injection.mode)
+
+
 def _table(results: Sequence[Described]) -> Table:
     rows: list[tuple[Line, ...]] = []
     for result, findings in results:
@@ -90,7 +98,7 @@ def _table(results: Sequence[Described]) -> Table:
             (
                 Span(name, "name"),
                 result.pod.namespace,
-                result.description.injection.mode,
+                _mesh(result.description),
                 result.description.injection.release.text or "-",
                 ready,
                 said,
