@@ -168,6 +168,8 @@ def _compared(scene: Scene, question: Question, line: LogLine, station: Station,
     end = found.outcome.end
     if end.undecided:
         return Here(f"cannot be told: {end.undecided[0]}", station.key, line.text, command)
+    if end.delivered and line.status is not None and 100 <= line.status < 400 and not line.flags:
+        return Here("it would be delivered, as it was", station.key, line.text, command, bad=False)
     if _same(found, line, of_callee=_side(station, line) == "callee"):
         return Here(end.why, station.key, line.text, command)
     now = (

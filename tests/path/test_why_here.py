@@ -97,3 +97,12 @@ def test_the_sockets_of_the_callee_decide_who_refused(failure: str) -> None:
     texts = [cause["text"] for cause in found["causes"]]  # type: ignore[attr-defined]
     assert "nothing listens" in texts[0]
     assert not any(word in text for text in texts for word in ("mutual TLS", "NetworkPolicy", "certificate"))
+
+
+def test_a_request_that_was_answered_would_be_again() -> None:
+    place = scene("bookinfo")
+    answered = [(pod, line) for pod, line in logged("bookinfo") if line.status == 200 and not line.inbound]
+    assert answered
+    for pod, line in answered:
+        (said,) = why_here.explain(place, place.station(pod), why.read((line.text,)), [line])
+        assert said.says == "it would be delivered, as it was"
