@@ -61,7 +61,8 @@ def sidecar_of(scene: Scene, station: Station) -> Sidecar | None:
 
 def known_on(scene: Scene, station: Station, port: int) -> tuple[Known, ...]:
     """Every host that the proxy knows with this port, found once."""
-    key = ("known", station.pod.namespace, tuple(sorted(station.pod.labels.items())), port)
+    labels = tuple(sorted(station.pod.labels.items()))
+    key = ("known", station.pod.namespace, labels, _asks_the_agent(station), port)
     if key not in scene.cache:
         scene.cache[key] = tuple(there(scene, station, port, sidecar_of(scene, station)))
     found = scene.cache[key]

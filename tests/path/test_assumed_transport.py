@@ -231,3 +231,18 @@ def test_addresses_that_istiod_allocated_are_for_proxies_that_capture_dns(
     place = scene(entry, pods=(caller,))
     station = place.station(next(one for one in place.pods if one.container("istio-proxy") is not None))
     assert registry.listener(place, station, address, 443).kind == kind
+
+
+def test_pods_that_look_alike_may_differ_in_what_they_capture() -> None:
+    ports = [{"number": 443, "name": "tls", "protocol": "TLS"}]
+    entry = a("ServiceEntry", "api", {"hosts": ["api.example.com"], "ports": ports, "resolution": "DNS"})
+    entry["status"] = {"addresses": [{"host": "api.example.com", "value": "240.240.0.7"}]}
+    pods = []
+    for number, env in enumerate(([], [{"name": "ISTIO_META_DNS_CAPTURE", "value": "true"}]), 1):
+        made = pod("app", f"10.0.0.{number}")
+        made["metadata"]["name"] = f"app-{number}"
+        made["spec"]["containers"].append({"name": "istio-proxy", "image": "istio/proxyv2:1.30.3", "env": env})
+        pods.append(made)
+    place = scene(entry, pods=tuple(pods))
+    stations = [place.station(one) for one in place.pods if one.container("istio-proxy") is not None]
+    assert [registry.listener(place, one, "240.240.0.7", 443).kind for one in stations] == ["names", "own"]
