@@ -1,15 +1,13 @@
 """``meshctl iptables``: a pod's packet rules as they are, as they should be, and what differs."""
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meshctl.cli import complete, iptables_walk
-from meshctl.cli.options import Invocation, command, group
+from meshctl.cli import iptables_walk, iptables_watch
+from meshctl.cli.options import Invocation, command, completer, group
 from meshctl.errors import BadInput, ExitCode, NotFound
 
 if TYPE_CHECKING:
@@ -21,16 +19,16 @@ if TYPE_CHECKING:
 
 app = group("Show, explain, predict, compare and walk a pod's packet rules.")
 iptables_walk.register(app)
-if find_spec("meshctl.cli.iptables_watch") is not None:
-    import_module("meshctl.cli.iptables_watch").register(app)
+iptables_watch.register(app)
 
 PodArg = Annotated[
-    str | None, typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="[POD]", autocompletion=complete.pods)
+    str | None,
+    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="[POD]", autocompletion=completer("pods")),
 ]
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POD | -- istio-iptables ARGS]", help="A pod, or bare arguments.", autocompletion=complete.pods
+        metavar="[POD | -- istio-iptables ARGS]", help="A pod, or bare arguments.", autocompletion=completer("pods")
     ),
 ]
 Rules = Annotated[

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meshctl.cli import complete
-from meshctl.cli.options import Invocation, command, group
+from meshctl.cli.options import Invocation, command, completer, group
 
 if TYPE_CHECKING:
     from meshctl.gather.proxies import Proxy
@@ -14,7 +13,7 @@ app = group("Show what a proxy was told, and ask it what it would do with a requ
 
 PodArg = Annotated[
     str | None,
-    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="POD", autocompletion=complete.pods),
+    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="POD", autocompletion=completer("pods")),
 ]
 FileOption = Annotated[
     str | None, typer.Option("--file", "-f", help="Read this config dump, not a pod's (- is stdin).", metavar="FILE")
