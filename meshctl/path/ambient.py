@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshctl import json_text
+from meshctl.envoy.ip import within
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.istio.security import authorization_for, peer_mode
+from meshctl.path.authorization import allows
 from meshctl.path.model import End, Evidence, Hop, Mood
 from meshctl.path.outcome import untold
-from meshctl.path.policies import allows
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
@@ -189,7 +190,7 @@ def _match_fits(match: Mapping[str, Any], conn: Connection, port: int) -> bool |
             case "namespaces":
                 fits = any(_string(w, namespace) for w in wanted)
             case "sourceIps":
-                fits = None if conn.source is None else any(_in(str(w), conn.source) for w in wanted)
+                fits = None if conn.source is None else any(within(conn.source, str(w)) for w in wanted)
             case "destinationPorts":
                 fits = port in wanted
             case "destinationIps":
@@ -216,15 +217,6 @@ def _string(wanted: object, value: str) -> bool:
             case _:
                 return False
     return False
-
-
-def _in(network: str, address: str) -> bool:
-    from ipaddress import ip_address, ip_network
-
-    try:
-        return ip_address(address) in ip_network(network, strict=False)
-    except ValueError:
-        return False
 
 
 def _from_resources(

@@ -5,11 +5,8 @@ Both come before the route: a request that they refuse meets no 404 and no redir
 
 from dataclasses import replace
 
-from meshctl.istio.security import authorization_for
-from meshctl.path import policies
-from meshctl.path.assumed import step
-from meshctl.path.decision import Decision, Refusal
-from meshctl.path.request_tokens import Told, judged
+from meshctl.path.authorization import guard
+from meshctl.path.decision import Decision
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
@@ -18,41 +15,13 @@ KINDS = frozenset({"authorizationpolicies", "requestauthentications"})
 
 def guarded(scene: Scene, station: Station, port: int, conn: Connection, decision: Decision) -> Decision:
     """The decision about a connection that reached a gateway's filters, after its policies; `port` is the pod's."""
-    token = Told("none") if decision.tcp else judged(scene, station, conn.request)
-    if token.verdict == "bad":
-        why = f"a RequestAuthentication refuses the token: {token.why}"
-        details = f"jwt_authn_access_denied{{{token.why.replace(' ', '_')}}}"
-        return _refused(decision, Refusal(token.status, "", details, why, "filter", "policy"))
-    if token.verdict == "unclear":
-        return _open(decision, f"a RequestAuthentication checks the token: {token.why}")
-    root, pod = scene.mesh.config.root_namespace, station.pod
-    found = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
-    allowed, why = policies.allows(
-        found,
-        conn,
-        port,
-        tcp=decision.tcp,
-        bearer=token.principal,
-        domains=scene.mesh.config.trust_domains,
-        address=station.pod.ip if len(station.pod.ips) <= 1 else None,
-    )
-    if allowed is None:
-        return _open(decision, why)
-    if allowed:
-        return decision
-    about = next((p.meta for p in found if str(p.meta) in why), None)
-    kind, status = ("connection", None) if decision.tcp else ("filter", 403)
-    refusal = Refusal(status, "", "rbac_access_denied", why, kind, "policy")  # type: ignore[arg-type]
-    return _refused(decision, refusal, str(about or ""), about.origin if about else None)
-
-
-def _refused(decision: Decision, refusal: Refusal, chosen: str = "", origin: object = None) -> Decision:
-    said = (*decision.steps[:1], step("policy", chosen, refusal.why, origin))
-    return Decision(tcp=decision.tcp, refusal=refusal, steps=said, assumed=True)
-
-
-def _open(decision: Decision, why: str) -> Decision:
-    return replace(decision, refusal=None, undecided=(why, *decision.undecided))
+    found = guard(scene, station, port, conn, tcp=decision.tcp)
+    if found.undecided:
+        return replace(decision, refusal=None, undecided=(found.undecided, *decision.undecided))
+    if found.refusal is not None and found.said is not None:
+        said = (*decision.steps[:1], found.said)
+        return Decision(tcp=decision.tcp, refusal=found.refusal, steps=said, assumed=True)
+    return decision
 
 
 def as_seen(scene: Scene, station: Station, conn: Connection) -> Connection:

@@ -5,10 +5,10 @@ to the proxy's namespace and that its Sidecar imports, the listener that takes a
 fits a Host header.
 """
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
+from meshctl.envoy import ip
 from meshctl.frozen import dataclass
 from meshctl.istio.destination_rule import DestinationRule, rule_for
 from meshctl.istio.entries import EntryPort, ServiceEntry, Sidecar, egress_for, imports, sidecar_for
@@ -171,12 +171,7 @@ def _bound_elsewhere(sidecar: Sidecar, address: str, port: int) -> str:
 
 
 def _within(address: str, place: str) -> bool:
-    if "/" not in place:
-        return address == place
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(place, strict=False)
-    except ValueError:
-        return False
+    return ip.within(address, place) is True if "/" in place else address == place
 
 
 def by_host(found: Iterable[Known], host: str, namespace: str) -> Known | None:
