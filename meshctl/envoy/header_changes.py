@@ -25,28 +25,31 @@ _OWN: Mapping[str, None] = dict.fromkeys(
     )
 )
 """Headers that a proxy may add of its own accord."""
+_UNREAD = "%raw%"
+"""Stands for ``raw_value`` (bytes in base64): as little known as what Envoy fills in itself."""
 
 
 def parse(message: Json) -> HeaderChanges:
     """Read ``request_headers_to_add`` and ``request_headers_to_remove`` of whatever has them."""
     removed = tuple(name.lower() for name in message.texts("request_headers_to_remove"))
-    added = tuple(one for each in message.each("request_headers_to_add") if (one := _added(each)) is not None)
+    added = tuple(one for each in message.each("request_headers_to_add") if (one := _parsed(each)) is not None)
     return HeaderChanges(removed, added) if removed or added else NO_CHANGES
 
 
-def _added(message: Json) -> AddedHeader | None:
+def added(name: str, text: str, action: AppendAction, *, keeps_empty: bool = False) -> AddedHeader | None:
+    """A header with a value as it is written; None for nothing, which Envoy does not add."""
+    value = None if "%" in text.replace("%%", "") else text.replace("%%", "%")
+    return AddedHeader(name.lower(), value, action, keeps_empty) if value != "" or keeps_empty else None
+
+
+def _parsed(message: Json) -> AddedHeader | None:
     header = message.below("header")
-    text = header.text("value")
-    value: str | None = None if "%" in text.replace("%%", "") else text.replace("%%", "%")
-    if header.has("raw_value"):
-        value = None
-    if value == "" and not message.flag("keep_empty_value"):
-        return None
     action = message.choice("append_action", _ACTIONS[0], *_ACTIONS)
     if message.has("append"):  # before 1.23
         action = _ACTIONS[0] if message.flag("append") else "OVERWRITE_IF_EXISTS_OR_ADD"
     known = next((one for one in _ACTIONS if one == action), _ACTIONS[0])
-    return AddedHeader(header.text("key").lower(), value, known, message.flag("keep_empty_value"))
+    text = _UNREAD if header.has("raw_value") else header.text("value")
+    return added(header.text("key"), text, known, keeps_empty=message.flag("keep_empty_value"))
 
 
 def sent(request: Request, target: Target, route: Route, host: VirtualHost | None, config: RouteConfig) -> Request:
@@ -57,13 +60,13 @@ def sent(request: Request, target: Target, route: Route, host: VirtualHost | Non
     levels.insert(0, target.header_changes)  # of a weighted cluster: always first (``WeightedClusterEntry``)
     headers, unsettled = dict(request.headers), dict(request.unsettled)
     for changes in levels:
-        _apply(changes, headers, unsettled)
+        apply(changes, headers, unsettled)
     own = {name: sure for name, sure in _OWN.items() if name not in headers}
     headers["x-forwarded-proto"] = (request.forwarded_proto,)
     return replace(request, headers=headers, unsettled={**own, **unsettled})
 
 
-def _apply(changes: HeaderChanges, headers: dict[str, tuple[str, ...]], unsettled: dict[str, bool | None]) -> None:
+def apply(changes: HeaderChanges, headers: dict[str, tuple[str, ...]], unsettled: dict[str, bool | None]) -> None:
     """Remove first; then each addition is judged by what is there, and what overwrites goes before what adds."""
     for name in changes.removed:
         headers.pop(name, None)
@@ -90,6 +93,7 @@ def _set(
         unsettled[one.name] = True if there is True or one.keeps_empty else None
         return
     unsettled.pop(one.name, None)
+    headers.pop(one.name, None)
     headers[one.name] = (one.value,)
 
 

@@ -46,6 +46,11 @@ def by_name(sent: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def in_pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """The same as they are sent."""
+    return tuple((name, value) for name, values in headers.items() for value in values)
+
+
 def seen(manager: HttpManager, request: Request, *, http2: bool = False) -> Request:
     """The request with the headers that filters and routes see."""
     headers = {name: values for name, values in request.headers.items() if name not in _HOP_BY_HOP}

@@ -1,12 +1,15 @@
 """A request's headers after a VirtualService's route changed them, as the next proxy gets them.
 
-Source: Envoy, ``HeaderParser::evaluateHeaders`` (removals come before additions) and ``finalizeRequestHeaders`` (a
-weighted cluster's changes come before its route's); ``processDestination`` and ``processWeightedDestination``, 1.30.
+Source: ``processDestination`` and ``processWeightedDestination``, 1.30; Envoy makes the changes as
+`meshctl.envoy.header_changes` says.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 
+from meshctl.envoy.header_changes import added, apply
+from meshctl.envoy.headers import by_name, in_pairs
+from meshctl.envoy.model.header_changes import HeaderChanges as Applied
 from meshctl.istio.header_changes import HeaderChanges
 from meshctl.istio.virtual_service import HttpRule
 from meshctl.path.model import Request
@@ -31,28 +34,13 @@ def changed(rule: HttpRule, request: Request) -> Request:
 def with_changes(request: Request, parts: Iterable[HeaderChanges], unknown: frozenset[str] = frozenset()) -> Request:
     """The request with changes that are made together; `unknown` are headers that may have been changed before."""
     parts = tuple(parts)
-    headers, unsure = list(request.headers), {*request.unsure, *unknown}
-    for name in (name for part in parts for name in part.remove):
-        headers = [pair for pair in headers if pair[0].lower() != name]
-        unsure.discard(name)
-    for part in parts:
-        for name, value in part.put:
-            if not value:  # which Envoy takes for nothing to set
-                continue
-            headers = [pair for pair in headers if pair[0].lower() != name]
-            unsure.discard(name)
-            _set(headers, unsure, name, value)
-        for name, value in part.add:
-            _set(headers, unsure, name, value)
-    return replace(request, headers=tuple(headers), unsure=tuple(sorted(unsure)))
-
-
-def _set(headers: list[tuple[str, str]], unsure: set[str], name: str, value: str) -> None:
-    """Add a value; what Envoy fills in itself is not known, but for a percent sign that is meant as one."""
-    if "%" in value.replace("%%", ""):
-        unsure.add(name)
-    elif value:
-        headers.append((name, value.replace("%%", "%")))
+    removed = tuple(name for part in parts for name in part.remove)
+    put = (added(name, value, "OVERWRITE_IF_EXISTS_OR_ADD") for part in parts for name, value in part.put)
+    more = (added(name, value, "APPEND_IF_EXISTS_OR_ADD") for part in parts for name, value in part.add)
+    headers: dict[str, tuple[str, ...]] = by_name(request.headers)
+    unsettled: dict[str, bool | None] = dict.fromkeys((*request.unsure, *unknown))
+    apply(Applied(removed, tuple(one for one in (*put, *more) if one is not None)), headers, unsettled)
+    return replace(request, headers=in_pairs(headers), unsure=tuple(sorted(unsettled)))
 
 
 def _touched(changes: HeaderChanges) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from meshctl.envoy import rewrite
 from meshctl.envoy.grpc import of_http
+from meshctl.envoy.headers import in_pairs
 from meshctl.envoy.match import Match, Share, Step
 from meshctl.envoy.model.basics import IstioConfig
 from meshctl.envoy.model.filters import AlpnOverride
@@ -304,7 +305,7 @@ def _rewritten(match: Match, forward: Forward, request: Request, sent: EnvoyRequ
         request,
         path=path or request.path,
         host=forward.host_rewrite or request.host,
-        headers=tuple((name, value) for name, values in sent.headers.items() for value in values),
+        headers=in_pairs(sent.headers),
         unsure=tuple(sent.unsettled),
     )
 
