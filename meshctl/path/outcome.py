@@ -6,11 +6,12 @@ proxy ``UF,URX``.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 from meshctl.envoy import grpc as grpc_words
 from meshctl.envoy.model.routes import RetryPolicy
 from meshctl.frozen import dataclass
-from meshctl.path.model import Branch, End, Hop, KubeProxy, Mtls
+from meshctl.path.model import AnsweredBy, Branch, Cause, End, Hop, KubeProxy, Mtls
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,15 @@ def unsure(end: End, why: str) -> End:
         return replace(end, why=why, undecided=(why, *end.undecided))
     unknown = replace(end, answered_by=None, status=None, flags="", server_flags="", delivered=None, broken="")
     return replace(unknown, why=why, undecided=(why,), cause="")
+
+
+def at_callee(
+    status: int | None, flags: str, why: str, mtls: Mtls | None, cause: Cause = "", grpc_status: int | None = None
+) -> End:
+    """How a request ends at the callee's proxy: by an answer of its own, or (`status` None) cut off."""
+    by: AnsweredBy = "nobody" if status is None else "server-proxy"
+    broken: Literal["", "reset"] = "reset" if status is None else ""
+    return End(by, status, "", flags, False, False, True, mtls, broken, why, cause=cause, grpc_status=grpc_status)
 
 
 _ON_CONNECT = frozenset(("connect-failure", "reset", "reset-before-request", "5xx", "gateway-error"))

@@ -22,7 +22,7 @@ from meshctl.path import (
 from meshctl.path.decision import Decision, Refusal, of_match
 from meshctl.path.model import End, Request
 from meshctl.path.netns import listens
-from meshctl.path.outcome import Course, untold
+from meshctl.path.outcome import Course, at_callee, untold
 from meshctl.path.rules import Passage
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
@@ -168,20 +168,8 @@ def _decided(
     left = decision.probability
     for injected in decision.injected:
         if injected.status is not None:
-            status, flags, why = injected.status, injected.flags, injected.why
-            end = End(
-                "server-proxy",
-                status,
-                "",
-                flags,
-                False,
-                False,
-                True,
-                conn.mtls,
-                why=why,
-                cause="fault",
-                grpc_status=injected.grpc_status,
-            )
+            told = injected.grpc_status
+            end = at_callee(injected.status, injected.flags, injected.why, conn.mtls, "fault", told)
             ends.append(Course(left * injected.share, end, hops))
             left *= 1 - injected.share
     for option in decision.options:
@@ -197,23 +185,11 @@ def refused(conn: Connection, decision: Decision) -> End:
     flags, why, cause = refusal.flags, refusal.why, refusal.cause
     cause = cause or ("no-route" if "NR" in flags.split(",") else "")
     if conn.request.tls and "DPE" in flags.split(","):  # its plain answer is no TLS: the client cannot read it
-        return End("nobody", None, "", flags, False, False, True, conn.mtls, "reset", why, cause=cause)
+        return at_callee(None, flags, why, conn.mtls, cause)
     if refusal.status is not None:
-        return End(
-            "server-proxy",
-            refusal.status,
-            "",
-            flags,
-            False,
-            False,
-            True,
-            conn.mtls,
-            why=why,
-            cause=cause,
-            grpc_status=refusal.grpc_status,
-        )
+        return at_callee(refusal.status, flags, why, conn.mtls, cause, refusal.grpc_status)
     mtls = conn.mtls if _stood(conn, decision, refusal) else None
-    return End("nobody", None, "", flags, False, False, True, mtls, _cut(conn, refusal), why, cause=cause)
+    return replace(at_callee(None, flags, why, mtls, cause), broken=_cut(conn, refusal))
 
 
 def _stood(conn: Connection, decision: Decision, refusal: Refusal) -> bool:
@@ -246,9 +222,7 @@ def _upstream(
     places = _places(station, cluster_name, address, port, decision)
     if places is None:
         why = f"the proxy has no cluster {cluster_name}"
-        status = None if decision.tcp else 503
-        end = End("server-proxy" if status else "nobody", status, "", "NC", False, False, True, conn.mtls, why=why)
-        return Course(1.0, replace(end, broken="" if status else "reset", cause="no-cluster"))
+        return Course(1.0, at_callee(None if decision.tcp else 503, "NC", why, conn.mtls, "no-cluster"))
     if not places:
         why = f"{cluster_name} is not reached over TCP on an address that was recorded"
         return Course(1.0, untold(why, through_server=True, mtls=conn.mtls))
@@ -269,9 +243,8 @@ def _upstream(
         and sockets.is_listener(station, found)
         and (why := _own_refusal(scene, station, host, number, conn))
     ):
-        if decision.tcp:
-            return Course(1.0, End("nobody", None, "", "", False, False, True, conn.mtls, "reset", why), (hop,))
-        return Course(1.0, End("server-proxy", 503, "", "UC", False, False, True, conn.mtls, why=why), (hop,))
+        cut = at_callee(None, "", why, conn.mtls) if decision.tcp else at_callee(503, "UC", why, conn.mtls)
+        return Course(1.0, cut, (hop,))
     if found is not None:
         program = found.program or "the application"
         if inside and (why := sockets.encrypted(scene, station, address, number, program)):

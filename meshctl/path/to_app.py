@@ -4,7 +4,7 @@ from meshctl.path import rules
 from meshctl.path.decision import Decision
 from meshctl.path.model import Cause, End
 from meshctl.path.netns import is_loopback
-from meshctl.path.outcome import Course, retries_on, untold
+from meshctl.path.outcome import Course, at_callee, retries_on, untold
 from meshctl.path.rules import Passage
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
@@ -61,6 +61,6 @@ def stopped(passed: Passage, conn: Connection, decision: Decision) -> Course | N
 def unconnected(conn: Connection, decision: Decision, why: str, cause: Cause) -> End:
     """How a request ends where the callee's proxy cannot connect to the application."""
     if decision.tcp:
-        return End("nobody", None, "", "UF,URX", False, False, True, conn.mtls, "reset", why, cause=cause)
+        return at_callee(None, "UF,URX", why, conn.mtls, cause)
     flags = "URX,UF" if retries_on(decision.retry, connected=False) else "UF"
-    return End("server-proxy", 503, "", flags, False, False, True, conn.mtls, why=why, cause=cause)
+    return at_callee(503, flags, why, conn.mtls, cause)
