@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter.addresses import address_number
-from meshctl.netfilter.packet import Packet
 from meshctl.path import replies
 from meshctl.path.netns import is_loopback
-from meshctl.path.rules import SENDING_PORT, own_address, ready_walker, stopped
+from meshctl.path.passage import stopped
+from meshctl.path.rules import SENDING_PORT, own_address, ready_walker, sent_by
 from meshctl.path.scene import Owner, Scene, Station
 
 
@@ -40,18 +40,7 @@ def _lookup(scene: Scene, station: Station, server: str, stops: bool) -> Asking 
         version, number = address_number(server)
     except ValueError:
         return None
-    packet = Packet(
-        direction="outbound",
-        version=version,
-        proto="udp",
-        src=own_address(station, version),
-        dst=number,
-        sport=SENDING_PORT,
-        dport=53,
-        uid=owner.uid,
-        gid=owner.gid,
-        owner_known=owner.uid is not None and owner.gid is not None,
-    )
+    packet = sent_by(owner, version, own_address(station, version), number, 53, "udp")
     ready = ready_walker(scene, station)
     walk = ready.walk(packet)
     if walk.verdict == "redirected" or not stops:

@@ -16,13 +16,13 @@ from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.model import End, Hop
 from meshctl.path.outcome import Course, untold
-from meshctl.path.rules import deciding, evidence_of, stopped
+from meshctl.path.passage import proof_of, stopped
+from meshctl.path.rules import SENDING_PORT
 from meshctl.path.scene import Forwarding, Scene, Station
 from meshctl.path.sight import number_of
 
 MASQUERADE_MARK = 0x4000
 """kube-proxy's mark for what it masquerades (``--iptables-masquerade-bit 14``), which its own FORWARD chain accepts."""
-_SENDING_PORT = 40000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _walk(
         proto="tcp",
         src=number_of(own)[1] if own else None,
         dst=number,
-        sport=_SENDING_PORT,
+        sport=SENDING_PORT,
         dport=port,
         in_interface=_device(found, own or address),
         mark=mark,
@@ -166,5 +166,4 @@ def _open(walk: Walk) -> str:
 
 
 def _hop(node: str, why: str, walk: Walk, mood: Literal["plain", "bad", "warn"]) -> Hop:
-    proof = tuple(evidence_of(step) for step in deciding(walk))
-    return Hop("rules", "node", node, "the node's rules", why, (), proof, mood)
+    return Hop("rules", "node", node, "the node's rules", why, (), proof_of(walk), mood)

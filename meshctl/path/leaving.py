@@ -10,7 +10,7 @@ from meshctl.path.decision import Decision
 from meshctl.path.model import ClusterShare, End, Hop, Request
 from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, unsure, untold
-from meshctl.path.rules import Passage
+from meshctl.path.passage import Passage, drop, straight
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -59,12 +59,12 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
             found = ztunnel.outbound(scene, station, address, port, conn)
             return Way((passage.hop,), tuple(found), captured=True)
         case "dropped":
-            return Way((passage.hop,), (Course(1.0, rules.drop(passage)),))
+            return Way((passage.hop,), (Course(1.0, drop(passage)),))
         case "undecided":
             end = untold(passage.why, through_client=None, through_server=None)
             return Way((passage.hop,), (Course(1.0, end),))
         case "straight" if own:
-            local = rules.straight(station, "a connection of the pod to itself is not taken on its way in")
+            local = straight(station, "a connection of the pod to itself is not taken on its way in")
             place = replace(conn, source=address if is_loopback(address) else conn.source)
             return Way((passage.hop,), tuple(server.at_pod(scene, station, address, port, place, local)))
         case "straight":

@@ -8,6 +8,7 @@ from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import End, Hop, KubeProxy
 from meshctl.path.netns import is_loopback, listens
 from meshctl.path.outcome import Course, untold
+from meshctl.path.passage import drop, show_address, straight
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -43,7 +44,7 @@ def onto_network(
         if own:
             return server.at_pod(scene, station, address, port, conn, passage)
         if passage.kind == "dropped":
-            return [Course(1.0, rules.drop(passage), (passage.hop,))]
+            return [Course(1.0, drop(passage), (passage.hop,))]
         if passage.kind == "undecided" and station.rules_from != "none":
             return [Course(1.0, untold(passage.why, through_server=None), (passage.hop,))]
         if passage.kind == "proxy" and station.mode != "gateway":
@@ -135,7 +136,7 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: b
             return server.through_tunnel(scene, station, address, port, conn, passage)
         passage = rules.inbound(scene, station, conn.source, address, port)
         if passage.to is not None and scene.pod_at(passage.to[0]) is not pod and not is_loopback(passage.to[0]):
-            why = f"the rules of {station.key} send it on to {rules.show_address(*passage.to)}: what comes of it there "
+            why = f"the rules of {station.key} send it on to {show_address(*passage.to)}: what comes of it there "
             why += "is not modelled"
             return [Course(1.0, untold(why, through_server=None), (passage.hop,))]
         address, port = passage.to or (address, port)
@@ -205,6 +206,6 @@ def _of_node(scene: Scene, node: str, address: str, port: int) -> Station | None
 
 
 def _on_host(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> Course:
-    passage = rules.straight(station, "the pod uses the node's network: no rules of a mesh there")
+    passage = straight(station, "the pod uses the node's network: no rules of a mesh there")
     found = server.at_pod(scene, station, address, port, conn, passage)
     return found[0]

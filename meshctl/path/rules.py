@@ -1,40 +1,23 @@
-"""A pod's packet rules as a station of the path: is the connection taken, and by whom?"""
+"""The packets of a connection at a pod: walked through its rules on their way out, in, and to the application."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from meshctl.frozen import dataclass
 from meshctl.netfilter.addresses import address_number, address_text
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import lookup
-from meshctl.netfilter.verdict import Step, Walk
+from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path import replies
-from meshctl.path.model import End, Evidence, Hop
+from meshctl.path.model import Hop
 from meshctl.path.netns import is_loopback, listens
+from meshctl.path.passage import Passage, is_own, proof_of, read, stopped, straight, without_rules
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.sight import alike, number_of
 
 SENDING_PORT = 40000
 """The source port of the packet that is walked: rules of a mesh do not look at it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """What the rules make of a connection: ``proxy`` and ``ztunnel`` take it at `port`, ``straight`` goes on as it is.
-
-    `refused`: dropped with an answer to the sender (REJECT), not silently. `to`: where the rules send it instead of the
-    address that it was sent to (DNAT). `transparent`: TPROXY hands it over, so that no address is translated.
-    """
-
-    kind: Literal["proxy", "ztunnel", "straight", "dropped", "undecided"]
-    hop: Hop
-    port: int | None = None
-    why: str = ""
-    refused: bool = False
-    to: tuple[str, int] | None = None
-    transparent: bool = False
 
 
 PROXY_MARK = 1337
@@ -45,14 +28,10 @@ ZTUNNEL_MARK = 0x539
 
 def outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int, mark: int = 0) -> Passage:
     """Walk the first packet of a connection that a process of the pod opens, and the answer to it."""
-    own = _is_own(station, address)
+    own = is_own(station, address)
     place = address if own else alike(scene, station, address, port)
     key = ("outbound", station.key, owner.uid, owner.gid, mark, place, port if own else None)
     return _cached(scene, key, lambda: _outbound(scene, station, owner, address, port, mark))
-
-
-def _is_own(station: Station, address: str) -> bool:
-    return is_loopback(address) or address in (*station.pod.ips, station.pod.ip)
 
 
 def no_route(station: Station, address: str) -> str:
@@ -83,18 +62,6 @@ def _cached(scene: Scene, key: object, walked: Callable[[], Passage]) -> Passage
     return found
 
 
-def drop(passage: Passage) -> End:
-    """How a connection ends that the rules drop."""
-    broken: Literal["refused", "timeout"] = "refused" if passage.refused else "timeout"
-    return End("nobody", delivered=False, mtls=None, broken=broken, why=passage.why, cause="rules")
-
-
-def straight(station: Station, why: str) -> Passage:
-    """A passage past no rules at all."""
-    hop = Hop("rules", "callee", station.key, "the pod's rules", why, (), ())
-    return Passage("straight", hop, None, why)
-
-
 def ready_walker(scene: Scene, station: Station) -> Walker:
     """A pod's rules made ready for its packets, once."""
     key = ("walker", station.key)
@@ -113,33 +80,36 @@ def own_address(station: Station, version: int) -> int:
     return 0
 
 
+def sent_by(
+    owner: Owner, version: Literal[4, 6], source: int, target: int, port: int, proto: Literal["tcp", "udp"] = "tcp"
+) -> Packet:
+    """The first packet that a process sends."""
+    return Packet(
+        direction="outbound",
+        version=version,
+        proto=proto,
+        src=source,
+        dst=target,
+        sport=SENDING_PORT,
+        dport=port,
+        uid=owner.uid,
+        gid=owner.gid,
+        owner_known=owner.uid is not None and owner.gid is not None,
+        flags=("SYN",) if proto == "tcp" else None,
+    )
+
+
 def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: int, mark: int) -> Passage:
     if station.pod.host_network:
         why = "the pod uses the node's network: no rules of a mesh there"
         return Passage("straight", Hop("rules", "caller", station.key, "outbound rules", why), None, why)
     if station.rules_from == "none":
-        return _without_rules(station, "caller")
+        return without_rules(station, "caller")
     version, number = number_of(address)
-    own = address in (*station.pod.ips, station.pod.ip)
-    local = own or is_loopback(address)
-    packet = Packet(
-        direction="outbound",
-        version=version,
-        proto="tcp",
-        src=number if is_loopback(address) else own_address(station, version),
-        dst=number,
-        sport=SENDING_PORT,
-        dport=port,
-        out_interface="lo" if local else None,
-        uid=owner.uid,
-        gid=owner.gid,
-        owner_known=owner.uid is not None and owner.gid is not None,
-        flags=("SYN",),
-        mark=mark,
-    )
-    passage = _passage(
-        station, ready_walker(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner)
-    )
+    local = is_own(station, address)
+    source = number if is_loopback(address) else own_address(station, version)
+    packet = replace(sent_by(owner, version, source, number, port), out_interface="lo" if local else None, mark=mark)
+    passage = read(station, ready_walker(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner))
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
         return _answered(passage, _answer_to_own(scene, station, packet, passage, local))
     return passage
@@ -149,7 +119,7 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
     if station.pod.host_network:
         return straight(station, "the pod uses the node's network: no rules of a mesh there")
     if station.rules_from == "none":
-        return _without_rules(station, "callee")
+        return without_rules(station, "callee")
     version, number = number_of(address)
     packet = Packet(
         direction="inbound",
@@ -162,7 +132,7 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         in_interface=_interface(station, version, number),
         flags=("SYN",),
     )
-    passage = _passage(station, ready_walker(scene, station).walk(packet), "callee", "inbound rules", ())
+    passage = read(station, ready_walker(scene, station).walk(packet), "callee", "inbound rules", ())
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
         return _answered(passage, _answer_to_others(scene, station, packet, passage))
     return passage
@@ -213,7 +183,7 @@ def _answered(passage: Passage, walk: Walk | None) -> Passage:
     """A passage whose answers the rules keep back, or may."""
     if walk is None:
         return passage
-    proof = tuple(evidence_of(step) for step in deciding(walk))
+    proof = proof_of(walk)
     if walk.verdict == "undecided":
         why = f"whether the answers come through cannot be told: {walk.undecided_because}"
         hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="warn", arrow="")
@@ -221,16 +191,6 @@ def _answered(passage: Passage, walk: Walk | None) -> Passage:
     why = f"the answers are {stopped(walk)}, so the connection is never made"
     hop = replace(passage.hop, decision=why, evidence=(*passage.hop.evidence, *proof), mood="bad", arrow="")
     return Passage("dropped", hop, None, why)
-
-
-def stopped(walk: Walk) -> str:
-    """How the rules end a packet, and which: ``rejected by filter/OUTPUT rule 1``."""
-    return f"{'rejected' if _rejects(walk) else 'dropped'} by {walk.dropped_by}"
-
-
-def _rejects(walk: Walk) -> bool:
-    steps = deciding(walk)
-    return bool(steps) and "policy" not in walk.dropped_by and steps[-1].action.upper().startswith("REJECT")
 
 
 def to_application(
@@ -251,24 +211,12 @@ def _to_application(
 ) -> Passage:
     version, number = number_of(address)
     source = number_of(bound) if bound else (version, number)
-    packet = Packet(
-        direction="outbound",
-        version=version,
-        proto="tcp",
-        src=source[1] if source[0] == version else number,
-        dst=number,
-        sport=SENDING_PORT,
-        dport=port,
-        out_interface="lo" if _is_own(station, address) else None,
-        uid=owner.uid,
-        gid=owner.gid,
-        owner_known=owner.uid is not None and owner.gid is not None,
-        flags=("SYN",),
-        mark=mark,
-    )
+    local = is_own(station, address)
+    packet = sent_by(owner, version, source[1] if source[0] == version else number, number, port)
+    packet = replace(packet, out_interface="lo" if local else None, mark=mark)
     walk = ready_walker(scene, station).walk(packet)
-    passage = _passage(station, walk, "callee", "rules between the proxy and the application", ())
-    if passage.kind == "straight" and _is_own(station, address) and replies.can_stop(scene, station):
+    passage = read(station, walk, "callee", "rules between the proxy and the application", ())
+    if passage.kind == "straight" and local and replies.can_stop(scene, station):
         return _answered(passage, _answer_to_own(scene, station, packet, passage, True))
     return passage
 
@@ -297,129 +245,3 @@ def _owner_fact(owner: Owner) -> tuple[str, ...]:
     if owner.uid is None:
         return ("whose process sends it is not known",)
     return (f"the sender is uid {owner.uid}" + (f", gid {owner.gid}" if owner.gid is not None else ""),)
-
-
-def _without_rules(station: Station, where: Literal["caller", "callee"]) -> Passage:
-    title = "outbound rules" if where == "caller" else "inbound rules"
-    if not station.has_proxy and station.mode != "ambient":
-        why = "the pod is not in the mesh, so no rules take its connections"
-        gap = station.gaps.get("netns/iptables-save.txt", "")
-        facts = (f"assumed: {gap}",) if gap else ()
-        return Passage("straight", Hop("rules", where, station.key, title, why, facts), None, why)
-    if station.mode == "gateway":
-        why = "a gateway has no rules: its proxy listens on the ports themselves"
-        return Passage("straight", Hop("rules", where, station.key, title, why), None, why)
-    why = station.gaps.get("netns/iptables-save.txt") or "the pod's rules were not recorded"
-    return Passage(
-        "undecided", Hop("rules", where, station.key, title, f"cannot be told: {why}", (), (), "warn"), None, why
-    )
-
-
-def _passage(
-    station: Station, walk: Walk, where: Literal["caller", "callee"], title: str, facts: tuple[str, ...]
-) -> Passage:
-    assumed = station.rules_from == "assumed"
-    if assumed:
-        facts = (*facts, "assumed from the pod's arguments: the rules themselves were not seen")
-    proof = tuple(evidence_of(step) for step in deciding(walk))
-
-    def passage(
-        kind: Literal["proxy", "ztunnel", "straight", "dropped", "undecided"],
-        said: str,
-        mood: Literal["plain", "good", "bad", "warn"] = "plain",
-        port: int | None = None,
-    ) -> Passage:
-        arrow = f"to port {port}" if port else ""
-        hop = Hop("rules", where, station.key, title, said, facts, proof, mood, arrow)
-        return Passage(kind, hop, port, said, _rejects(walk), None, walk.verdict == "tproxied")
-
-    match walk.verdict:
-        case "redirected" | "tproxied":
-            how = "redirected" if walk.verdict == "redirected" else "handed (TPROXY)"
-            if (other := _other_program(station, walk.redirect_port)) and walk.verdict == "redirected":
-                local = ("127.0.0.1" if walk.packet.version == 4 else "::1") if where == "caller" else station.pod.ip
-                said = f"redirected to port {walk.redirect_port}, where {other} listens, not the proxy"
-                return replace(passage("straight", said), to=(local, walk.redirect_port or 0))
-            if station.mode == "ambient":
-                return passage(
-                    "ztunnel",
-                    f"{how} to port {walk.redirect_port}: ztunnel's socket in the pod",
-                    "plain",
-                    walk.redirect_port,
-                )
-            return passage("proxy", f"{how} to the proxy, port {walk.redirect_port}", "plain", walk.redirect_port)
-        case "dropped":
-            return passage("dropped", stopped(walk), "bad")
-        case "undecided":
-            return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
-        case "accepted":
-            moved = _moved(walk)
-            if moved is None:
-                return passage("straight", _accepted(station, walk))
-            if moved == ("", 0):
-                return passage("undecided", f"cannot be told: {_where_to(walk)}", "warn")
-            address, port = moved
-            said = f"sent to {show_address(address, port)} instead, by {_by(walk)}"
-            if port in PROXY_PORTS and _is_own(station, address) and (station.has_proxy or station.mode == "ambient"):
-                return passage("ztunnel" if station.mode == "ambient" else "proxy", said, "plain", port)
-            return replace(passage("straight", said), to=moved)
-
-
-PROXY_PORTS = (15001, 15006)
-"""Where proxies take what the rules send them; a DNAT to one of them is as good as a REDIRECT."""
-
-
-def _other_program(station: Station, port: int | None) -> str:
-    """The program on a port which the rules redirect to, where it is none of the mesh's; empty where not known."""
-    if port is None or port in PROXY_PORTS or station.sockets is None:
-        return ""
-    found = next((s.program for s in station.sockets if s.proto == "tcp" and s.port == port), "")
-    return "" if found in ("envoy", "ztunnel", "pilot-agent") else found
-
-
-def _moved(walk: Walk) -> tuple[str, int] | None:
-    """Where the packet was sent instead; None where it stayed on its way, an empty address where chance decides."""
-    sent, arrived = walk.packet, walk.arrival
-    if arrived is None or (arrived.dst, arrived.dport) == (sent.dst, sent.dport):
-        return None
-    if arrived.dst is None or arrived.dport is None:
-        return "", 0
-    return address_text(sent.version, arrived.dst), arrived.dport
-
-
-def _where_to(walk: Walk) -> str:
-    return next((n for n in walk.notes if "destination" in n), "where the rules send it is left open")
-
-
-def _by(walk: Walk) -> str:
-    """The rule that gave the packet another destination."""
-    changing = [s for s in deciding(walk) if any(c.field in ("dst", "dport") for c in s.changes)]
-    return f"{changing[-1].chain} rule {changing[-1].rule}" if changing else "the rules"
-
-
-def show_address(address: str, port: int) -> str:
-    """``ADDRESS:PORT``, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _accepted(station: Station, walk: Walk) -> str:
-    deciding = [s for s in walk.steps if s.matched and s.table == "nat" and s.rule is not None]
-    if not any(ruleset.tables and not ruleset.empty for ruleset in station.rulesets):
-        return "no rules: the connection goes on as it is"
-    if deciding:
-        last = deciding[-1]
-        return f"not taken: {last.chain} rule {last.rule} lets it pass ({last.why})"
-    return "not taken: no rule is about it"
-
-
-def deciding(walk: Walk) -> list[Step]:
-    """The rules that matched, in order, without those that every packet meets on the way out."""
-    return [step for step in walk.steps if step.matched and step.rule is not None]
-
-
-def evidence_of(step: Step) -> Evidence:
-    """The line of a rule that was met."""
-    source, _, line = step.origin.rpartition(":")
-    if line.isdecimal() and source:
-        return Evidence(source, f"line {line}", step.text)
-    return Evidence(step.origin, "", step.text)

@@ -23,7 +23,7 @@ from meshctl.path.decision import Decision, Refusal, of_match
 from meshctl.path.model import End, Request
 from meshctl.path.netns import listens
 from meshctl.path.outcome import Course, at_callee, untold
-from meshctl.path.rules import Passage
+from meshctl.path.passage import Passage, drop, straight
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -41,7 +41,7 @@ def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connec
         case "ztunnel":
             courses = _through_ztunnel(scene, station, address, port, conn)
         case "dropped":
-            courses = [Course(1.0, rules.drop(passage))]
+            courses = [Course(1.0, drop(passage))]
         case "undecided":
             courses = [Course(1.0, untold(passage.why, through_server=None, mtls=conn.mtls))]
     return [replace(c, hops=(passage.hop, *c.hops), endpoint=f"{address}:{port}", pod=station.key) for c in courses]
@@ -79,7 +79,7 @@ def _through_ztunnel(scene: Scene, station: Station, address: str, port: int, co
         end = End("nobody", delivered=False, broken="reset", mtls=conn.mtls, why=why, cause="rules")
         end = untold(passed.why, mtls=conn.mtls) if passed.kind == "undecided" else end
         return [Course(1.0, end, (hop, passed.hop))]
-    passage = rules.straight(station, "ztunnel delivers to the application inside the pod's namespace")
+    passage = straight(station, "ztunnel delivers to the application inside the pod's namespace")
     inner = replace(conn, layer="tls" if conn.request.tls else "plaintext")
     found = at_pod(scene, station, address, port, inner, passage)
     return [

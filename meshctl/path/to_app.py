@@ -5,7 +5,7 @@ from meshctl.path.decision import Decision
 from meshctl.path.model import Cause, End
 from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, at_callee, retries_on, untold
-from meshctl.path.rules import Passage
+from meshctl.path.passage import Passage
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 

@@ -8,6 +8,7 @@ from meshctl.path import kube_proxy, network, rules
 from meshctl.path.ambient import HBONE_PORT, REDIRECTION, Ztunnel, told
 from meshctl.path.model import Cause, End, Evidence, Hop
 from meshctl.path.outcome import Course, untold
+from meshctl.path.passage import drop
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -43,7 +44,7 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
             continue
         passage = rules.outbound(scene, station, _ZTUNNEL, place, HBONE_PORT if tunnel else number, rules.ZTUNNEL_MARK)
         if (passage.kind in ("dropped", "undecided") or passage.to is not None) and station.rules_from != "none":
-            end = rules.drop(passage) if passage.kind == "dropped" else untold(passage.why, through_server=None)
+            end = drop(passage) if passage.kind == "dropped" else untold(passage.why, through_server=None)
             courses.append(Course(chance, end, (hop, passage.hop), endpoint=f"{place}:{number}"))
             continue
         courses += [
