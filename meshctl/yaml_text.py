@@ -1,6 +1,7 @@
 """YAML in and out, with PyYAML imported only when there is YAML to read or write."""
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from meshctl import json_text
@@ -10,10 +11,18 @@ DEEPEST = 200
 """Levels of nesting; no object of Kubernetes, Istio or Envoy has a quarter of them."""
 
 
+@cache
 def _loader() -> Any:
+    """PyYAML's loader, which leaves unquoted dates and times the strings that they are for kubectl (its goyaml.v2)."""
     import yaml
 
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    timestamp = "tag:yaml.org,2002:timestamp"
+    kept = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != timestamp]
+        for first, resolvers in fast.yaml_implicit_resolvers.items()
+    }
+    return type("Loader", (fast,), {"yaml_implicit_resolvers": kept})
 
 
 def documents(text: str, source: str) -> tuple[Any, ...]:

@@ -63,3 +63,8 @@ def test_json_is_read_as_json_and_a_stream_of_it_as_yaml() -> None:
     assert documents(json.dumps({"a": [1, None]}), "x") == ({"a": [1, None]},)
     assert documents('{"a": 1}\n---\n{"b": 2}', "x") == ({"a": 1}, {"b": 2})
     assert documents("{a: 1, # flow\n}", "x") == ({"a": 1},)
+
+
+@pytest.mark.parametrize("text", ["2020-01-01", "2026-11-23T10:00:00Z", "2001-12-14 21:59:43.10 -5"])
+def test_an_unquoted_time_is_a_string_as_it_is_for_kubectl(text: str) -> None:
+    assert documents(f"a: {text}", "t") == ({"a": text},)

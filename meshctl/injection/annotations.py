@@ -206,11 +206,17 @@ _PAIRS = (
 )
 
 
+def _unreadable(annotations: Mapping[str, str], *names: str) -> bool:
+    """Whether one of the values cannot be read, which is said of it elsewhere: what it would do is beside the point."""
+    given = {key: annotations[key] for name in names if (key := _PREFIX + name) in annotations}
+    return any((*values(given), *ranges(given)))
+
+
 def cancelling(annotations: Mapping[str, str]) -> Iterator[Slip]:
     """Pairs where the same value is included and excluded, or where one has no effect beside the other."""
     for include, exclude, what in _PAIRS:
         wanted, unwanted = annotations.get(_PREFIX + include), annotations.get(_PREFIX + exclude)
-        if wanted is None or not unwanted:
+        if wanted is None or not unwanted or _unreadable(annotations, include, exclude):
             continue
         both = [p for p in _parts(wanted) if p in _parts(unwanted) and p != "*"]
         key = _PREFIX + exclude
@@ -231,6 +237,8 @@ def cancelling(annotations: Mapping[str, str]) -> Iterator[Slip]:
 def useless(annotations: Mapping[str, str]) -> Iterator[Slip]:
     """includeOutboundPorts beside ``*``: it adds to what is captured, and all is (istio#32677)."""
     ports = annotations.get(_PREFIX + "includeOutboundPorts")
+    if _unreadable(annotations, "includeOutboundPorts", "includeOutboundIPRanges"):
+        return
     if ports and annotations.get(_PREFIX + "includeOutboundIPRanges", "*").strip() == "*":
         key = _PREFIX + "includeOutboundPorts"
         text = f"includeOutboundPorts: {ports} changes nothing: it adds ports, and all addresses are captured already"

@@ -40,13 +40,14 @@ def situation(
         unreadable=overlay(pod).problem,
         template=template,
         releases=releases,
+        malformed=() if pod.has_status else pod.flaws,
     )
 
 
 def decide(situation: Situation) -> Decision:
     """Try all rules in order; what could not be looked at ends undecided where it matters."""
     trail = Trail()
-    early = _opt_out(situation, trail)
+    early = _undecodable(situation, trail) or _opt_out(situation, trail)
     if early is not None:
         return early
     matched = _called(situation, trail)
@@ -94,6 +95,16 @@ def _or_refused(s: Situation, decision: Decision) -> Decision:
     answer = "no" if refusal.certain else "unknown"
     last = Try("refused", "Can istiod do what the pod's settings ask?", answer, refusal.text, refusal.source, True)
     return Decision(outcome, text, (*map(_passed, decision.tries), last), remarks=decision.remarks)
+
+
+def _undecodable(s: Situation, trail: Trail) -> Decision | None:
+    """A manifest with a field of the wrong type is refused when it is decoded, before any webhook is called."""
+    if not s.malformed:
+        return None
+    first, more = s.malformed[0], len(s.malformed) - 1
+    said = f"{first.path} {first.problem}" + (f"; {more} more like it" if more else "")
+    text = f"the API server refuses the manifest before it asks any webhook ({said})"
+    return trail.decided("rejected", "decoding", "Can the API server read the manifest?", "no", text, first.path)
 
 
 def _opt_out(s: Situation, trail: Trail) -> Decision | None:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.injection.settings import NO_SETTINGS, MeshSettings
+from meshctl.kube.fields import Flaw
 from meshctl.kube.webhooks import Webhook
 
 Outcome: TypeAlias = Literal["injected", "not injected", "rejected", "undecided"]
@@ -55,6 +56,7 @@ class Situation:
     `unreadable` says why the pod's own proxy settings (``proxy.istio.io/config``) cannot be read, empty where they can.
     `template` names the workload whose template the labels and annotations are of (``Deployment/web``), empty where
     they are the pod's own. `releases` are those of the control planes, one of which injects; empty where not known.
+    `malformed` are the fields of a manifest that have the wrong type: the API server decodes before it asks anyone.
     """
 
     labels: Mapping[str, str]
@@ -67,6 +69,7 @@ class Situation:
     unreadable: str = ""
     template: str = ""
     releases: tuple[str, ...] = ()
+    malformed: tuple[Flaw, ...] = ()
 
     def place(self, what: str) -> str:
         """Where something of the pod stands: ``pod label x``, or ``label x of the template of Deployment web``."""

@@ -604,3 +604,24 @@ def test_what_the_injector_would_make_of_a_manifest_counts() -> None:
     assert not {"MC101", "MC132"} & planned(plain())
     assert "MC101" in planned(plain(securityContext={"runAsUser": 1337}))
     assert "MC132" in planned(of_job(plain()))
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({T + "includeOutboundPorts": "abc"}, {"MC107"}),
+        ({T + "includeOutboundPorts": "443", T + "includeOutboundIPRanges": "ten"}, {"MC107"}),
+        ({T + "includeInboundPorts": "abc", T + "excludeInboundPorts": "80"}, {"MC107"}),
+        ({T + "includeInboundPorts": "80-90", T + "excludeInboundPorts": "80-90"}, {"MC106"}),
+        ({T + "includeOutboundPorts": "443"}, {"MC111"}),
+    ],
+)
+def test_what_a_value_that_cannot_be_read_would_do_is_not_told(written: dict[str, str], told: set[str]) -> None:
+    kinds = {"MC106", "MC107", "MC110", "MC111"}
+    assert {f.id for f in findings(plain(written))} & kinds == told
+
+
+def test_a_value_of_the_wrong_type_is_an_error_in_a_manifest_only_and_quoted_as_yaml_takes_it() -> None:
+    found = _told("MC121", findings(plain({"a": {"b": 1}})))
+    assert (found.severity, found.fix.partition(";")[0]) == ("error", "put the value in quotes: '{\"b\": 1}'")
+    assert _told("MC121", findings(running(plain({"a": 1})))).severity == "warning"

@@ -145,3 +145,14 @@ def test_a_manifest_needs_no_further_word(written: list[str]) -> None:
     code, out, _ = run("describe", *written, "-o", "json", stdin=json.dumps(build.plain()))
     assert code == 0
     assert json.loads(out)["pod"]["name"] == "web"
+
+
+def test_a_manifest_that_the_api_server_refuses_is_not_said_to_be_injected(snapshot: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "pod.json"
+    raw = build.plain({"traffic.sidecar.istio.io/includeInboundPorts": 8080})
+    raw["metadata"]["namespace"] = "classic"
+    manifest.write_text(json.dumps(raw))
+    shown = CliRunner().invoke(app, ["describe", "-f", str(manifest), "--snapshot", str(snapshot)]).stdout
+    assert "a pod made from this would be rejected" in shown
+    assert "would be injected" not in shown
+    assert "MC121" in shown

@@ -309,3 +309,15 @@ def test_a_pod_made_now_follows_the_template_that_its_deployment_has_now() -> No
     )  # fmt: skip
     assert found.decision.outcome == "not injected"
     assert found.decision.tries[0].source.endswith("in the template of Deployment web")
+
+
+@pytest.mark.parametrize("written", [{"annotations": {"a": 8080}}, {"labels": {"b": True}}], ids=str)
+def test_a_manifest_that_the_api_server_cannot_decode_is_rejected_whoever_would_inject_it(written: Any) -> None:
+    raw = {**build.plain(), "metadata": {"name": "web", "namespace": "shop", **written}}
+    namespace = build.namespace(istio_injection="enabled")
+    for hooks in (HOOKS, (), None):
+        found = build.described(raw, namespace=namespace, webhooks=hooks)
+        assert (found.decision.outcome, found.planned) == ("rejected", None)
+        assert "should be a string" in found.decision.text
+    there = build.described({**raw, "status": {"phase": "Running"}}, namespace=namespace, webhooks=HOOKS)
+    assert there.decision.outcome == "injected"
