@@ -51,7 +51,9 @@ app = typer.Typer(
 Pods = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POD]...", help="POD, POD.NAMESPACE, deploy/X, svc/X ...", autocompletion=completer("pods")
+        metavar="[POD]...",
+        help="POD, POD.NAMESPACE, NAMESPACE/POD, deploy/X, svc/X ...",
+        autocompletion=completer("pods"),
     ),
 ]
 Manifest = Annotated[
@@ -96,7 +98,9 @@ def service(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="SERVICE", help="SERVICE or SERVICE.NAMESPACE.", autocompletion=completer("service_names")
+            metavar="SERVICE",
+            help="SERVICE, SERVICE.NAMESPACE or NAMESPACE/SERVICE.",
+            autocompletion=completer("service_names"),
         ),
     ],
 ) -> None:

@@ -131,7 +131,7 @@ def completer(kind: str) -> Callable[[typer.Context, str], list[str]]:
     return complete
 
 
-POD_HELP = "NAME, NAME.NAMESPACE, a prefix, deploy/NAME, svc/NAME ...; or none with -l."
+POD_HELP = "NAME, NAME.NAMESPACE, NAMESPACE/NAME, a prefix, deploy/NAME, svc/NAME ...; or none with -l."
 PodArgument = Annotated[str | None, typer.Argument(metavar="[POD]", help=POD_HELP, autocompletion=completer("pods"))]
 _KUBECONFIG = "Read this kubeconfig instead of KUBECONFIG or ~/.kube/config."
 _VIA = "How to reach a remote pod's rules: auto, node, debug-pod, ephemeral. auto adds nothing to the cluster."

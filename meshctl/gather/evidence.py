@@ -252,6 +252,9 @@ def service(world: World, text: str, scope: Scope, root: str = "") -> ServiceSto
 
 def _service(world: World, text: str, scope: Scope, around: Surroundings) -> Service:
     name, dot, tail = text.partition(".")
+    before, slash, after = text.partition("/")
+    if slash:
+        name, dot, tail = after, slash, before
     place = scope.namespace or (tail.partition(".")[0] if dot else "") or world.default_namespace()
     candidates = [place] if place else [n for n in world.namespaces() if n != around.root_namespace()] or ["default"]
     for namespace in candidates:

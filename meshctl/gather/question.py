@@ -43,8 +43,12 @@ class Asked:
 
 
 def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question:
-    """Resolve the caller and the request. Raises NotFound for a caller or namespace that is not there."""
+    """Resolve the caller and the request.
+
+    Raises NotFound for a caller or namespace that is not there, BadInput for a Service named as pods are.
+    """
     target = parse_target(asked.target)
+    _demand_no_namespace_before_a_slash(scene, target)
     if asked.path is not None:
         target = replace(target, path=_path(asked.path))
     request = _request(asked)
@@ -58,6 +62,22 @@ def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question
     choice = _chosen(world, scene, target, scope)
     station = _as_whom(senders.with_users(world, scene.station(choice.pod)), asked)
     return Question(caller=station, target=target, request=request, chosen=choice.why, others=choice.others)
+
+
+def _demand_no_namespace_before_a_slash(scene: Scene, target: Target) -> None:
+    """``shop/web:80`` names a pod's kin, not a target: read as a URL it asks the host ``shop`` for ``/web:80``."""
+    if target.scheme or target.port is not None or not target.path:
+        return
+    name, colon, port = target.path[1:].partition(":")
+    services = scene.services.services
+    if any(s.name == target.host for s in services):
+        return
+    if any((s.name, s.namespace) == (name, target.host) for s in services):
+        better = f"{name}.{target.host}{colon}{port}"
+        raise BadInput(
+            f"'{target.text}' is no target: what stands before a slash is the host, and {target.host} is a namespace",
+            hint=f"the Service {name} in namespace {target.host} is {better}",
+        )
 
 
 def _as_whom(station: Station, asked: Asked) -> Station:

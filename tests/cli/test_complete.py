@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import meshctl
 from meshctl.cli import complete
 from meshctl.cli.app import app
+from meshctl.gather import on_node
+from meshctl.reports import NodePod, NodePods
 
 
 def line(root: dict[str, Any] | None = None, **params: Any) -> Any:
@@ -25,8 +28,53 @@ def test_completes_pods_of_the_named_world() -> None:
     found = complete.pods(line({"demo": True}), "product")
     assert len(found) == 1
     assert found[0].startswith("productpage-v1-")
-    assert complete.pods(line(demo=True), "dep") == ["deploy/"]
     assert complete.pods(line(demo=True), "deploy/prod") == ["deploy/productpage-v1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "expected"),
+    [
+        ("pods", "cla", {"classic/"}),
+        ("pods", "classic/prod", {"classic/productpage-v1-"}),
+        ("pods", "nowhere/", set()),
+        ("pods", "deploy/productpage-v1.cl", {"deploy/productpage-v1.classic"}),
+        ("pods", "svc/reviews.cl", {"svc/reviews.classic"}),
+        ("callers", "classic/prod", {"classic/productpage-v1-"}),
+        ("service_names", "classic/rev", {"classic/reviews"}),
+        ("service_names", "reviews.", {"reviews.classic"}),
+        ("services", "reviews.cl", {"reviews.classic:9080"}),
+        ("services", "rev", {"reviews:9080"}),
+    ],
+)
+def test_completes_the_forms_with_a_namespace_that_the_commands_take(kind: str, word: str, expected: set[str]) -> None:
+    found = getattr(complete, kind)(line(demo=True), word)
+    assert all(any(name.startswith(start) for start in expected) for name in found)
+    assert bool(found) is bool(expected)
+    for name in found[:1] if kind == "pods" else ():
+        assert CliRunner().invoke(app, ["--demo", "proxy", "bootstrap", name]).exit_code == 0
+
+
+def test_a_pods_name_with_its_namespace_is_completed_and_taken() -> None:
+    (full,) = complete.pods(line(demo=True), "prod")
+    assert complete.pods(line(demo=True), f"{full}.") == [f"{full}.classic"]
+    assert complete.pods(line(demo=True), f"{full}.classic.") == []
+
+
+def test_no_candidate_ends_in_a_slash_behind_which_a_shell_would_put_a_space() -> None:
+    assert set(complete.pods(line(demo=True), "dep")) >= {"deploy/productpage-v1", "deploy/reviews-v1"}
+    assert all(name.startswith("svc/") and name != "svc/" for name in complete.pods(line(demo=True), "s"))
+    assert "classic/reviews" in complete.service_names(line(demo=True), "cla")
+
+
+def test_pods_of_a_node_are_completed_with_their_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pods(text: None, namespace: str | None, runtime: str) -> NodePods:
+        found = (NodePod(name, space, "", "cri", False, ()) for name, space in (("web-1", "shop"), ("db-0", "data")))
+        return NodePods("node", runtime, tuple(p for p in found if namespace in (None, p.namespace)), ())
+
+    monkeypatch.setattr(on_node, "pods", pods)
+    assert complete.node_pods(line(namespace="shop"), "") == ["web-1"]
+    assert complete.node_pods(line(namespace="shop"), "data/") == ["data/db-0"]
+    assert complete.node_pods(line(), "web-1.") == ["web-1.shop"]
 
 
 def test_completes_services_with_ports_and_namespaces() -> None:

@@ -147,6 +147,17 @@ def test_a_manifest_needs_no_further_word(written: list[str]) -> None:
     assert json.loads(out)["pod"]["name"] == "web"
 
 
+def test_a_service_may_be_named_as_pods_are(snapshot: Path) -> None:
+    def shown(name: str) -> str:
+        done = CliRunner().invoke(app, ["describe", "service", name, "--snapshot", str(snapshot), "-o", "json"])
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    assert shown("classic/reviews") == shown("reviews.classic") == shown("reviews")
+    wrong = CliRunner().invoke(app, ["describe", "service", "classic/review", "--snapshot", str(snapshot)])
+    assert (wrong.exit_code, "did you mean reviews?" in wrong.stderr) == (3, True)
+
+
 def test_a_manifest_that_the_api_server_refuses_is_not_said_to_be_injected(snapshot: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "pod.json"
     raw = build.plain({"traffic.sidecar.istio.io/includeInboundPorts": 8080})

@@ -21,6 +21,7 @@ from meshctl.cli.app import app
         (("--demo", "trace", "-A", "--probe"), "--probe is about one request", "name a target"),
         (("--demo", "trace", "-A", "--expect", "status=200"), "--expect is about one request", "name a target"),
         (("--demo", "trace", "ftp://reviews:9080/"), "ftp is not followed", "http, https"),
+        (("--demo", "trace", "classic/reviews:9080"), "classic is a namespace", "is reviews.classic:9080"),
         (("--snapshot", __file__, "snapshot", "show"), "it is no tar file (after 0 files)", "a .tar.gz"),
     ],
 )
