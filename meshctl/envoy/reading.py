@@ -173,7 +173,10 @@ class Json:
 
     def below(self, key: str) -> "Json":
         """The message in a field; falsy where it is absent or empty."""
-        return Json(self.value(key), self.source, self, key)
+        found = self.raw.get(key)
+        if found is None and "_" in key:  # as `value`, which would cost a call for each of a dump's messages
+            found = self.raw.get(camel(key))
+        return Json(found, self.source, self, key)
 
     def at(self, *keys: str) -> "Json":
         """The message some fields further down."""

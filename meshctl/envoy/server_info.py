@@ -1,5 +1,7 @@
 """What a proxy says of itself (``/server_info``) and of its certificates (``/certs``)."""
 
+from typing import Any
+
 from meshctl import json_text
 from meshctl.envoy.reading import Json
 from meshctl.errors import BadInput
@@ -69,7 +71,11 @@ def parse(content: bytes | str, source: str) -> ServerInfo:
 def certificates(content: bytes | str, source: str) -> tuple[Certificate, ...]:
     """Read ``/certs``: each certificate once, though every TLS context lists its own."""
     found: dict[tuple[str, str], Certificate] = {}
+    groups: list[dict[str, Any]] = []
     for group in _document(content, source).each("certificates"):
+        if group.raw in groups:
+            continue
+        groups.append(group.raw)
         for kind, key in (("trust", "ca_cert"), ("certificate", "cert_chain")):
             for each in group.each(key):
                 place = (kind, each.text("serial_number"))

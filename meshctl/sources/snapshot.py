@@ -38,7 +38,7 @@ class Folder:
     def read(self, name: str) -> bytes | None:
         """The content of a file, None where it is not there."""
         try:
-            with open(f"{self.root}/{name}", "rb") as file:  # noqa: PTH123 (a Path for each costs as much as reading)
+            with open(f"{self.root}/{name}", "rb", 0) as file:  # noqa: PTH123 (a Path costs as much as this)
                 return file.read()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
@@ -68,6 +68,7 @@ class Snapshot:
     _documents: dict[str, Any] = field(default_factory=dict)
     _lists: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
+    _absent: set[str] = field(default_factory=set)
 
     def now(self) -> datetime:
         """The moment of the recording; ages and expiries are judged at it."""
@@ -153,7 +154,7 @@ class Snapshot:
         if file not in self._lists:
             try:
                 document = self._json(file)
-                if document is None and self.files.read(file) is None:
+                if file in self._absent:
                     return None
                 self._lists[file] = _list(document, f"{self.name}/{file}", strict=not whole)
             except BadInput as error:
@@ -176,6 +177,8 @@ class Snapshot:
     def _json(self, file: str) -> Any:
         if file not in self._documents:
             content = self.files.read(file)
+            if content is None:
+                self._absent.add(file)
             self._documents[file] = None if content is None else json_text.read(content, f"{self.name}/{file}")
         return self._documents[file]
 
