@@ -8,7 +8,7 @@ from meshctl.envoy import grpc, strings
 from meshctl.envoy.model.matching import NamedMatch, PresentMatch
 from meshctl.frozen import dataclass
 
-_JOINED = frozenset(
+JOINED = frozenset(
     (
         "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
         "cache-control", "content-type", "expect", "grpc-timeout", "if-match", "if-modified-since", "if-none-match",
@@ -92,7 +92,7 @@ class Request:
                 return (self.scheme,)
             case "x-forwarded-proto":
                 return (self.forwarded_proto,)
-            case _ if name in _JOINED and len(self.headers.get(name, ())) > 1:
+            case _ if name in JOINED and len(self.headers.get(name, ())) > 1:
                 return (",".join(self.headers[name]),)
             case _:
                 return self.headers.get(name, ())

@@ -12,6 +12,7 @@ from meshctl.envoy import headers
 from meshctl.envoy.ip import within
 from meshctl.envoy.match import Step
 from meshctl.envoy.rbac import all_of, any_of
+from meshctl.envoy.request import JOINED
 from meshctl.frozen import dataclass
 from meshctl.istio.security import AuthorizationPolicy, PolicyRule, Term, authorization_for
 from meshctl.path.assumed import step
@@ -21,7 +22,8 @@ from meshctl.path.request_tokens import Told, judged
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
-_Facts: TypeAlias = Mapping[str, str | None]
+_Facts: TypeAlias = Mapping[str, str | tuple[str, ...] | None]
+"""What a policy may ask for, None where it is not known; a header that came twice has several values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +190,14 @@ def _remote(conn: Connection) -> str | None:
     return last if is_address(last) else conn.source
 
 
-def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool) -> dict[str, str | None]:
-    """What a policy may ask for, None where it is not known."""
+def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool) -> dict[str, str | tuple[str, ...] | None]:
+    """What a policy may ask for."""
     request = conn.request
     principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
     parts = principal.split("/")
     namespace, account = (parts[2], parts[4]) if len(parts) >= 5 else ("", "")
     remote = conn.source if tcp else _remote(conn)
-    facts: dict[str, str | None] = {
+    facts: dict[str, str | tuple[str, ...] | None] = {
         "principals": principal,
         "source.principal": principal,
         "namespaces": namespace,
@@ -216,8 +218,9 @@ def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool) -> dict[s
     facts |= {"requestPrincipals": bearer, "request.auth.principal": bearer}
     if bearer == "":
         facts["request.auth.audiences"] = ""
-    named = headers.by_name(request.headers)
-    facts |= {f"request.headers[{name}]": ",".join(values) for name, values in named.items()}
+    for name, values in headers.by_name(request.headers).items():
+        several = len(values) > 1 and name not in JOINED
+        facts[f"request.headers[{name}]"] = values if several else ",".join(values)
     return facts | {f"request.headers[{name}]": None for name in request.unsure}
 
 
@@ -239,7 +242,13 @@ def _term(term: Term, facts: _Facts, tcp: bool, denies: bool) -> bool | None:
     value = facts[field]
     if value is None:
         return None
-    return any(_value(field, pattern, value) for pattern in term.values) is not term.negated
+    if isinstance(value, str):
+        return any(_value(field, pattern, value) for pattern in term.values) is not term.negated
+    # Envoy before 1.35 joins the values, since 1.38 it looks at each: which one it is, is not known here.
+    found = {
+        any(_value(field, pattern, one) for pattern in term.values for one in v) for v in (value, [",".join(value)])
+    }
+    return None if len(found) > 1 else found.pop() is not term.negated
 
 
 _TEMPLATE = re.compile(r"\{(\*\*|\*)\}")

@@ -17,7 +17,7 @@ from meshctl.path.gateway_hosts import routes_of
 from meshctl.path.gateway_policies import KINDS, as_seen, guarded
 from meshctl.path.gateway_servers import Served, on_port, unrecorded
 from meshctl.path.model import Request
-from meshctl.path.rule_fits import Setting
+from meshctl.path.rule_fits import Setting, each_value
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection, bare
 
@@ -145,7 +145,8 @@ def _http(
         decision = _no_host(f"no VirtualService of {shown} is about host {host}", elsewhere, said)
     else:
         retrying = retries.of_mesh(scene.mesh.config, station.version)
-        setting = Setting(found.port, station.pod.namespace, station.pod.labels, (), retrying=retrying)
+        each, pod = each_value(station.version), station.pod
+        setting = Setting(found.port, pod.namespace, pod.labels, (), retrying=retrying, each_value=each)
         decision = route_rules.http(found.services, (), setting, request, said, only_port(scene))
     return guarded(scene, station, port, conn, decision)
 

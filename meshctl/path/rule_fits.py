@@ -3,11 +3,13 @@
 import ipaddress
 from collections.abc import Mapping
 
+from meshctl.envoy.headers import by_name
+from meshctl.envoy.request import JOINED
 from meshctl.frozen import dataclass
 from meshctl.istio.resource import host_fits, selects
 from meshctl.istio.virtual_service import HttpMatch, HttpRule, L4Match, StringMatch
 from meshctl.path.model import Request
-from meshctl.path.retries import USUAL, Retrying
+from meshctl.path.retries import USUAL, Retrying, older
 from meshctl.path.wire import server_name
 
 
@@ -16,6 +18,7 @@ class Setting:
     """Where the rules are applied: the port called, the sending workload, and the names of the gateways it is.
 
     `address` is where the connection is to, empty where that is not known. `retrying` is for routes that say nothing.
+    `each_value`: the proxy matches the values of a header one by one (see `meshctl.envoy.strings.named_holds`).
     """
 
     port: int
@@ -24,6 +27,14 @@ class Setting:
     gateways: tuple[str, ...]
     address: str = ""
     retrying: Retrying = USUAL
+    each_value: bool | None = None
+
+
+def each_value(version: str) -> bool | None:
+    """Whether the Envoy of an Istio release matches the values of a header one by one: from 1.39; None: not known."""
+    if older(version, 29):
+        return False
+    return None if not version or older(version, 30) else True
 
 
 def http_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None:
@@ -53,17 +64,17 @@ def is_for(match: HttpMatch | L4Match, setting: Setting) -> bool:
 
 
 def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | None:
-    headers = {name.lower(): value for name, value in request.headers}
+    headers = _headers(request)
     path, _, query = request.path.partition("?")
-    asked = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    asked = dict(part.partition("=")[::2] for part in reversed(query.split("&")) if part)
     tests: list[bool | None] = [
         match.uri is None or _holds(match.uri, path),
         match.method is None or _holds(match.method, request.method),
         match.authority is None or _holds(match.authority, request.host),
         match.scheme is None or _holds(match.scheme, "https" if request.tls else "http"),
         is_for(match, setting),
-        *(_header(name, wanted, headers, request) for name, wanted in match.headers),
-        *(_not(_header(name, wanted, headers, request)) for name, wanted in match.without_headers),
+        *(_header(name, wanted, headers, request, setting) for name, wanted in match.headers),
+        *(_not(_header(name, wanted, headers, request, setting)) for name, wanted in match.without_headers),
         *(_holds(wanted, asked.get(name)) for name, wanted in match.query),
         None if match.other else True,
     ]
@@ -72,10 +83,15 @@ def _match_fits(match: HttpMatch, request: Request, setting: Setting) -> bool | 
     return None if None in tests else True
 
 
+def _headers(request: Request) -> dict[str, tuple[str, ...]]:
+    """Headers by name; of those that Envoy joins when they come twice there is one value."""
+    return {n: (",".join(v),) if n in JOINED else v for n, v in by_name(request.headers).items()}
+
+
 def preflight(rule: HttpRule, request: Request) -> bool | None:
     """Whether the rule's cross-origin policy makes the proxy answer the request itself (Envoy, cors filter)."""
-    headers = {name.lower(): value for name, value in request.headers}
-    origin, asked = headers.get("origin"), headers.get("access-control-request-method")
+    headers = _headers(request)
+    origin, asked = (next(iter(headers.get(n, ())), "") for n in ("origin", "access-control-request-method"))
     if rule.origins is None or request.method != "OPTIONS" or not origin or not asked:
         return False
     verdicts = [_holds(wanted, text) for wanted in rule.origins for text in ("*", origin)]
@@ -84,12 +100,22 @@ def preflight(rule: HttpRule, request: Request) -> bool | None:
     return None if None in verdicts else False
 
 
-def _header(name: str, wanted: StringMatch, headers: Mapping[str, str], request: Request) -> bool | None:
+def _header(
+    name: str, wanted: StringMatch, headers: Mapping[str, tuple[str, ...]], request: Request, setting: Setting
+) -> bool | None:
+    """Whether a header fits; of one that comes twice each value for itself or, in older proxies, all with commas."""
     if name.startswith("@"):  # a claim of a token (``@request.auth.claims.…``), not a header
         return None
     if name in request.unsure:
         return None
-    return _holds(wanted, headers.get(name))
+    values = headers.get(name, ())
+    if len(values) < 2:
+        return _holds(wanted, next(iter(values), None))
+    each = [_holds(wanted, value) for value in values]
+    alone, together = True if True in each else None if None in each else False, _holds(wanted, ",".join(values))
+    if setting.each_value is None:
+        return alone if alone is together else None
+    return alone if setting.each_value else together
 
 
 def _not(verdict: bool | None) -> bool | None:

@@ -17,7 +17,7 @@ from meshctl.path.decision import Decision, Option
 from meshctl.path.hosts import is_address
 from meshctl.path.model import Request
 from meshctl.path.registry import Known
-from meshctl.path.rule_fits import Setting
+from meshctl.path.rule_fits import Setting, each_value
 from meshctl.path.scene import Scene, Station
 
 _PLAIN_PORT = 80
@@ -40,7 +40,8 @@ def _told(scene: Scene, station: Station, port: int) -> list[VirtualService]:
 
 def _setting(scene: Scene, station: Station, port: int, address: str = "") -> Setting:
     retrying = retries.of_mesh(scene.mesh.config, station.version)
-    return Setting(port, station.pod.namespace, station.pod.labels, ("mesh",), address, retrying)
+    each, pod = each_value(station.version), station.pod
+    return Setting(port, pod.namespace, pod.labels, ("mesh",), address, retrying, each)
 
 
 def _with_routes(
