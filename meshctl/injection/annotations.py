@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.injection.catalog_metadata import LABELS, SETTINGS, WRITTEN_ANNOTATIONS, Setting, is_istio_key
+from meshctl.netfilter.writable import may_be_interface
 from meshctl.refs import near_misses
 
 _MODES = ("REDIRECT", "TPROXY", "NONE")
@@ -130,7 +131,7 @@ def _problem(setting: Setting, value: str) -> str:
         case "quantity":
             return "" if _QUANTITY.fullmatch(text) else f"'{value}' is no quantity (like 100m or 128Mi)"
         case "interfaces":
-            wrong = [p for p in _parts(text) if not _may_be_interface(p)]
+            wrong = [p for p in _parts(text) if not may_be_interface(p)]
             return f"no network interface can be called {', '.join(map(repr, wrong))}" if wrong else ""
         case "json":
             return _json_problem(value)
@@ -163,11 +164,6 @@ def _ranges_problem(value: str) -> str:
     if wrong and not any(p.strip() for p in wrong):
         return f"'{value}' has an empty place between its commas"
     return f"{', '.join(p.strip() for p in wrong)} is no address range (like 10.0.0.0/8)" if wrong else ""
-
-
-def _may_be_interface(name: str) -> bool:
-    """What the kernel takes as a name (``dev_valid_name``): up to 15 bytes, no space, ``/`` or ``:``."""
-    return len(name.encode()) <= 15 and not any(c.isspace() or c in "/:" for c in name) and name not in (".", "..")
 
 
 def _json_problem(value: str) -> str:

@@ -4,6 +4,7 @@
 addresses) it takes from `Network`, and what was assumed instead is said in `Expected.notes`.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
@@ -18,7 +19,7 @@ from meshctl.netfilter.expected_ambient import ambient, node
 from meshctl.netfilter.expected_sidecar import IpVersion, Plan, Shape, sidecar
 from meshctl.netfilter.model import Family, Ruleset
 from meshctl.netfilter.release import Release, is_verified, nearest_recorded
-from meshctl.netfilter.writable import writable
+from meshctl.netfilter.writable import may_be_interface, writable
 
 ANY_GROUP = 0xFFFFFF00
 """Group numbers from here on stand for names whose number is not known: they match any number."""
@@ -104,9 +105,17 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
     writer = ambient if by_agent else sidecar
     native = capture.native_nftables
     drafts = [tuple(writable(rule, native=native) for rule in writer(plan)) for plan in plans]
+    notes += _unmatched(capture)
     rulesets, texts, listing = _spelled(drafts, plans, capture)
     texts = tuple((name, _with_names(text, unresolved)) for name, text in texts)
     return Expected(release, rulesets, texts, listing, verified, tuple(notes), unresolved)
+
+
+def _unmatched(capture: Capture) -> Iterator[str]:
+    """What iptables takes with a warning only: a name that no interface can have."""
+    for name in dict.fromkeys((*split(capture.exclude_interfaces), *split(capture.reroute_interfaces))):
+        if not may_be_interface(name.strip()):
+            yield f"no network interface can be called '{name.strip()}': its rules are written, and no packet fits them"
 
 
 def _verified(release: Release, notes: list[str], *, ambient: bool) -> bool:

@@ -2,9 +2,11 @@
 
 `istio-iptables` hands its arguments on as they are; what is no port, mark, user or interface only fails when the rules
 are written (seen with iptables 1.8.9: ``Port `99999' not valid``, ``invalid port/service``, ``Bad value for
-"--uid-owner"``, ``must be shorter than IFNAMSIZ``).
+"--uid-owner"``, ``must be shorter than IFNAMSIZ``, ``Bad argument``). Rules are handed on as lines of text, so blanks
+around a value (``80, 90``) do no harm, and a blank within one ends it.
 """
 
+import re
 from dataclasses import replace
 
 from meshctl.errors import BadInput
@@ -12,12 +14,19 @@ from meshctl.netfilter.draft import Action, Clause, Draft, mark_and_mask
 from meshctl.netfilter.matches import ALL_BITS
 
 _LAST_PORT, _LAST_OWNER, _LONGEST_NAME = 0xFFFF, 0xFFFFFFFE, 15
+_BLANKS = " \t"
+_ANY_INTERFACE = "+"
+"""iptables' wildcard after nothing: the kernel holds the rule without the condition."""
+_NFT_WORD = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]*\*?")
+"""``string`` and ``asteriskstring`` of nft's ``scanner.l``."""
 
 
 def writable(rule: Draft, *, native: bool = False) -> Draft:
     """The rule with open ranges of ports filled in; `native` for nft. BadInput where the tool refuses it, or may."""
     try:
-        clauses = tuple(_clause(clause, native) for clause in rule.clauses)
+        bare = (clause._replace(value=clause.value.strip(_BLANKS)) for clause in rule.clauses)
+        clauses = tuple(_clause(clause, native) for clause in bare)
+        clauses = tuple(c for c in clauses if native or c.kind not in ("in", "out") or c.value != _ANY_INTERFACE)
         return replace(rule, clauses=clauses, action=_action(rule.action))
     except ValueError as error:
         tool = "nft" if native else "iptables"
@@ -34,8 +43,7 @@ def _clause(clause: Clause, native: bool) -> Clause:
             if not clause.value.isdigit() or int(clause.value) > _LAST_OWNER:
                 raise ValueError(f"'{clause.value}' is no {clause.kind}")
         case "in" | "out":
-            if len(clause.value) > _LONGEST_NAME:
-                raise ValueError(f"'{clause.value}' is no interface: a name has at most {_LONGEST_NAME} letters")
+            _interface(clause.value, native)
         case "mark" | "connmark":
             _mark(clause.value)
         case _:
@@ -43,7 +51,26 @@ def _clause(clause: Clause, native: bool) -> Clause:
     return clause
 
 
+def _interface(name: str, native: bool) -> None:
+    """A name that the tool takes, whether or not an interface can have it; see `may_be_interface`."""
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"'{name}' is no interface: a name has at most {_LONGEST_NAME} bytes")
+    if not name or any(c.isspace() for c in name):
+        raise ValueError(f"'{name}' is no interface: a name is not empty and has no blanks")
+    if native and not _NFT_WORD.fullmatch(name):
+        raise ValueError(f"'{name}' is no name that nft reads without quotes, and Istio writes none")
+    if '"' in name:
+        raise ValueError(f"'{name}' has a quote, from which on iptables reads the rule differently")
+
+
+def may_be_interface(name: str) -> bool:
+    """What the kernel takes as a name (``dev_valid_name``): up to 15 bytes, no space, ``/`` or ``:``."""
+    taken = name not in ("", ".", "..") and not any(c.isspace() or c in "/:" for c in name)
+    return taken and len(name.encode()) <= _LONGEST_NAME
+
+
 def _action(action: Action) -> Action:
+    action = action._replace(value=action.value.strip(_BLANKS), extra=action.extra.strip(_BLANKS))
     match action.kind:
         case "redirect":
             return action._replace(value=_ports(action.value, "-"))
