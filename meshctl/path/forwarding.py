@@ -3,26 +3,18 @@
 What kube-proxy itself refuses is told by `meshctl.path.kube_proxy`.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from meshctl.frozen import dataclass
-from meshctl.netfilter.addresses import address_text, prefix
-from meshctl.netfilter.hooks import Plan
-from meshctl.netfilter.hooks import Station as Stop
-from meshctl.netfilter.matches import CtField, CtState, InInterface, OutInterface
-from meshctl.netfilter.packet import Packet
-from meshctl.netfilter.routing import Route, assemble, given_addresses, lookup
+from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.verdict import Walk
-from meshctl.netfilter.walk import Walker, walker
+from meshctl.path import node_walk
 from meshctl.path.model import End, Hop
+from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
 from meshctl.path.passage import proof_of, stopped
-from meshctl.path.rules import SENDING_PORT
 from meshctl.path.scene import Forwarding, Scene, Station
-from meshctl.path.sight import number_of
-
-MASQUERADE_MARK = 0x4000
-"""kube-proxy's mark for what it masquerades (``--iptables-masquerade-bit 14``), which its own FORWARD chain accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +26,28 @@ class Sent:
     hop: Hop
 
 
-def sent_elsewhere(scene: Scene, node: str, station: Station | None, address: str, port: int) -> Sent | None:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A packet that a node does not forward; `sure` False: it may. `answer`: it is one on the way back."""
+
+    why: str
+    walk: Walk
+    hop: Hop
+    sure: bool
+    answer: bool
+
+
+def sent_elsewhere(
+    scene: Scene, station: Station | None, address: str, port: int, proto: Literal["tcp", "udp"] = "tcp"
+) -> Sent | None:
     """Somebody's DNAT ahead of kube-proxy's rules; None where the connection goes on as it is."""
-    found = _known(scene, node, station, address)
-    if found is None or station is None:
+    if station is None:
         return None
-    walk = _walk(scene, node, found, station, address, port, "PREROUTING", 0)
+    node = station.pod.node
+    found = _known(scene, node, station, address)
+    if found is None:
+        return None
+    walk = node_walk.ahead(scene, node, found, Flow(station, address, port, proto))
     arrived = walk.arrival
     moved = arrived is None or (arrived.dst, arrived.dport) != (walk.packet.dst, port)
     if walk.verdict == "accepted" and not moved:
@@ -54,110 +62,78 @@ def sent_elsewhere(scene: Scene, node: str, station: Station | None, address: st
     return Sent(to, why, _hop(node, why, walk, "plain"))
 
 
-def kept_back(
-    scene: Scene, node: str, station: Station | None, place: str, port: int, masqueraded: bool, routed: bool
-) -> Course | None:
-    """How a connection ends that a node does not forward to its place; None where it does, or where nothing says so.
+def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
+    """How a connection ends that is not forwarded to its place on node `there`, or whose answers are not.
 
-    `routed`: it is certain to be routed. Between two pods of a bridge it meets FORWARD only where br_netfilter is on.
+    None where all is forwarded, or where nothing says otherwise.
     """
-    found = _known(scene, node, station, place)
-    if found is None or station is None or place in scene.node(node).addresses:
+    kept = keeping(scene, flow, there)
+    if kept is None:
         return None
-    walk = _walk(scene, node, found, station, place, port, "FORWARD", MASQUERADE_MARK if masqueraded else 0)
-    if walk.verdict not in ("dropped", "undecided") or (walk.verdict == "dropped" and "/" not in walk.dropped_by):
-        return None
-    doubt = _open(walk) if walk.verdict == "undecided" else ""
-    doubt = doubt or _doubt(found, station, place, routed)
-    if doubt:
-        why = f"whether node {node} forwards it to {place}:{port} cannot be told: {doubt}"
-        if walk.verdict == "dropped":
-            why += f" (it would be {stopped(walk)})"
-        return Course(
-            1.0, untold(why, through_server=None), (_hop(node, why, walk, "warn"),), endpoint=f"{place}:{port}"
-        )
-    why = f"node {node} does not forward it to {place}:{port}: {stopped(walk)}"
-    broken: Literal["refused", "timeout"] = "refused" if stopped(walk).startswith("rejected") else "timeout"
+    place = f"{flow.place}:{flow.port}"
+    if not kept.sure:
+        return Course(1.0, untold(kept.why, through_server=None), (kept.hop,), endpoint=place)
+    rejected = not kept.answer and stopped(kept.walk).startswith("rejected")  # who answers is told, not who asked
+    broken: Literal["refused", "timeout"] = "refused" if rejected else "timeout"
+    why = f"{kept.why}, so the connection is never made" if kept.answer else kept.why
     end = End("nobody", delivered=False, mtls=None, broken=broken, why=why, cause="rules")
-    return Course(1.0, end, (_hop(node, why, walk, "bad"),), endpoint=f"{place}:{port}")
+    return Course(1.0, end, (kept.hop,), endpoint=place)
 
 
-def _known(scene: Scene, node: str, station: Station | None, address: str) -> Forwarding | None:
-    if station is None or station.pod.host_network or not node or address in (*station.pod.ips, station.pod.ip):
+def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
+    """The packet that one of the nodes on the way keeps back, there or back again: the first for sure, else any."""
+    nodes = tuple(node for node in dict.fromkeys((flow.station.pod.node, there)) if node)
+    kept = list(_kept(scene, flow, nodes, there, answer=False))
+    kept += _kept(scene, flow, nodes[::-1], there, answer=True) if not any(one.sure for one in kept) else ()
+    return next((one for one in kept if one.sure), kept[0] if kept else None)
+
+
+def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer: bool) -> Iterable[Kept]:
+    for node in nodes:
+        found = _known(scene, node, flow.station, flow.place)
+        if found is None or flow.place in scene.node(node).addresses:
+            continue
+        walk = node_walk.forwarded(scene, node, found, flow, answer=answer)
+        if walk.verdict == "undecided" or (walk.verdict == "dropped" and "/" in walk.dropped_by):
+            yield _as_kept(node, found, flow, walk, there, answer)
+
+
+def _as_kept(node: str, found: Forwarding, flow: Flow, walk: Walk, there: str, answer: bool) -> Kept:
+    doubt = _open(walk) if walk.verdict == "undecided" else _doubt(node, found, flow, there)
+    place = f"{flow.place}:{flow.port}"
+    what = f"the answers of {place}" if answer else f"it to {place}"
+    if flow.proto == "udp":
+        what = f"the answer of {place}" if answer else f"the question to {place}"
+    if doubt:
+        why = f"whether node {node} forwards {what} cannot be told: {doubt}"
+        if walk.verdict == "dropped":
+            why += f" ({'they' if answer and flow.proto == 'tcp' else 'it'} would be {stopped(walk)})"
+        return Kept(why, walk, _hop(node, why, walk, "warn"), False, answer)
+    why = f"node {node} does not forward {what}: {stopped(walk)}"
+    return Kept(why, walk, _hop(node, why, walk, "bad"), True, answer)
+
+
+def _known(scene: Scene, node: str, station: Station, address: str) -> Forwarding | None:
+    if station.pod.host_network or not node or address in (*station.pod.ips, station.pod.ip):
         return None
     return scene.node(node).forwarding()
 
 
-def _doubt(found: Forwarding, station: Station, place: str, routed: bool) -> str:
-    """Why a drop is none for sure; empty where it is."""
-    clauses = [c for ruleset in found.rulesets for _, _, _, rule in ruleset.rules for c in rule.matches]
-    if found.routes is None and any(isinstance(c, InInterface | OutInterface) for c in clauses):
-        return "over which of its interfaces is not recorded"
-    if any(isinstance(c, CtField) or (isinstance(c, CtState) and {"DNAT", "SNAT"} & set(c.states)) for c in clauses):
-        return "its rules ask for the translation that kube-proxy made"
-    if not routed and _device(found, place) == _device(found, station.pod.ip):
+def _doubt(node: str, found: Forwarding, flow: Flow, there: str) -> str:
+    """Why a drop is none for sure; empty where it is.
+
+    Between two pods of a bridge packets meet FORWARD only where br_netfilter is on, without which no translated
+    connection works there: its answers do not come back through the node, and are not translated.
+    """
+    if not flow.known:
+        return f"who answers behind {flow.place} is not recorded"
+    bridged = node_walk.device(found, flow.place) == node_walk.device(found, flow.station.pod.ip)
+    unseen = there == "" and found.routes is not None
+    if bridged and not flow.translated and (unseen or there == node == flow.station.pod.node):
         return (
             "both pods are on one bridge, and whether its packets meet the node's rules (br_netfilter) is not recorded"
         )
     return ""
-
-
-def _device(found: Forwarding, address: str) -> str:
-    version, number = number_of(address)
-    return lookup(assemble((), found.routes or _SOMEWHERE), version, number).device or "eth0"
-
-
-_SOMEWHERE = (
-    Route(4, "main", "unicast", prefix("0.0.0.0/0"), "eth0"),
-    Route(6, "main", "unicast", prefix("::/0"), "eth0"),
-)
-
-
-def _walk(
-    scene: Scene, node: str, found: Forwarding, station: Station, address: str, port: int, hook: str, mark: int
-) -> Walk:
-    version, number = number_of(address)
-    own = next((ip for ip in (station.pod.ip, *station.pod.ips) if ip and (":" in ip) == (version == 6)), "")
-    packet = Packet(
-        direction="inbound",
-        version=version,
-        proto="tcp",
-        src=number_of(own)[1] if own else None,
-        dst=number,
-        sport=SENDING_PORT,
-        dport=port,
-        in_interface=_device(found, own or address),
-        mark=mark,
-        flags=("SYN",),
-    )
-    return _ready(scene, node, found, hook).walk(packet)
-
-
-def _ready(scene: Scene, node: str, found: Forwarding, hook: str) -> Walker:
-    """The node's rules at one hook: what kube-proxy does between them is told elsewhere."""
-    key = ("forwarding", node, hook)
-    if key not in scene.cache:
-        own = given_addresses(scene.node(node).addresses)
-        whole = walker(found.rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))
-        kinds = ("nat", "conntrack") if hook == "PREROUTING" else ("chain", "nat")
-
-        def at_hook(whole: Plan) -> Plan:
-            return Plan(
-                {
-                    at: tuple(s for s in stations if at == hook and s.kind in kinds) or _tracking(at, stations)
-                    for at, stations in whole.stations.items()
-                },
-                True,
-            )
-
-        scene.cache[key] = whole.with_plans(at_hook)
-    ready = scene.cache[key]
-    assert isinstance(ready, Walker)
-    return ready
-
-
-def _tracking(hook: str, stations: tuple[Stop, ...]) -> tuple[Stop, ...]:
-    return tuple(s for s in stations if hook == "PREROUTING" and s.kind == "conntrack")
 
 
 def _open(walk: Walk) -> str:

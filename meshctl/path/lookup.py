@@ -35,7 +35,7 @@ def _zone_of(scene: Scene, station: Station) -> Zone:
 
 def _zone(scene: Scene, station: Station) -> Zone:
     resolver = station.resolver or dns.default_resolver(station.pod.namespace)
-    asked = asking.lookups(scene, station, resolver.servers)
+    asked = asking.lookups(scene, station)
     pod = station.pod
     policy = pod.dns_policy or "ClusterFirst"
     of_node = policy == "Default" or (pod.host_network and policy == "ClusterFirst")

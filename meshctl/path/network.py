@@ -7,6 +7,7 @@ from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import End, Hop, KubeProxy
 from meshctl.path.netns import is_loopback, listens
+from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
 from meshctl.path.passage import drop, show_address, straight
 from meshctl.path.scene import Owner, Scene, Station
@@ -58,7 +59,7 @@ def onto_network(
 def beyond(scene: Scene, station: Station | None, address: str, port: int, conn: Connection) -> list[Course]:
     """From the pod's interface on: kube-proxy on the node where the address is a Service's, then the other end."""
     node = station.pod.node if station is not None else (scene.nodes[0] if scene.nodes else "")
-    if (sent := forwarding.sent_elsewhere(scene, node, station, address, port)) is not None:
+    if (sent := forwarding.sent_elsewhere(scene, station, address, port)) is not None:
         told = KubeProxy(False if sent.to is not None else None, sent.why)
         if sent.to is None:
             return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,), kube_proxy=told)]
@@ -102,13 +103,15 @@ def across(
     masqueraded: bool = False,
     routed: bool = False,
 ) -> list[Course]:
-    """From the sender's interface over its node, and that of the other end, to the other end itself."""
-    node = station.pod.node if station is not None else ""
-    pod = scene.pod_at(place)
-    there = pod.node if pod is not None else ""
-    number = HBONE_PORT if tunnel else port
-    for one in dict.fromkeys((node, there)):
-        kept = forwarding.kept_back(scene, one, station, place, number, masqueraded, routed or node != there)
+    """From the sender's interface over its node, and that of the other end, to the other end itself.
+
+    `routed`: the sender's node gave the connection this place.
+    """
+    if station is not None:
+        pod = scene.pod_at(place)
+        number = HBONE_PORT if tunnel else port
+        flow = Flow(station, place, number, translated=routed, masqueraded=masqueraded)
+        kept = forwarding.kept_back(scene, flow, pod.node if pod is not None else "")
         if kept is not None:
             return [kept]
     return arrive(scene, place, port, conn, tunnel=tunnel)

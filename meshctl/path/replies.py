@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from meshctl.netfilter.hooks import Plan
-from meshctl.netfilter.matches import CtField
+from meshctl.netfilter.matches import CtField, Lookup
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.targets import (
     Accept,
@@ -25,8 +25,9 @@ from meshctl.netfilter.targets import (
     Tproxy,
 )
 from meshctl.netfilter.verdict import Walk
-from meshctl.netfilter.walk import Walker
+from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.scene import Scene, Station
+from meshctl.path.settled import View, seen_by
 
 Stage = Literal["out", "in", "lo"]
 """Out of the pod, into it, or within it: all hooks on lo."""
@@ -63,25 +64,21 @@ def lost(scene: Scene, station: Station, ready: Walker, packet: Packet, stage: S
     """The walk of a reply that the pod's rules keep back, or of which they leave that open; None where it arrives."""
     key = ("replies", station.key, stage)
     if key not in scene.cache:
-        scene.cache[key] = _filters(ready, stage)
-    walker = scene.cache[key]
-    assert isinstance(walker, Walker)
-    walk = walker.walk(replace(packet, ctstate="ESTABLISHED", flags=("SYN", "ACK") if packet.proto == "tcp" else None))
+        scene.cache[key] = _filters(_of_answers(scene, station, ready), stage)
+    filters = scene.cache[key]
+    assert isinstance(filters, Walker)
+    walk = filters.walk(replace(packet, ctstate="ESTABLISHED", flags=("SYN", "ACK") if packet.proto == "tcp" else None))
     if walk.verdict == "dropped" and "/" not in walk.dropped_by.partition(" ")[0]:
         return None  # by routing, which the first packet has been asked about
-    if walk.verdict == "dropped" and (asked := _asks_direction(station)):
-        because = f"which direction of the connection `{asked}` asks for"
-        return replace(walk, verdict="undecided", undecided_because=because)
     return walk if walk.verdict in ("dropped", "undecided") else None
 
 
-def _asks_direction(station: Station) -> str:
-    """A rule that tells a reply from what it answers by more than its state; empty for none."""
-    for ruleset in station.rulesets:
-        for _, _, _, rule in ruleset.rules:
-            if any(isinstance(clause, CtField) for clause in rule.matches):
-                return rule.text
-    return ""
+def _of_answers(scene: Scene, station: Station, ready: Walker) -> Walker:
+    """The pod's rules as they ask of answers, where one of them asks for more of a connection than its state."""
+    clauses = (clause for ruleset in station.rulesets for _, _, _, rule in ruleset.rules for clause in rule.matches)
+    if not any(isinstance(clause, CtField | Lookup) for clause in clauses):
+        return ready
+    return walker(tuple(seen_by(scene, one, View(answer=True)) for one in station.rulesets), station.network)
 
 
 def _filters(ready: Walker, stage: Stage) -> Walker:

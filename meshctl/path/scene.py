@@ -220,6 +220,14 @@ class Scene:
         wanted = ip_address(address)
         return any(_inside(wanted, text) for name in self.nodes for text in self.node(name).pod_ranges)
 
+    def node_of(self, address: str) -> str:
+        """The node whose pod has an address, or may have it by the node's range; empty where there is none."""
+        pod = self.pod_at(address)
+        if pod is not None:
+            return pod.node
+        wanted = ip_address(address)
+        return next((n for n in self.nodes if any(_inside(wanted, text) for text in self.node(n).pod_ranges)), "")
+
     def principal(self, station: Station) -> str:
         """The SPIFFE id that a pod's certificate carries: as recorded, else as istiod issues it."""
         shown = (one.principal for one in station.load_certificates() or () if one.kind == "certificate")

@@ -86,7 +86,7 @@ DROPS = "-A FORWARD -d 10.0.0.6/32 -p tcp -m tcp --dport 8080 -j DROP\n"
         (node(policy="DROP"), (False, "timeout")),
         (node(policy="DROP", masquerade=""), (True, "")),
         (node(forward="-A FORWARD -m set --match-set banned src -j DROP\n"), (None, "")),
-        (node(forward="-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT\n", policy="DROP"), (None, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT\n", policy="DROP"), (True, "")),
     ],
 )
 def test_what_is_routed_has_to_be_forwarded(tmp_path: Path, rules: str, ends: tuple[bool | None, str]) -> None:
@@ -156,3 +156,142 @@ def test_a_network_policy_about_the_callee_is_named(tmp_path: Path) -> None:
     assert [f.id for f in found.findings if "NetworkPolicy shop/none restricts Ingress of shop/web" in f.text] == [
         "MT113"
     ]
+
+
+FROM_WEB = "-A FORWARD -s 10.0.0.6/32 -p tcp -m tcp --sport 8080 -j DROP\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "ends"),
+    [
+        (node(forward=FROM_WEB), (False, "timeout")),
+        (node(forward=FROM_WEB.replace("DROP", "REJECT --reject-with tcp-reset")), (False, "timeout")),
+        (node(forward="-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n" + FROM_WEB), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstate ESTABLISHED -d 10.0.0.5/32 -j DROP\n"), (False, "timeout")),
+        (node(forward="-A FORWARD -m conntrack --ctstate NEW -j ACCEPT\n-A FORWARD -j DROP\n"), (False, "timeout")),
+        (node(forward="-A FORWARD -p tcp -m tcp --sport 8080 --dport 22 -j DROP\n"), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctdir REPLY -j DROP\n"), (False, "timeout")),
+        (node(forward="-A FORWARD -m conntrack --ctdir ORIGINAL --ctstate ESTABLISHED -j DROP\n"), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstate DNAT -j DROP\n"), (False, "timeout")),
+        (node(forward="-A FORWARD -m conntrack --ctorigdst 10.96.0.6 -j DROP\n"), (None, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus SEEN_REPLY -j DROP\n"), (None, "")),
+        (node(forward="-A FORWARD -s 10.0.0.6/32 -m set --match-set banned dst -j DROP\n"), (None, "")),
+    ],
+)
+def test_answers_have_to_be_forwarded_too(tmp_path: Path, rules: str, ends: tuple[bool | None, str]) -> None:
+    end = traced(tmp_path, rules).outcome.end
+    assert (end.delivered, end.broken) == ends
+
+
+def test_a_connection_that_nobody_translated_has_no_such_state(tmp_path: Path) -> None:
+    rules = node(forward="-A FORWARD -m conntrack --ctstate DNAT -j DROP\n")
+    assert traced(tmp_path, rules, "10.0.1.7:8080", two=node()).outcome.end.delivered
+
+
+def test_answers_between_pods_of_one_bridge_depend_on_the_kernel(tmp_path: Path) -> None:
+    end = traced(tmp_path, node(forward=FROM_WEB), "10.0.0.6:8080").outcome.end
+    assert end.delivered is None
+    assert "the answers of 10.0.0.6:8080" in end.why
+    assert "br_netfilter" in end.why
+
+
+def test_both_nodes_have_to_forward_the_answers(tmp_path: Path) -> None:
+    drops = FROM_WEB.replace("10.0.0.6", "10.0.1.7")
+    end = traced(tmp_path, node(), "10.0.1.7:8080", two=node(forward=drops)).outcome.end
+    assert (end.delivered, end.broken) == (False, "timeout")
+    assert "node two does not forward the answers of 10.0.1.7:8080" in end.why
+
+
+def test_which_address_a_masqueraded_connection_has_on_the_other_node_is_not_known(tmp_path: Path) -> None:
+    far = node(masquerade="").replace("10.0.0.6", "10.0.1.7")
+    rules = node(forward="-A FORWARD -s 192.168.0.9/32 -j DROP\n")
+    assert traced(tmp_path / "a", far, two=rules).outcome.end.delivered is None
+    assert traced(tmp_path / "b", far, two=node()).outcome.end.delivered
+    assert traced(tmp_path / "c", far, two=node(policy="DROP")).outcome.end.broken == "timeout"
+
+
+# --- lookups of names ------------------------------------------------------------------------------------------------
+
+DNS = """-A KUBE-SERVICES -d 10.96.0.10/32 -p udp -m udp --dport 53 -j KUBE-SVC-DNS
+-A KUBE-SVC-DNS -j KUBE-SEP-DNS
+-A KUBE-SEP-DNS -p udp -m udp -j DNAT --to-destination 10.0.1.53:53
+"""
+DNS_CHAINS = ":KUBE-SVC-DNS - [0:0]\n:KUBE-SEP-DNS - [0:0]\n"
+
+
+def with_dns(text: str) -> str:
+    """A node's rules with kube-proxy's for kube-dns."""
+    return text.replace("*nat\n", f"*nat\n{DNS_CHAINS}").replace("-A KUBE-SVC-WEB", f"{DNS}-A KUBE-SVC-WEB", 1)
+
+
+def named(folder: Path, rules: str, *, dns: str = "10.0.1.53", on: str = "two", target: str = "web:80") -> Trace:
+    """A request by name, asked of kube-dns at an address on another node; `rules` are those of node one."""
+    kube_dns = service("kube-dns", "10.96.0.10", 53, 53, namespace="kube-system")
+    kube_dns["spec"]["ports"] = [{"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}]
+    ends = endpoints("kube-dns", 53, *([dns] if dns else []), namespace="kube-system")
+    ends["ports"] = [{"name": "dns", "port": 53, "protocol": "UDP"}]
+    for end in ends["endpoints"]:
+        end["nodeName"] = on
+    other = node(forward="-A FORWARD -s 10.0.1.53/32 -j DROP\n" if on == "three" else "")
+    files = {"nodes/one/netns/iptables-save.txt": rules, f"nodes/{on}/netns/iptables-save.txt": other}
+    files |= {f"nodes/{name}/netns/ip-route.json": ROUTES for name in ("one", on)}
+    files["pods/shop/client/netns/resolv.conf"] = "nameserver 10.96.0.10\nsearch shop.svc.cluster.local\n"
+    return Mesh(
+        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6"), plain("far", "10.0.1.7", "two")],
+        services=[service("web", "10.96.0.6", 80, 8080), *([kube_dns] if dns != "?" else [])],
+        slices=[endpoints("web", 8080, "10.0.0.6"), *([ends] if dns != "?" else [])],
+        listening={"web": ["0.0.0.0:8080"]},
+        files=files,
+    ).trace(folder / "s", target, "client")
+
+
+ELSEWHERE = "-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination"
+UDP = "-A FORWARD -p udp -m udp --dport 53 -j DROP\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "ends", "said"),
+    [
+        (node(forward=DROPS.replace("tcp", "udp")), (True, ""), ""),
+        (node(forward=UDP), (False, "dns"), "the question to 10.0.1.53:53: dropped by filter/FORWARD rule 1"),
+        (node(forward=UDP.replace("--dport", "--sport")), (False, "dns"), "the answer of 10.0.1.53:53: dropped"),
+        (node(forward="-A FORWARD -s 10.0.1.53/32 -j REJECT\n"), (False, "dns"), "rejected by filter/FORWARD rule 1"),
+        (with_dns(node(forward="-A FORWARD -d 10.0.1.53/32 -j DROP\n")), (False, "dns"), "node one does not forward"),
+        (node(nat=f"{ELSEWHERE} 10.0.1.53:53\n"), (True, ""), ""),
+        (node(nat=f"{ELSEWHERE} 10.0.1.54:53\n"), (None, ""), "before kube-proxy is asked, and what that answers"),
+        (node(forward="-A FORWARD -p udp -m set --match-set no src -j DROP\n"), (None, ""), "match-set"),
+    ],
+)
+def test_lookups_have_to_be_forwarded(tmp_path: Path, rules: str, ends: tuple[bool | None, str], said: str) -> None:
+    end = named(tmp_path, rules).outcome.end
+    assert (end.delivered, end.broken) == ends
+    assert said in end.why
+
+
+def test_the_node_of_kube_dns_has_to_forward_as_well(tmp_path: Path) -> None:
+    end = named(tmp_path, node(), on="three").outcome.end
+    assert (end.delivered, end.broken) == (False, "dns")
+    assert "node three does not forward the answer" in end.why
+
+
+def test_an_address_is_not_looked_up(tmp_path: Path) -> None:
+    assert named(tmp_path, node(forward=UDP), target="10.96.0.6:80").outcome.end.delivered
+
+
+def test_who_answers_for_a_nameserver_that_was_not_recorded_is_not_known(tmp_path: Path) -> None:
+    end = named(tmp_path / "a", node(forward=UDP), dns="?").outcome.end
+    assert end.delivered is None
+    assert "who answers behind 10.96.0.10 is not recorded" in end.why
+    others = node(forward="-A FORWARD -d 10.0.1.7/32 -j DROP\n")
+    assert named(tmp_path / "b", others, dns="?").outcome.end.delivered
+    unknown = node(forward="-A FORWARD -d 10.0.3.7/32 -j DROP\n")
+    assert named(tmp_path / "c", unknown, dns="?").outcome.end.delivered is None
+    assert named(tmp_path / "d", with_dns(node(forward=UDP)), dns="?").outcome.end.broken == "dns"
+
+
+def test_questions_that_kube_proxy_refuses_are_in_vain(tmp_path: Path) -> None:
+    refuse = '-A KUBE-SERVICES -d 10.96.0.10/32 -p udp -m comment --comment "kube-dns has no endpoints" -j REJECT\n'
+    rules = node().replace("-A KUBE-FORWARD", f"{refuse}-A KUBE-FORWARD", 1)
+    end = named(tmp_path, rules, dns="").outcome.end
+    assert (end.delivered, end.broken) == (False, "dns")
+    assert "kube-proxy refuses the question" in end.why

@@ -125,9 +125,23 @@ def test_the_application_needs_the_answers_of_its_own_proxy(tmp_path: Path) -> N
     assert (end.broken, end.delivered, end.cause) == ("timeout", False, "rules")
 
 
-def test_which_direction_a_filter_means_is_left_open(tmp_path: Path) -> None:
-    rules = filtering("INPUT -i lo -j ACCEPT", "INPUT -m conntrack --ctdir REPLY -j ACCEPT", inbound="DROP")
-    assert mesh(rules).trace(tmp_path / "s", "web:80", "client").outcome.end.delivered is None
+@pytest.mark.parametrize(
+    ("rule", "delivered"),
+    [
+        ("INPUT -m conntrack --ctdir REPLY -j ACCEPT", True),
+        ("INPUT -m conntrack --ctdir ORIGINAL -j ACCEPT", False),
+        ("INPUT -m conntrack --ctstatus SEEN_REPLY -j ACCEPT", None),
+    ],
+)
+def test_answers_run_against_the_connection(tmp_path: Path, rule: str, delivered: bool | None) -> None:
+    rules = filtering("INPUT -i lo -j ACCEPT", rule, inbound="DROP")
+    assert mesh(rules).trace(tmp_path / "s", "web:80", "client").outcome.end.delivered is delivered
+
+
+def test_a_rule_about_answers_only_stops_those(tmp_path: Path) -> None:
+    rules = filtering("OUTPUT -o eth0 -m conntrack --ctdir REPLY -j DROP")
+    assert flags(mesh(callee=rules).trace(tmp_path / "a", "web:80", "client")) == AT_THE_CLIENT
+    assert flags(mesh(caller=rules).trace(tmp_path / "b", "web:80", "client")) == DELIVERED
 
 
 def dnat(rule: str, chain: str = "OUTPUT") -> str:

@@ -1,0 +1,103 @@
+"""Clauses of rules that a packet's headers alone do not settle: whose answer it is, and what was translated before.
+
+Connection tracking knows more of a packet than is walked: kube-proxy gave the connection another destination (DNAT),
+and an answer runs against it. Clauses about that are settled before the walk where it is known, and else asked as open
+questions, so that they leave the walk undecided only where they matter.
+"""
+
+from dataclasses import replace
+
+from meshctl.frozen import dataclass
+from meshctl.netfilter import iptables_text, nft_text
+from meshctl.netfilter import matches as m
+from meshctl.netfilter.addresses import Prefix, address_text
+from meshctl.netfilter.model import Rule, Ruleset
+from meshctl.path.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What its machine knows of a packet beside its headers; `blind` are the sides whose address is not known.
+
+    `mapped` and `hidden`: this machine translated the connection's destination, and its source.
+    """
+
+    answer: bool = False
+    mapped: bool = False
+    hidden: bool = False
+    blind: frozenset[str] = frozenset()
+    devices: bool = True
+
+
+_NEVER = m.Mark(1, 0)
+"""Holds for no packet; the rule stays where it is, so that its number does."""
+
+
+def seen_by(scene: Scene, ruleset: Ruleset, view: View) -> Ruleset:
+    """The rules as they ask what is known of a packet: the same rules at the same places."""
+
+    def seen(rule: Rule) -> Rule:
+        settled = tuple(_settled(scene, clause, view) for clause in rule.matches)
+        return rule if settled == rule.matches else replace(rule, matches=tuple(c for c in settled if c is not None))
+
+    return replace(
+        ruleset,
+        tables=tuple(
+            replace(table, chains=tuple(replace(c, rules=tuple(map(seen, c.rules))) for c in table.chains))
+            for table in ruleset.tables
+        ),
+    )
+
+
+def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
+    """The clause as it is asked of the packet: itself, None where it holds, or one that never holds or is open."""
+    match clause:
+        case m.CtState(states, negated) if (view.mapped and "DNAT" in states) or (
+            view.answer and view.hidden and "SNAT" in states
+        ):
+            return _NEVER if negated else None
+        case m.CtField("ctproto"):
+            return clause
+        case m.CtField("ctdir", value, negated):
+            return None if (value.upper() == ("REPLY" if view.answer else "ORIGINAL")) != negated else _NEVER
+        case m.CtField() if view.mapped or view.answer:
+            return m.Opaque(_spelt(clause))
+        case m.InInterface() | m.OutInterface() if not view.devices:
+            return m.Opaque(f"{_spelt(clause)}, since its routes are not recorded,")
+        case m.InInterface() if "source" in view.blind:
+            return m.Opaque(_spelt(clause))
+        case m.OutInterface() if "destination" in view.blind:
+            return m.Opaque(_spelt(clause))
+        case m.Source(network, negated) if "source" in view.blind:
+            return _of_blind(scene, clause, network, negated)
+        case m.Destination(network, negated) if "destination" in view.blind:
+            return _of_blind(scene, clause, network, negated)
+        case m.AddressRange(side) | m.AddrType(side) if side in view.blind:
+            return m.Opaque(_spelt(clause))
+        case m.Lookup(fields) if _is_open(fields, view):
+            return m.Opaque(_spelt(clause))
+        case _:
+            return clause
+
+
+def _of_blind(scene: Scene, clause: m.Match, network: Prefix, negated: bool) -> m.Match | None:
+    """A clause about an address that is not known: it is none of a pod's that was recorded."""
+    if network.is_host and scene.pod_at(address_text(network.version, network.address)) is not None:
+        return None if negated else _NEVER
+    return m.Opaque(_spelt(clause))
+
+
+def _spelt(clause: m.Match) -> str:
+    try:
+        return iptables_text.clause_text(clause)
+    except ValueError:  # only nft has it
+        return nft_text.match_text(clause)
+
+
+def _is_open(fields: tuple[str, ...], view: View) -> bool:
+    """Whether nft looks up what is not known here."""
+    words = {"source": "saddr", "destination": "daddr"}
+    names = [words[side] for side in view.blind]
+    names += ["ct direction", "ct original", "ct reply", "ct status"] if view.mapped or view.answer else []
+    names += [] if view.devices else ["iif", "oif"]
+    return any(name in field for field in fields for name in names)
