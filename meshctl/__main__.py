@@ -11,9 +11,13 @@ def main() -> None:
         from meshctl.cli.app import app
 
         app()
-    except KeyboardInterrupt:  # while modules are imported; later the command line's own boundary has it
+    except (KeyboardInterrupt, RuntimeError) as error:  # while modules are imported; later the boundary has it
+        from meshctl.errors import ExitCode, is_interrupt
+
+        if not is_interrupt(error):
+            raise
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _open_closed_streams() -> None:

@@ -33,6 +33,13 @@ class MeshctlError(Exception):
         self.hint = hint
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C, also as the cause of another: Python 3.11 wraps what is raised in a class's body."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, KeyboardInterrupt)
+
+
 class BadInput(MeshctlError):
     """The usage is wrong, or the input cannot be read; the message names the file and the place."""
 

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from meshctl.cli import options
 from meshctl.cli.lean import lean
 from meshctl.cli.on_demand import built
-from meshctl.errors import ExitCode, MeshctlError
+from meshctl.errors import ExitCode, MeshctlError, is_interrupt
 
 COMMANDS = {
     "describe": ("meshctl.cli.describe", "What the mesh did to a pod, a service, a namespace or a manifest, and why"),
@@ -96,6 +96,9 @@ def _boundary() -> Iterator[None]:
         typer.echo("error: the input is nested too deep to be read", err=True)
         raise typer.Exit(ExitCode.BAD_INPUT) from error
     except Exception as error:
+        if is_interrupt(error):
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from error
         if options.debugging() or _is_usage(error):
             raise
         if isinstance(error, OSError) and error.errno in _NO_OUTPUT and not error.filename:

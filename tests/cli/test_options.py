@@ -22,6 +22,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
         """Look."""
         seen.append(call)
 
+    wrapped = RuntimeError("Error calling __set_name__ on 'Field' instance 'a' in 'B'")
+    wrapped.__cause__ = KeyboardInterrupt()
+
     @command(probe, "fail")
     def fail(call: Invocation, how: str) -> None:
         """Fail."""
@@ -29,6 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
             "known": NoAccess("not allowed", hint="ask"),
             "bug": KeyError("lost"),
             "interrupt": KeyboardInterrupt(),
+            "wrapped": wrapped,
         }[how]
 
     module = type("module", (), {"app": probe})
@@ -64,6 +68,7 @@ def test_the_first_format_is_the_default_and_others_are_refused(run: CliRunner) 
         ("known", ExitCode.NO_ACCESS, "error: not allowed\nhint: ask\n"),
         ("bug", ExitCode.INTERNAL, "error: meshctl itself failed: KeyError"),
         ("interrupt", ExitCode.INTERRUPTED, "interrupted"),
+        ("wrapped", ExitCode.INTERRUPTED, "interrupted"),
     ],
 )
 def test_errors_become_one_line_and_a_code(run: CliRunner, how: str, code: int, words: str) -> None:

@@ -76,7 +76,8 @@ def test_a_closed_input_holds_nothing_and_closed_talk_is_lost() -> None:
     assert (done.returncode, done.stdout) == (3, "")
 
 
-def test_an_interrupt_while_modules_are_imported_is_said_in_a_word() -> None:
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "RuntimeError() from KeyboardInterrupt()"])
+def test_an_interrupt_while_modules_are_imported_is_said_in_a_word(raised: str) -> None:
     program = """if True:
         import sys
         from meshctl.__main__ import main
@@ -84,11 +85,11 @@ def test_an_interrupt_while_modules_are_imported_is_said_in_a_word() -> None:
         class Interrupted:
             def find_spec(self, name, *_):
                 if name == "meshctl.cli.app":
-                    raise KeyboardInterrupt
+                    raise WHAT
 
         sys.meta_path.insert(0, Interrupted())
         main()
-    """
+    """.replace("WHAT", raised)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
