@@ -14,8 +14,10 @@ SEARCH = "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions
 CLUSTER = f"nameserver 10.96.0.10\n{SEARCH}"
 
 
-def asked(folder: Path, target: str, *, resolver: str = CLUSTER, rules: str = ISTIO, **spec: Any) -> Trace:
-    """A request of a pod with this resolv.conf, these rules and these fields of its specification."""
+def asked(
+    folder: Path, target: str, *, resolver: str = CLUSTER, rules: str = ISTIO, sockets: str = "", **spec: Any
+) -> Trace:
+    """A request of a pod with this resolv.conf, these rules and sockets, and these fields of its specification."""
     client = pod("client", "10.0.0.5", ips=("fd00::5",))
     client["spec"] |= spec
     dns = service("kube-dns", "10.96.0.10", 53, 53, namespace="kube-system")
@@ -25,7 +27,10 @@ def asked(folder: Path, target: str, *, resolver: str = CLUSTER, rules: str = IS
         slices=[endpoints("web", 8080, "10.0.0.6")],
         listening={"web": ["0.0.0.0:8080"], "client": ["0.0.0.0:8080"]},
         rules={"client": rules},
-        files={"pods/shop/client/netns/resolv.conf": resolver},
+        files={
+            "pods/shop/client/netns/resolv.conf": resolver,
+            **({"pods/shop/client/netns/sockets.txt": sockets} if sockets else {}),
+        },
     ).trace(folder / "s", target, "client")
 
 
@@ -113,3 +118,42 @@ def test_a_search_list_that_does_not_lead_to_the_service_is_the_reason(tmp_path:
     assert "search list" in end.why
     assert "no Service" not in end.why
     assert "web.shop.svc.cluster.local" in found.findings[0].fix
+
+
+ENVOY = 'LISTEN 0 4096 0.0.0.0:15001 0.0.0.0:* users:(("envoy",pid=9,fd=1)) uid:1337\n'
+CACHE = 'udp UNCONN 0 0 127.0.0.1:53 0.0.0.0:* users:(("dnsmasq",pid=3,fd=4))\n'
+
+
+@pytest.mark.parametrize(
+    ("resolver", "sockets", "ends", "said"),
+    [
+        (SEARCH, f"tcp {ENVOY}", (False, "dns"), "names no nameserver, so that 127.0.0.1 is asked: nothing listens"),
+        ("", f"tcp {ENVOY}", (False, "dns"), "names no nameserver"),
+        ("# nameserver 10.96.0.10\n", f"tcp {ENVOY}", (False, "dns"), "names no nameserver"),
+        (SEARCH, f"tcp {ENVOY}{CACHE}", (True, ""), ""),
+        (SEARCH, f"tcp {ENVOY}{CACHE.replace('127.0.0.1', '127.0.0.53')}", (False, "dns"), "nothing listens"),
+        (SEARCH, ENVOY, (None, ""), "whether anything listens there on udp/53 is not recorded"),
+        (f"nameserver 127.0.0.1\n{SEARCH}", f"tcp {ENVOY}", (False, "dns"), "nothing listens on 127.0.0.1 port 53"),
+        (f"nameserver 127.0.0.1\n{SEARCH}", ENVOY, (True, ""), ""),
+        (f"nameserver 127.0.0.1\nnameserver 10.96.0.10\n{SEARCH}", f"tcp {ENVOY}", (True, ""), ""),
+    ],
+)
+def test_without_a_nameserver_the_pod_itself_is_asked(
+    tmp_path: Path, resolver: str, sockets: str, ends: tuple[bool | None, str], said: str
+) -> None:
+    end = asked(tmp_path, "web.shop.svc.cluster.local:80", resolver=resolver, sockets=sockets).outcome.end
+    assert (end.delivered, end.broken) == ends
+    assert said in end.why
+
+
+def test_captured_lookups_need_no_nameserver(tmp_path: Path) -> None:
+    first = "-A OUTPUT -j ISTIO_OUTPUT\n"
+    rules = ISTIO.replace(first, f"-A OUTPUT -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053\n{first}")
+    assert asked(tmp_path, "web:80", resolver=SEARCH, rules=rules, sockets=f"tcp {ENVOY}").outcome.end.delivered
+
+
+def test_without_a_nameserver_addresses_and_known_names_are_reached(tmp_path: Path) -> None:
+    sockets = f"tcp {ENVOY}"
+    assert asked(tmp_path / "a", "10.0.0.6:8080", resolver="", sockets=sockets).outcome.end.delivered
+    known = [{"ip": "10.0.0.6", "hostnames": ["web"]}]
+    assert asked(tmp_path / "b", "web:8080", resolver="", sockets=sockets, hostAliases=known).outcome.end.delivered
