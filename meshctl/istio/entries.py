@@ -96,7 +96,7 @@ class Sidecar:
 class GatewayServer:
     """One server of a Gateway; `tls` is its mode, empty for plain text; `hosts` may be ``ns/host``.
 
-    `name` is that of its port.
+    `name` is that of its port. `bind` is the address that it listens on, empty for all of the pod's.
     """
 
     port: int
@@ -105,6 +105,7 @@ class GatewayServer:
     tls: str
     redirects: bool
     name: str = ""
+    bind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ def parse_gateway(raw: Mapping[str, Any], source: str, index: int) -> Gateway:
             _server_tls(server),
             server.below("tls").flag("httpsRedirect") or False,
             server.below("port").text("name"),
+            server.text("bind"),
         )
         for server in spec.each("servers")
     )
@@ -245,6 +247,11 @@ def imports_rules(sidecar: Sidecar, home: str, hosts: tuple[str, ...], port: int
     if not sidecar.egress:
         return True
     return any(host_overlaps(name, host) for name in _imported(sidecar, home, port) for host in hosts)
+
+
+def imports_from(sidecar: Sidecar, home: str) -> bool:
+    """Whether a Sidecar tells its proxies of anything in a namespace."""
+    return not sidecar.egress or any(True for _ in _imported(sidecar, home, None))
 
 
 def _imported(sidecar: Sidecar, home: str, port: int | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ from meshctl.istio.entries import ServiceEntry
 from meshctl.istio.security import namespace_mode, peer_mode
 from meshctl.kube.services import Service
 from meshctl.origin import NOWHERE
-from meshctl.path import registry
+from meshctl.path import registry, unrecorded
 from meshctl.path.hosts import Host
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene, Station
@@ -35,6 +35,8 @@ def opened(
         if not asked and scene.mesh.config.auto_mtls:
             automatic, _ = takes(scene, station, name, int(number), host)
             mutual, unsure = automatic is True, automatic is None
+        if rule is None and unrecorded.of_rules(scene, station, name):
+            unsure = True
         if mutual:
             layer, sni = "mtls", said.sni or f"outbound_.{number}_.{subset}_.{name}"
             alpn = _offers(request, tcp)

@@ -44,7 +44,7 @@ def through_proxy(
     request = conn.request
     decisions: tuple[Decision, ...]
     if station.proxy is None and direction == "gateway":
-        decisions = (gateway_resources.decide(scene, station, port, conn),)
+        decisions = (gateway_resources.decide(scene, station, port, conn, address),)
     elif station.proxy is None:
         decisions = (resources.outbound(scene, station, address, port, request),)
     else:

@@ -49,7 +49,7 @@ def plain_tcp(scene: Scene, station: Station, served: Served) -> Chain | None:
 
 def _passing(scene: Scene, station: Station, served: Served, taken: set[str]) -> Iterator[Chain]:
     """A chain for each match of a ``tls`` rule; one that repeats a name is left out."""
-    if served.server.tls == "AUTO_PASSTHROUGH":
+    if served.server.tls == "AUTO_PASSTHROUGH":  # see meshctl/path/gateway_passthrough.py
         return
     for service in services_of(scene, station, served.gateway):
         if not common(served, service):

@@ -8,14 +8,15 @@ known here.
 from dataclasses import replace
 
 from meshctl.envoy.match import Step
+from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import L4Rule, VirtualService
-from meshctl.path import retries, route_rules
+from meshctl.path import gateway_passthrough, retries, route_rules, unrecorded
 from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_unread
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.gateway_chains import Chain, fitting, of_servers, plain_tcp
 from meshctl.path.gateway_hosts import routes_of
 from meshctl.path.gateway_policies import KINDS, as_seen, guarded
-from meshctl.path.gateway_servers import Served, on_port, unrecorded
+from meshctl.path.gateway_servers import Served, on_port
 from meshctl.path.model import Request
 from meshctl.path.rule_fits import Setting, each_value
 from meshctl.path.scene import Scene, Station
@@ -24,16 +25,19 @@ from meshctl.path.wire import Connection, bare
 _TOLD = frozenset({"gateways", "virtualservices", "destinationrules", "serviceentries"}) | KINDS
 
 
-def decide(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
-    """What a gateway does with a connection to one of its ports."""
-    return with_unread(scene, _TOLD, _decide(scene, station, port, conn))
+def decide(scene: Scene, station: Station, port: int, conn: Connection, address: str = "") -> Decision:
+    """What a gateway does with a connection to one of its ports, at an address of its pod."""
+    return with_unread(scene, _TOLD, _decide(scene, station, port, conn, address))
 
 
-def _decide(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
-    served = on_port(scene, station, port)
+def _decide(scene: Scene, station: Station, port: int, conn: Connection, address: str) -> Decision:
+    found = on_port(scene, station, port, address)
+    served = found.served
+    if found.undecided:
+        return Decision(undecided=(found.undecided,), assumed=True)
     if not served:
-        why = f"no Gateway opens port {port} on {station.pod.name}"
-        if elsewhere := unrecorded(scene):
+        why = found.closed or f"no Gateway opens port {port} on {station.pod.name}"
+        if elsewhere := unrecorded.of_mesh(scene):
             return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(Refusal(None, "", NO_LISTENER, why, "connection"), "", why)
     first = str(served[0].gateway.meta)
@@ -61,12 +65,14 @@ def _with_tls(scene: Scene, station: Station, port: int, conn: Connection, serve
         why = f"port {port} of the gateway takes TLS only ({meta}), and this is plain text"
         return _refused(_no_chain(why), meta, why)
     sni = conn.sni.lower()
+    automatic = gateway_passthrough.chain_for(scene, station, served, sni)
+    if automatic is not None:
+        return _automatic(port, conn, automatic)
     found = fitting(of_servers(scene, station, served), sni)
     if not found:
         why = f"no server of the gateway's port {port} has the name {sni or '(none: the client sends no name)'}"
         if any(one.server.tls == "AUTO_PASSTHROUGH" for one in served):
-            why = f"{meta} passes names of clusters on by itself (AUTO_PASSTHROUGH): which ones is not modelled"
-            return Decision(undecided=(why,), assumed=True)
+            why = f"{why}; {meta} passes on what is sent to the clusters of the mesh only (AUTO_PASSTHROUGH)"
         return _refused(_no_chain(why), "", why)
     chain = found[0]
     if len(found) > 1:
@@ -87,6 +93,18 @@ def _with_tls(scene: Scene, station: Station, port: int, conn: Connection, serve
     return replace(decision, forwarded=sent, terminated=True)
 
 
+def _automatic(port: int, conn: Connection, found: gateway_passthrough.Automatic) -> Decision:
+    """A connection by the name of a cluster: the mesh's own TLS is passed on to that, and no other (by its ALPN)."""
+    meta = found.served.gateway.meta
+    if found.unknown:
+        return Decision(undecided=(found.unknown,), assumed=True)
+    if conn.layer == "mtls":
+        why = f"{meta} passes the sender's mutual TLS on to {found.cluster}: where that ends is not modelled"
+        return Decision(undecided=(why,), assumed=True)
+    why = f"{meta} passes on the mesh's mutual TLS only on port {port} (AUTO_PASSTHROUGH), and this is other TLS"
+    return _refused(_no_chain(why), str(meta), why)
+
+
 def _no_chain(why: str) -> Refusal:
     return Refusal(None, "NR", "filter_chain_not_found", why, "connection", "no-route")
 
@@ -99,21 +117,27 @@ def _inside(conn: Connection) -> Request:
 def _ends(conn: Connection, chain: Chain, port: int) -> Decision | None:
     """Why the gateway does not end the sender's TLS, or that this cannot be told; None where it does."""
     meta, mode = chain.served.gateway.meta, chain.served.server.tls
-    why = ""
     match mode:
-        case "ISTIO_MUTUAL" if conn.layer == "tls" and conn.mtls == "none":
-            why = (
-                f"{meta} takes the mesh's mutual TLS only on port {port}, and this TLS shows no certificate of the mesh"
-            )
-            return _refused(Refusal(None, "", "", why, "handshake", "strict", late=True), str(meta), why)
-        case "SIMPLE" | "OPTIONAL_MUTUAL" if conn.layer == "mtls":
-            why = f"the sender asks for a certificate of the mesh: whether {meta} shows one on port {port} is not known"
-        case "SIMPLE" | "OPTIONAL_MUTUAL":
+        case "SIMPLE" | "OPTIONAL_MUTUAL" if conn.layer == "tls":
             return None
+        case "SIMPLE" | "OPTIONAL_MUTUAL":
+            why = f"the sender asks for a certificate of the mesh: whether {meta} shows one on port {port} is not known"
         case "ISTIO_MUTUAL" if conn.layer == "mtls":
             return None
+        case "ISTIO_MUTUAL" | "MUTUAL" if conn.layer == "tls" and conn.tls is not None and conn.tls.certificates:
+            shown = ", ".join(conn.tls.certificates)
+            why = f"{meta} asks for a certificate on port {port}: whether it trusts who signed {shown} is not recorded"
+        case "ISTIO_MUTUAL" if conn.layer == "tls":
+            why = f"{meta} takes the mesh's mutual TLS only on port {port}"
+            why += ", and this TLS shows no certificate of the mesh"
+            return _refused(Refusal(None, "", "", why, "handshake", "strict", late=True), str(meta), why)
+        case "MUTUAL" if conn.layer == "tls":
+            why = f"{meta} asks for a certificate of the client on port {port} (MUTUAL), and this TLS shows none"
+            return _refused(Refusal(None, "", "", why, "handshake", late=True), str(meta), why)
+        case "MUTUAL":
+            why = f"{meta} asks for a certificate on port {port}: whether it trusts who signed the mesh's is not known"
         case _:
-            why = f"{meta} has TLS mode {mode} on port {port}: what the client shows there is not known"
+            why = f"{meta} has TLS mode {mode} on port {port}: what it asks of its clients is not known"
     return Decision(undecided=(why,), assumed=True)
 
 
@@ -141,7 +165,7 @@ def _http(
         why = f"{found.redirects} sends plain HTTP on to https"
         decision = Decision(refusal=Refusal(301, "", "direct_response", why), steps=(said,), assumed=True)
     elif not found.services:
-        elsewhere = unrecorded(scene, served, host)
+        elsewhere = unrecorded.of_mesh(scene, lambda name: _may_have(served, name, host))
         decision = _no_host(f"no VirtualService of {shown} is about host {host}", elsewhere, said)
     else:
         retrying = retries.of_mesh(scene.mesh.config, station.version)
@@ -149,6 +173,11 @@ def _http(
         setting = Setting(found.port, pod.namespace, pod.labels, (), retrying=retrying, each_value=each)
         decision = route_rules.http(found.services, (), setting, request, said, only_port(scene))
     return guarded(scene, station, port, conn, decision)
+
+
+def _may_have(served: tuple[Served, ...], namespace: str, host: str) -> bool:
+    """Whether a VirtualService of a namespace could have rules for a host on one of the servers."""
+    return any(host_fits(pattern, host) for one in served for pattern in one.hosts_for(namespace))
 
 
 def _no_host(because: str, elsewhere: str, said: Step) -> Decision:

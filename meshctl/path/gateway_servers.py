@@ -4,8 +4,10 @@ Followed is ``mergeGateways`` (``pilot/pkg/model/gateway.go``, 1.30): the oldest
 port is plain or TLS, and servers that do not go with it, or repeat a host of another one's TLS, are left out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 
+from meshctl.envoy import ip
 from meshctl.frozen import dataclass
 from meshctl.istio.entries import Gateway, GatewayServer
 from meshctl.istio.mesh import virtual_services_of
@@ -13,6 +15,7 @@ from meshctl.istio.resource import by_age, host_fits, host_overlaps, selects
 from meshctl.istio.virtual_service import VirtualService
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import ServicePort
+from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.scene import Scene, Station
 
 _HTTP = ("HTTP", "HTTP2", "HTTP_PROXY", "GRPC", "GRPC-WEB")
@@ -60,17 +63,52 @@ class Served:
         return tuple(name for place, slash, name in split if not slash or place == namespace)
 
 
-def on_port(scene: Scene, station: Station, port: int) -> tuple[Served, ...]:
-    """The servers that a gateway's pod has on a port: all take plain HTTP, or all begin with TLS, or there is one."""
+@dataclass(frozen=True, slots=True)
+class OnPort:
+    """The servers that a connection reaches; without any, `closed` or `undecided` may say more of it."""
+
+    served: tuple[Served, ...] = ()
+    closed: str = ""
+    undecided: str = ""
+
+
+def on_port(scene: Scene, station: Station, port: int, address: str = "") -> OnPort:
+    """The servers that a connection to a gateway's pod reaches on a port; `address` is where the connection is to.
+
+    All take plain HTTP, or all begin with TLS, or there is one.
+    """
     gateways = sorted((*scene.told.gateways, *scene.told.api.gateways), key=lambda each: by_age(each.meta))
-    named = (
+    named = [
         Served(gateway, server)
         for gateway in gateways
         if configures(scene, station.pod, gateway)
         for server in gateway.servers
         if port in _ports(scene, station, gateway, server.port)
-    )
-    return tuple(_merged(named))
+    ]
+    if any(one.server.bind for one in named):
+        return _bound(station.pod, address, port, named)
+    return OnPort(tuple(_merged(named)))
+
+
+def _bound(pod: Pod, address: str, port: int, named: Sequence[Served]) -> OnPort:
+    """The servers of one listener, where some listen on an address of their own: that takes what is sent there.
+
+    A port whose first server begins with TLS has nothing plain, whatever the address (``mergeGateways``).
+    """
+    to = address if is_address(address) and address != ANYWHERE else pod.ip
+    own = [one for one in named if one.server.bind == to]
+    rest = [one for one in named if one.server.bind in ("", ip.wildcard(to))]
+    others = [one for one in named if one not in own and one not in rest]
+    unclear = next((one for one in others if pod.host_network and is_address(one.server.bind)), None)
+    if unclear is not None and not own and not ip_address(unclear.server.bind).is_loopback:
+        why = f"{unclear.gateway.meta} listens on {unclear.server.bind}: whether the connection is to that is not known"
+        return OnPort(undecided=why)
+    if not own and len({one.server.bind for one in rest}) > 1:
+        why = f"servers of port {port} with bind {ip.wildcard(to)} and without share a listener: that is not modelled"
+        return OnPort(undecided=why)
+    found = tuple(_merged(one for one in own or rest if one.secure or not named[0].secure))
+    binds = ", ".join(dict.fromkeys(one.server.bind for one in others))
+    return OnPort(found, "" if found else f"{named[0].gateway.meta} has port {port} on {binds} only, not on {to}")
 
 
 def configures(scene: Scene, pod: Pod, gateway: Gateway) -> bool:
@@ -82,24 +120,6 @@ def configures(scene: Scene, pod: Pod, gateway: Gateway) -> bool:
         for service in scene.services.services
         if service.namespace == pod.namespace
     )
-
-
-def unrecorded(scene: Scene, served: Iterable[Served] = (), host: str = "") -> str:
-    """Which namespaces may hold more of the mesh's resources, empty where all were recorded.
-
-    With servers only those count whose VirtualServices could have rules for the host there.
-    """
-    served = tuple(served)
-    left = [name for name in scene.namespaces if scene.recorded and name not in scene.recorded]
-    left = [
-        name
-        for name in left
-        if not served or any(host_fits(pattern, host) for one in served for pattern in one.hosts_for(name))
-    ]
-    if not left:
-        return ""
-    which = f"namespace {left[0]} has" if len(left) == 1 else f"namespaces {', '.join(left[:3])} have"
-    return f"what {which} was not recorded"
 
 
 def _merged(named: Iterable[Served]) -> Iterator[Served]:

@@ -241,6 +241,18 @@ def service_of(scene: Scene, host: str) -> Service | None:
     return scene.services.named(name, namespace)
 
 
+def named(scene: Scene, host: str, namespace: str) -> bool:
+    """Whether a name, in short or in full, is one of a recorded Service, as a pod of a namespace writes it."""
+    labels = host.rstrip(".").lower().split(".")
+    match labels[: labels.index("svc")] if "svc" in labels else labels:
+        case [name]:
+            return scene.services.named(name, namespace) is not None
+        case [*_, name, home]:
+            return scene.services.named(name, home) is not None
+        case _:
+            return False
+
+
 def entry_of(scene: Scene, station: Station, host: str, port: int) -> ServiceEntry | None:
     """The ServiceEntry by which a proxy knows a host with a port."""
     return next((k.entry for k in known_on(scene, station, port) if k.host == host and k.entry is not None), None)

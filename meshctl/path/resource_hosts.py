@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
-from meshctl.path import registry
+from meshctl.path import registry, unrecorded
 from meshctl.path.decision import BLACK_HOLE
 from meshctl.path.hosts import ANYWHERE, Host, Picked, is_address
 from meshctl.path.scene import Scene, Station
@@ -20,6 +20,8 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
     _, number, subset, host = cluster.split("|", 3)
     rule = registry.destination_rule(scene, station, host)
     if subset and (rule is None or rule.subset(subset) is None):
+        if elsewhere := unrecorded.of_rules(scene, station, host):
+            return Picked(undecided=f"no recorded DestinationRule defines subset {subset} of {host}, but {elsewhere}")
         return Picked(why=f"no DestinationRule defines subset {subset} of {host}", flag="NC")
     labels = found.labels if rule and subset and (found := rule.subset(subset)) else ()
     service = registry.service_of(scene, host)
@@ -79,6 +81,8 @@ def _entry_hosts(
 ) -> Picked:
     entry = registry.entry_of(scene, station, host, number)
     if entry is None:
+        if elsewhere := unrecorded.of_host(scene, station, host):
+            return Picked(undecided=f"no recorded object is {host} with port {number}, but {elsewhere}")
         return Picked(why=f"the mesh does not know {host} with port {number}", flag="NC")
     if entry.resolution == "NONE":
         return _as_asked(scene, address, port)

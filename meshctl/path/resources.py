@@ -7,7 +7,7 @@ undecided, never a guess.
 
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import VirtualService
-from meshctl.path import registry, retries, sidecar_rules
+from meshctl.path import registry, retries, sidecar_rules, unrecorded
 from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
 from meshctl.path.decision import BLACK_HOLE, Decision, Option, Refusal
 from meshctl.path.hosts import ANYWHERE
@@ -88,7 +88,7 @@ def _by_host(
         and registry.by_host(registry.there(scene, station, port, None), host, namespace) is not None
     ):
         because = f"{sidecar.meta} does not tell this proxy of {host}"
-    return _unknown(scene, station, address, port, request, http=True, because=because)
+    return _unknown(scene, station, address, port, request, http=True, because=because, hidden=bool(because))
 
 
 def _is_before(
@@ -146,12 +146,27 @@ def _by_bytes(scene: Scene, station: Station, address: str, port: int, request: 
 
 
 def _unknown(
-    scene: Scene, station: Station, address: str, port: int, request: Request, *, http: bool, because: str
+    scene: Scene,
+    station: Station,
+    address: str,
+    port: int,
+    request: Request,
+    *,
+    http: bool,
+    because: str,
+    hidden: bool = False,
 ) -> Decision:
-    """A destination that the mesh does not know: passed through, or refused with REGISTRY_ONLY."""
+    """A destination that the mesh does not know: passed through, or refused with REGISTRY_ONLY.
+
+    `hidden`: it is known to others, but not to this proxy.
+    """
     sidecar = registry.sidecar_of(scene, station)
     mode = (sidecar.outbound_mode if sidecar else "") or scene.mesh.config.outbound_mode
     steps = (step("host", "", because, sidecar.meta.origin if sidecar else None),) if because else ()
+    asked = bare(request.host) if _is_http(request) else ""
+    if not hidden and (elsewhere := unrecorded.of_destination(scene, station, address, asked)):
+        why = f"no recorded Service or ServiceEntry is {asked or f'at {address}:{port}'}, but {elsewhere}"
+        return Decision(undecided=(why,), steps=steps, tcp=not http, assumed=True)
     if mode == "REGISTRY_ONLY":
         origin = sidecar.meta.origin if sidecar and sidecar.outbound_mode else None
         told = "outboundTrafficPolicy is REGISTRY_ONLY and the mesh does not know it"

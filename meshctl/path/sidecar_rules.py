@@ -11,7 +11,7 @@ from meshctl.istio.entries import imports_rules
 from meshctl.istio.mesh import Mesh, about, best_host, virtual_services_of
 from meshctl.istio.resource import host_overlaps
 from meshctl.istio.virtual_service import VirtualService
-from meshctl.path import registry, retries, route_rules
+from meshctl.path import registry, retries, route_rules, unrecorded
 from meshctl.path.assumed import only_port, step
 from meshctl.path.decision import Decision, Option
 from meshctl.path.hosts import is_address
@@ -96,12 +96,14 @@ def of_host(scene: Scene, station: Station, host: str, port: int, request: Reque
     service = next(_with_routes(scene, station, services, port), None)
     if service is not None:
         return by(scene, station, service, port, request, said)
+    elsewhere = unrecorded.of_mesh(scene, lambda name: name == registry.home_of(scene, host, name)[0])
+    told = f"no recorded VirtualService is about this host, but {elsewhere}" if elsewhere else ""
     return Decision(
         options=(Option(f"outbound|{port}||{host}", 1, 1.0),),
         route="default",
         retry=retries.of_mesh(scene.mesh.config, station.version).default,
         forwarded=request,
-        steps=(said, step("route", "default", "no VirtualService is about this host")),
+        steps=(said, step("route", "default", told or "no VirtualService is about this host")),
         assumed=True,
     )
 

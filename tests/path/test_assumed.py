@@ -582,12 +582,6 @@ class TestGateways:
         assert found is not None
         assert found.status == 301
 
-    def test_mutual_tls_of_the_client_is_not_known(self) -> None:
-        port = {"number": 443, "protocol": "HTTPS"}
-        secure = {"port": port, "hosts": ["*"], "tls": {"mode": "MUTUAL", "credentialName": "c"}}
-        found = self.ask(self.gateway(secure), port=443, host="a.example.com", tls=True)
-        assert "TLS mode MUTUAL" in found.undecided[0]
-
 
 class TestGatewayApi:
     POD = pod("gw", "10.0.0.9", **{"gateway.networking.k8s.io/gateway-name": "gw"})

@@ -5,13 +5,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from meshctl.envoy.model.sockets import Tls
 from meshctl.istio.mesh_config import MeshConfig, Retries
+from meshctl.origin import NOWHERE
 from meshctl.path import gateway_resources
 from meshctl.path.decision import Decision
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene
 from meshctl.path.wire import Connection, by_application
-from tests.path.test_assumed import RAW, WEB, a, clusters, pod, route, scene, service
+from tests.path.test_assumed import FAR, RAW, WEB, a, clusters, pod, route, scene, service
 
 HTTP: dict[str, Any] = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
 GATEWAY_POD = pod("gw", "10.0.0.9", "istio-system")
@@ -208,6 +210,134 @@ class TestMutualTls:
             tls = rules("t", "db.internal", to="tls", rules=[route("raw", 90, match=[{"sniHosts": ["db.internal"]}])])
             objects = (gateway(server("HTTPS", "db.internal", mode=mode)), self.RULES, tls)
             assert ask(*objects, port=443, conn=mutual("db.internal", host="db.internal")).undecided
+
+
+class TestClientCertificates:
+    RULES = rules("v", "a.com", rules=[route("web", 80)])
+
+    @pytest.mark.parametrize(
+        ("mode", "refused"), [("SIMPLE", False), ("OPTIONAL_MUTUAL", False), ("MUTUAL", True), ("ISTIO_MUTUAL", True)]
+    )
+    def test_a_client_without_one(self, mode: str, refused: bool) -> None:
+        found = ask(gateway(server("HTTPS", "a.com", mode=mode)), self.RULES, port=443, host="a.com", tls=True)
+        assert found.undecided == ()
+        assert (found.refusal is not None) is refused
+        if found.refusal is not None:
+            assert (found.refusal.kind, found.refusal.late) == ("handshake", True)
+            assert found.refusal.status is None
+
+    @pytest.mark.parametrize("mode", ["MUTUAL", "ISTIO_MUTUAL"])
+    def test_whose_certificates_are_trusted_is_not_known(self, mode: str) -> None:
+        shown = Tls(certificates=("/etc/c.pem",), trust="", sans=(), versions=("", ""), origin=NOWHERE)
+        conn = replace(request(host="a.com", tls=True), tls=shown)
+        found = ask(gateway(server("HTTPS", "a.com", mode=mode)), self.RULES, port=443, conn=conn)
+        assert "/etc/c.pem" in found.undecided[0]
+
+    @pytest.mark.parametrize("mode", ["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"])
+    def test_nor_whether_the_mesh_s_is(self, mode: str) -> None:
+        objects = (gateway(server("HTTPS", "a.com", mode=mode)), self.RULES)
+        assert ask(*objects, port=443, conn=mutual("a.com", host="a.com")).undecided
+
+
+class TestAutoPassthrough:
+    GATE = gateway(server("TLS", "*.shop.svc.cluster.local", mode="AUTO_PASSTHROUGH", port=15443))
+    HOST = "web.shop.svc.cluster.local"
+    SUBSET = a("DestinationRule", "d", {"host": HOST, "subsets": [{"name": "v1", "labels": {}}]})
+
+    def ask(self, name: str, *objects: dict[str, Any], **more: Any) -> Decision:
+        return ask(self.GATE, *objects, port=15443, services=(WEB, FAR), conn=mutual(name), **more)
+
+    @pytest.mark.parametrize("name", ["a.com", f"outbound_.80_._.{HOST}", f"outbound_.80_.v1_.{HOST}", HOST])
+    def test_other_tls_is_refused_whatever_its_name(self, name: str) -> None:
+        conn = replace(request(host="a.com", tls=True), sni=name)
+        assert status(ask(self.GATE, self.SUBSET, port=15443, conn=conn)) == "NR"
+        assert status(ask(self.GATE, port=15443, host="a.com")) == "NR"
+
+    @pytest.mark.parametrize(
+        ("name", "there"),
+        [
+            (f"outbound_.80_._.{HOST}", True),
+            (f"outbound_.80_.v1_.{HOST}", True),
+            (f"outbound_.80_.v2_.{HOST}", False),
+            (f"outbound_.99_._.{HOST}", False),
+            ("outbound_.80_._.far.other.svc.cluster.local", False),
+            ("outbound_.80_._.gone.shop.svc.cluster.local", False),
+            ("a.com", False),
+        ],
+    )
+    def test_the_mesh_s_own_goes_to_the_cluster_it_names(self, name: str, there: bool) -> None:
+        found = self.ask(name, self.SUBSET)
+        if there:
+            assert name in found.undecided[0]
+        else:
+            assert status(found) == "NR"
+
+    def test_beside_other_servers(self) -> None:
+        both = gateway(
+            server("TLS", "*.shop.svc.cluster.local", mode="AUTO_PASSTHROUGH"), server("HTTPS", "a.com", mode="SIMPLE")
+        )
+        web = rules("v", "a.com", rules=[route("web", 80)])
+        assert clusters(ask(both, web, port=443, host="a.com", tls=True)) == ["outbound|80||web.shop"]
+
+    def test_entries_are_among_them_where_they_are_of_the_mesh(self) -> None:
+        ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+        for location, there in (("MESH_INTERNAL", True), ("MESH_EXTERNAL", False)):
+            spec = {"hosts": ["x.shop.svc.cluster.local"], "ports": ports, "location": location, "resolution": "STATIC"}
+            found = self.ask("outbound_.80_._.x.shop.svc.cluster.local", a("ServiceEntry", "x", spec))
+            assert bool(found.undecided) is there
+
+    def test_what_was_not_recorded(self) -> None:
+        everywhere = gateway(server("TLS", "*.svc.cluster.local", mode="AUTO_PASSTHROUGH"))
+        place = scene(everywhere, services=(WEB,), pods=(GATEWAY_POD,))
+        place.recorded = ("shop", "istio-system")
+        far = "outbound_.80_._.far.other.svc.cluster.local"
+        assert "was not recorded" in at(place, mutual(far), 443).undecided[0]
+        place.recorded = ()
+        assert status(at(place, mutual(far), 443)) == "NR"
+
+
+class TestBinds:
+    RULES = rules("v", "*", rules=[route("web", 80)])
+
+    def ask(self, *binds: str, address: str = "10.0.0.9", host_network: bool = False) -> Decision:
+        """Servers with these addresses; the second one and later have no rules."""
+        own = pod("gw", "10.0.0.9", "istio-system")
+        own["spec"]["hostNetwork"] = host_network
+        made = [
+            gateway({**HTTP, "bind": bind}, name=f"g{number}", created=str(number)) for number, bind in enumerate(binds)
+        ]
+        only = rules("v", "*", gateways=["istio-system/g0"], rules=[route("web", 80)])
+        place = scene(*made, only, services=(WEB,), pods=(own,))
+        return gateway_resources.decide(place, place.station(place.pods[1]), 80, request(host="a.com"), address)
+
+    @pytest.mark.parametrize("bind", ["", "0.0.0.0", "10.0.0.9"])
+    def test_an_address_that_is_reached(self, bind: str) -> None:
+        assert status(self.ask(bind)) is None
+
+    @pytest.mark.parametrize("bind", ["127.0.0.1", "::", "10.0.0.7", "unix:///var/run/gw.sock"])
+    def test_an_address_that_is_not(self, bind: str) -> None:
+        found = self.ask(bind).refusal
+        assert found is not None
+        assert found.details == "no_listener"
+        assert bind in found.why
+
+    def test_each_address_has_a_listener_of_its_own(self) -> None:
+        assert status(self.ask("", "127.0.0.1")) is None
+        assert status(self.ask("127.0.0.1", "")) == 404
+        assert status(self.ask("", "10.0.0.9")) == 404
+        assert status(self.ask("10.0.0.9", "")) is None
+        assert self.ask("", "0.0.0.0").undecided
+
+    def test_a_node_may_have_more_addresses(self) -> None:
+        assert self.ask("192.0.2.7", host_network=True).undecided
+        assert not self.ask("127.0.0.1", host_network=True).undecided
+
+    def test_a_port_that_begins_with_tls_has_nothing_plain(self) -> None:
+        secure = gateway({**server("HTTPS", "a.com", mode="SIMPLE"), "bind": "127.0.0.1"}, name="g0", created="0")
+        plain = gateway({**HTTP, "port": {**HTTP["port"], "number": 443}, "bind": "10.0.0.9"}, created="1")
+        found = ask(secure, plain, rules("v", "*", rules=[route("web", 80)]), port=443, host="a.com").refusal
+        assert found is not None
+        assert found.details == "no_listener"
 
 
 class TestNames:

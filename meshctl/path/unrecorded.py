@@ -1,0 +1,70 @@
+"""What the mesh may have in namespaces that were not recorded, where a proxy's configuration was not either.
+
+A recording may cover some namespaces only, and any namespace may have a ServiceEntry or a VirtualService for all.
+"""
+
+from collections.abc import Callable
+
+from meshctl.istio.entries import imports_from
+from meshctl.path import registry
+from meshctl.path.hosts import ANYWHERE, is_address
+from meshctl.path.scene import Scene, Station
+
+_OF_KUBERNETES = ("kube-system", "kube-public", "kube-node-lease")
+"""Namespaces of Kubernetes itself, which are not for resources of the mesh."""
+
+
+def of_mesh(scene: Scene, counts: Callable[[str], bool] = lambda _name: True) -> str:
+    """Which namespaces may hold more of the mesh's resources, of those that count; empty where all were recorded."""
+    left = [name for name in scene.namespaces if not _was(scene, name) and name not in _OF_KUBERNETES and counts(name)]
+    if not left:
+        return ""
+    which = f"namespace {left[0]} has" if len(left) == 1 else f"namespaces {', '.join(left[:3])} have"
+    return f"what {which} was not recorded"
+
+
+def of_host(scene: Scene, station: Station, host: str) -> str:
+    """Why a host that is in no recorded object may be in another one; empty where that cannot be.
+
+    A name of a Service in full is of its namespace alone. A Sidecar may import nothing from the others.
+    """
+    labels = host.rstrip(".").split(".")
+    if len(labels) > 2 and labels[2] == "svc":
+        home = labels[1]
+        known = any(service.namespace == home for service in scene.services.services)
+        return "" if known else of_mesh(scene, lambda name: name == home)
+    return of_mesh(scene, _seen_by(scene, station))
+
+
+def of_destination(scene: Scene, station: Station, address: str, host: str) -> str:
+    """Why a destination that no recorded object is about may be another one's; `host` is empty where none is asked for.
+
+    Addresses of recorded pods and Services are these' own.
+    """
+    if host and not is_address(host) and not registry.named(scene, host, station.pod.namespace):
+        return of_host(scene, station, host)
+    if address not in ("", ANYWHERE) and (scene.pod_at(address) or scene.services.at(address)) is not None:
+        return ""
+    return of_mesh(scene, _seen_by(scene, station))
+
+
+def of_rules(scene: Scene, station: Station, host: str) -> str:
+    """Why a DestinationRule that was not recorded may be the one for a host; empty where that cannot be.
+
+    Istio looks in the caller's namespace first, then in that of the host.
+    """
+    rule = registry.destination_rule(scene, station, host)
+    if rule is not None and rule.meta.namespace == station.pod.namespace:
+        return ""
+    home, _ = registry.home_of(scene, host, station.pod.namespace)
+    return of_mesh(scene, lambda name: name == home)
+
+
+def _was(scene: Scene, namespace: str) -> bool:
+    return not scene.recorded or namespace in scene.recorded
+
+
+def _seen_by(scene: Scene, station: Station) -> Callable[[str], bool]:
+    """Whether a pod's proxy is told of anything in a namespace."""
+    sidecar = registry.sidecar_of(scene, station) if station.mode != "gateway" else None
+    return lambda name: sidecar is None or imports_from(sidecar, name)
