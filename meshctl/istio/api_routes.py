@@ -182,10 +182,28 @@ def _at_gateway(
         if parent.section not in ("", listener.name) or parent.port not in (None, listener.port):
             continue
         admitted = _admits(world, listener, meta.namespace, parent)
-        found = tuple(_common(hosts, listener.host))
+        own = [h for h in hosts if kind not in ("HTTPRoute", "GRPCRoute") or not _isolated(world, listener, h)]
+        found = tuple(_common(own, listener.host)) if own or not hosts else ()
         if found and admitted is not False:
             doubt = () if admitted else (f"allowedRoutes of listener {listener.name}",)
             yield _service(world.grants, kind, meta, spec, found, listener.key, listener.port, (), doubt)
+
+
+def _isolated(world: _World, listener: _Listener, host: str) -> bool:
+    """Whether another listener of the port is the more specific one for a host, so that this one does not serve it.
+
+    Source: ``hostnameAllowedByIsolation`` and ``extractParentReferenceInfo``, 1.22 to 1.30.
+    """
+    if listener.host and not listener.host.startswith("*"):
+        return False
+    others = (
+        one.host
+        for one in world.listeners
+        if (one.gateway, one.port, one.protocol) == (listener.gateway, listener.port, listener.protocol)
+    )
+    return any(
+        len(other) >= len(listener.host) and host_fits(other, host) for other in others if other != listener.host
+    )
 
 
 def _admits(world: _World, listener: _Listener, namespace: str, parent: Parent) -> bool | None:
@@ -205,7 +223,7 @@ def _admits(world: _World, listener: _Listener, namespace: str, parent: Parent) 
             return namespace == listener.gateway.namespace
 
 
-def _common(hosts: tuple[str, ...], listener: str) -> Iterator[str]:
+def _common(hosts: Sequence[str], listener: str) -> Iterator[str]:
     """The hosts of a route that a listener lets in: of two that fit each other the narrower one."""
     if not hosts:
         yield listener or "*"

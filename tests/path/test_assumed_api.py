@@ -210,6 +210,33 @@ class TestAttachment:
         assert status(ask(both, second, host="a.example.com", **asked)) == 404
         assert status(ask(both, second, host="b.example.com", **asked)) is None
 
+    def test_a_host_belongs_to_the_most_specific_listener_of_the_port(self) -> None:
+        """As the Gateway API's conformance test ``GatewayHTTPListenerIsolation`` has it."""
+        names = ("", "*.example.com", "*.foo.example.com", "abc.foo.example.com")
+        listeners = [
+            {**LISTENER, "name": f"l{number}", **({"hostname": name} if name else {})}
+            for number, name in enumerate(names)
+        ]
+        every = ["bar.com", *names[1:]]
+
+        def of(number: int, *hosts: str) -> dict[str, Any]:
+            rule = to("web", 80, at("PathPrefix", f"/l{number}"))
+            made = route(rule, parent={"sectionName": f"l{number}"}, **({"hostnames": list(hosts)} if hosts else {}))
+            return {**made, "metadata": {**made["metadata"], "name": f"r{number}"}}
+
+        for given in ((), tuple(every)):
+            routes = [of(number, *given) for number in range(4)]
+            for host, mine in (
+                ("bar.com", 0),
+                ("bar.example.com", 1),
+                ("bar.foo.example.com", 2),
+                ("abc.foo.example.com", 3),
+            ):
+                found = [status(ask(gateway(*listeners), *routes, host=host, path=f"/l{n}")) for n in range(4)]
+                assert found == [None if n == mine else 404 for n in range(4)], (given, host)
+        elsewhere = [{**listeners[0]}, {**listeners[3], "port": 81}]
+        assert status(ask(gateway(*elsewhere), of(0, *every), host=names[3], path="/l0")) is None
+
     def test_listeners_may_ask_for_the_mesh_s_mutual_tls(self) -> None:
         options = {"tls": {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}}}
         found = ask(
