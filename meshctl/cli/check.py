@@ -9,12 +9,12 @@ from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import emit, show
 from meshctl.errors import ExitCode
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 Ignored = Annotated[list[str] | None, typer.Option("--ignore", metavar="ID", help="Leave out this id (repeatable).")]
 Pods = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[POD]...", help="POD, deploy/X, svc/X; else all pods.", autocompletion=completer("pods")),
+    typer.Argument(metavar="POD", help="POD, deploy/X, svc/X; else all pods.", autocompletion=completer("pods")),
 ]
 
 

@@ -4,16 +4,16 @@ import os
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from meshctl.cli import options
+from meshctl.cli.group import Group
 from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import show
 from meshctl.errors import BadInput
 from meshctl.sources.world import World
 
 
-class Describe(TyperGroup):
+class Describe(Group):
     """A group that takes ``describe deploy/x`` for ``describe pod deploy/x`` and ``svc/x`` for ``service x``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -41,6 +41,7 @@ def _names_a_file(args: list[str]) -> bool:
 
 app = typer.Typer(
     cls=Describe,
+    add_completion=False,
     help="What the mesh did to a pod, a service, a namespace or a manifest, and why.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -51,7 +52,7 @@ app = typer.Typer(
 Pods = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POD]...",
+        metavar="POD",
         help="POD, POD.NAMESPACE, NAMESPACE/POD, deploy/X, svc/X ...",
         autocompletion=completer("pods"),
     ),
@@ -92,7 +93,12 @@ def _world_if_named(call: Invocation) -> World | None:
     return call.world() if named else None
 
 
-@options.command(app, "service", outputs=("text", "wide", "json", "yaml", "html"))
+@options.command(
+    app,
+    "service",
+    outputs=_OUTPUTS,
+    examples="  meshctl --demo describe service reviews\n  meshctl describe service reviews.bookinfo -o wide",
+)
 def service(
     call: Invocation,
     name: Annotated[
@@ -112,12 +118,12 @@ def service(
     show(call, lambda: view.document(found), lambda: view.page(found))
 
 
-@options.command(app, "namespace", outputs=("text", "wide", "json", "yaml", "html"))
+@options.command(app, "namespace", outputs=_OUTPUTS, examples="  meshctl --demo describe namespace classic")
 def namespace(
     call: Invocation,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAMESPACE]", help="Else that of -n.", autocompletion=completer("namespaces")),
+        typer.Argument(metavar="NAMESPACE", help="Else that of -n.", autocompletion=completer("namespaces")),
     ] = None,
 ) -> None:
     """Say whether pods of a namespace are injected and why, and list its pods."""

@@ -5,7 +5,7 @@ import typer
 from meshctl.cli.options import RECORDINGS, Invocation, command
 from meshctl.errors import ExitCode
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @command(

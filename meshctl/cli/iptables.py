@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from meshctl.views.drift import Compared
 
 app = group("Show, explain, predict, compare and walk a pod's packet rules.")
-iptables_walk.register(app)
-iptables_watch.register(app)
 
 PodArg = Annotated[
     str | None,
-    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="[POD]", autocompletion=completer("pods")),
+    typer.Argument(help="A pod, deploy/NAME or svc/NAME.", metavar="POD", autocompletion=completer("pods")),
 ]
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POD | -- istio-iptables ARGS]", help="A pod, or bare arguments.", autocompletion=completer("pods")
+        metavar="POD | -- istio-iptables ARGS", help="A pod, or bare arguments.", autocompletion=completer("pods")
     ),
 ]
 Rules = Annotated[
@@ -67,7 +65,9 @@ def dump(
     table: Annotated[str | None, typer.Option("--table", "-t", metavar="NAME", help="Only this table.")] = None,
     family: FamilyOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="The dumps themselves, byte for byte.")] = False,
-    pid: Annotated[int | None, typer.Option("--pid", help="Read this process's network namespace (root).")] = None,
+    pid: Annotated[
+        int | None, typer.Option("--pid", metavar="PID", help="Read this process's network namespace (root).")
+    ] = None,
     rules: Rules = None,
 ) -> None:
     """Show every rule with its counters, what it does, its role in Istio's scheme, and what asked for it."""
@@ -86,7 +86,7 @@ def dump(
 )
 def explain(
     call: Invocation,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...|-", help="iptables-save or nft JSON; - is stdin.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE|-", help="iptables-save or nft JSON; - is stdin.")],
     table: Annotated[str | None, typer.Option("--table", "-t", metavar="NAME", help="Only this table.")] = None,
     family: FamilyOption = None,
 ) -> None:
@@ -345,3 +345,7 @@ def _compared(found: "PodRules") -> "Compared":
     drift = None if gap else drift_of(found)
     unread = () if gap else tuple(found.netns.unread.values())
     return Compared(found.title, pod, found.wanted, drift, gap, unread, found.unseen)
+
+
+iptables_walk.register(app)
+iptables_watch.register(app)

@@ -15,7 +15,7 @@ from meshctl.errors import BadInput
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POD]", help="The pod; none with --rules. A `:PORT` belongs to --in.", autocompletion=completer("pods")
+        metavar="POD", help="The pod; none with --rules. A `:PORT` belongs to --in.", autocompletion=completer("pods")
     ),
 ]
 Out = Annotated[str | None, typer.Option("--out", metavar="DST[:PORT]", help="A packet that the pod sends.")]
@@ -61,8 +61,8 @@ def walk(
     into: In = None,
     udp: Annotated[bool, typer.Option("--udp", help="UDP instead of TCP.")] = False,
     proto: Annotated[str | None, typer.Option("--proto", metavar="NAME", help="Another protocol, as icmp.")] = None,
-    uid: Annotated[int | None, typer.Option("--uid", help="The sending socket's user.")] = None,
-    gid: Annotated[int | None, typer.Option("--gid", help="The sending socket's group.")] = None,
+    uid: Annotated[int | None, typer.Option("--uid", metavar="UID", help="The sending socket's user.")] = None,
+    gid: Annotated[int | None, typer.Option("--gid", metavar="GID", help="The sending socket's group.")] = None,
     src: Annotated[str | None, typer.Option("--src", metavar="IP", help="The packet's source address.")] = None,
     sport: Annotated[int | None, typer.Option("--sport", metavar="PORT", help="The packet's source port.")] = None,
     oif: Annotated[str | None, typer.Option("--oif", metavar="IFACE", help="The interface that it leaves by.")] = None,

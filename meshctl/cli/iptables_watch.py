@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshctl.netfilter.model import Ruleset
     from meshctl.sources.world import World
 
-Pid = Annotated[int | None, typer.Option("--pid", help="Watch this process's network namespace (root).")]
+Pid = Annotated[int | None, typer.Option("--pid", metavar="PID", help="Watch this process's network namespace (root).")]
 Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", help="Time between two readings.")]
 Count = Annotated[int | None, typer.Option("--count", metavar="N", help="Leave after N readings; else Ctrl-C ends it.")]
 Until = Annotated[

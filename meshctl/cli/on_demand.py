@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from meshctl.cli.group import without_types
 from meshctl.cli.lean import lean
 
 
@@ -19,7 +20,7 @@ class Unbuilt(MutableMapping[str, Any]):
         if name not in self._built:
             info = self._registered[name]
             made = typer.main.get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
-            self._built[name] = lean(made)
+            self._built[name] = without_types(lean(made))
         return self._built[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -42,7 +43,7 @@ class Unbuilt(MutableMapping[str, Any]):
 def built(app: typer.Typer) -> Any:
     """The Typer app as a command; a group's own commands are left for later."""
     if len(app.registered_commands) < 2 or app.registered_groups:
-        return lean(typer.main.get_command(app))
+        return without_types(lean(typer.main.get_command(app)))
     registered, app.registered_commands = app.registered_commands, []
     try:
         group = typer.main.get_group(app)

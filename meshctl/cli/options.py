@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
+from meshctl.cli.group import Group
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.gather.scope import Scope
@@ -132,7 +133,7 @@ def completer(kind: str) -> Callable[[typer.Context, str], list[str]]:
 
 
 POD_HELP = "NAME, NAME.NAMESPACE, NAMESPACE/NAME, a prefix, deploy/NAME, svc/NAME ...; or none with -l."
-PodArgument = Annotated[str | None, typer.Argument(metavar="[POD]", help=POD_HELP, autocompletion=completer("pods"))]
+PodArgument = Annotated[str | None, typer.Argument(metavar="POD", help=POD_HELP, autocompletion=completer("pods"))]
 _KUBECONFIG = "Read this kubeconfig instead of KUBECONFIG or ~/.kube/config."
 _VIA = "How to reach a remote pod's rules: auto, node, debug-pod, ephemeral. auto adds nothing to the cluster."
 _RUNTIME = "Ask this container runtime on this node, not the API server: auto, containerd, crio, docker, podman, proc."
@@ -199,17 +200,23 @@ def debugging() -> bool:
     return bool(_state["debug"])
 
 
-def _parameters(skip: Sequence[str] = (), unhide: bool = False) -> list[inspect.Parameter]:
+def _parameters(skip: Sequence[str] = (), unhide: bool = False, outputs: Sequence[str] = ()) -> list[inspect.Parameter]:
     shared = []
     for name, annotation in SHARED.items():
         if name in skip:
             continue
         if unhide:
-            kind, option = annotation.__origin__, annotation.__metadata__[0]
-            revealed = typer.models.OptionInfo(**{**vars(option), "hidden": False})
-            annotation = Annotated[kind, revealed]
+            annotation = _but(annotation, hidden=False)
+        elif name == "output":
+            annotation = _but(annotation, help=f"{outputs[0]} (if not given), {', '.join(outputs[1:])}.")
         shared.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return shared
+
+
+def _but(annotation: Any, **otherwise: Any) -> Any:
+    """An option that differs in something."""
+    option = typer.models.OptionInfo(**{**vars(annotation.__metadata__[0]), **otherwise})
+    return Annotated[annotation.__origin__, option]
 
 
 def _resigned(wrapper: Any, function: Callable[..., Any], drop: str | None, shared: list[inspect.Parameter]) -> None:
@@ -266,9 +273,8 @@ def command(
             return function(replace(call, output=_format(call.output, outputs)), **given)
 
         del wrapper.__wrapped__
-        _resigned(wrapper, function, "call", _parameters(skip=without))
-        formats = "" if "output" in without else f"Formats (-o): {', '.join(outputs)}. "
-        epilog = f"{formats}More options, for every command: meshctl --help." + (
+        _resigned(wrapper, function, "call", _parameters(skip=without, outputs=outputs))
+        epilog = "More options, for every command: meshctl --help." + (
             f"\n\n\b\nExamples:\n{examples.strip(chr(10))}" if examples else ""
         )
         app.command(name, epilog=epilog, **settings)(wrapper)
@@ -307,7 +313,9 @@ WAYS = ("via", "debug_image", "debug_namespace", "yes")
 def group(help: str) -> typer.Typer:
     """A group of commands."""
     return typer.Typer(
+        cls=Group,
         help=help,
+        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,

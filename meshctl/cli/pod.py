@@ -26,7 +26,7 @@ def pids(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[POD]", help="A pod on this node; all without one.", autocompletion=completer("node_pods")
+            metavar="POD", help="A pod on this node; all without one.", autocompletion=completer("node_pods")
         ),
     ] = None,
 ) -> None:

@@ -19,16 +19,24 @@ FileOption = Annotated[
     str | None, typer.Option("--file", "-f", help="Read this config dump, not a pod's (- is stdin).", metavar="FILE")
 ]
 Address = Annotated[str | None, typer.Option("--address", help="Only this address.", metavar="IP")]
-Port = Annotated[int | None, typer.Option("--port", help="Only this port.", min=0, max=65535)]
-Name = Annotated[str | None, typer.Option("--name", help="Only names with this in them.")]
+Port = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Only this port.", min=0, max=65535)]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Only names with this in them.")]
 Fqdn = Annotated[str | None, typer.Option("--fqdn", help="Only hosts with this in them.", metavar="HOST")]
 Way = Annotated[
     Literal["inbound", "outbound"] | None, typer.Option("--direction", help="Only this direction.", show_choices=True)
 ]
-ClusterOption = Annotated[str | None, typer.Option("--cluster", help="Only clusters with this in their name.")]
+ClusterOption = Annotated[
+    str | None, typer.Option("--cluster", metavar="NAME", help="Only clusters with this in their name.")
+]
 
 
-@command(app, "listeners", outputs=("text", "wide", "json", "yaml"))
+@command(
+    app,
+    "listeners",
+    outputs=("text", "wide", "json", "yaml"),
+    examples="  meshctl --demo proxy listeners productpage --port 9080\n"
+    "  istioctl proxy-config all POD -o json | meshctl proxy listeners -f -",
+)
 def listeners(
     call: Invocation,
     pod: PodArg = None,
@@ -54,12 +62,19 @@ def listeners(
     )
 
 
-@command(app, "routes", outputs=("text", "wide", "json", "yaml"))
+@command(
+    app,
+    "routes",
+    outputs=("text", "wide", "json", "yaml"),
+    examples="  meshctl --demo proxy routes productpage --name 9080",
+)
 def routes(
     call: Invocation,
     pod: PodArg = None,
     file: FileOption = None,
-    name: Annotated[str | None, typer.Option("--name", help="Only the route configuration of this name.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Only the route configuration of this name.")
+    ] = None,
     fqdn: Fqdn = None,
     cluster: ClusterOption = None,
 ) -> None:
@@ -73,17 +88,24 @@ def routes(
     show(call, lambda: view.document(subject.name, rows), lambda: view.page(subject.name, rows))
 
 
-@command(app, "clusters", outputs=("text", "wide", "json", "yaml"))
+@command(
+    app,
+    "clusters",
+    outputs=("text", "wide", "json", "yaml"),
+    examples="  meshctl --demo proxy clusters productpage --fqdn reviews --subset v1",
+)
 def clusters(
     call: Invocation,
     pod: PodArg = None,
     file: FileOption = None,
     fqdn: Fqdn = None,
     port: Port = None,
-    subset: Annotated[str | None, typer.Option("--subset", help="Only this subset.")] = None,
+    subset: Annotated[str | None, typer.Option("--subset", metavar="NAME", help="Only this subset.")] = None,
     direction: Way = None,
     name: Name = None,
-    type: Annotated[str | None, typer.Option("--type", help="Only this type: EDS, STATIC, ORIGINAL_DST ...")] = None,
+    type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only this type: EDS, STATIC, ORIGINAL_DST ...")
+    ] = None,
 ) -> None:
     """Show every cluster: host, port, subset, TLS, healthy endpoints, and the DestinationRule."""
     from meshctl.cli.show import show
@@ -96,7 +118,12 @@ def clusters(
     show(call, lambda: view.document(subject.name, rows), lambda: view.page(subject.name, rows))
 
 
-@command(app, "endpoints", outputs=("text", "wide", "json", "yaml"))
+@command(
+    app,
+    "endpoints",
+    outputs=("text", "wide", "json", "yaml"),
+    examples="  meshctl --demo proxy endpoints productpage --cluster reviews --status healthy",
+)
 def endpoints(
     call: Invocation,
     pod: PodArg = None,
@@ -124,7 +151,7 @@ def endpoints(
     )
 
 
-@command(app, "secrets")
+@command(app, "secrets", examples="  meshctl --demo proxy secrets productpage")
 def secrets(call: Invocation, pod: PodArg = None, file: FileOption = None) -> None:
     """Show the names and states of secrets and the certificates in use; never what is in them."""
     from meshctl.cli.show import show
@@ -139,7 +166,7 @@ def secrets(call: Invocation, pod: PodArg = None, file: FileOption = None) -> No
     )
 
 
-@command(app, "bootstrap")
+@command(app, "bootstrap", examples="  meshctl --demo proxy bootstrap productpage")
 def bootstrap(call: Invocation, pod: PodArg = None, file: FileOption = None) -> None:
     """Show who the proxy says it is, its versions, and what it rejected or waits for."""
     from meshctl.cli.show import show
@@ -169,12 +196,15 @@ def match(
         Literal["outbound", "inbound", "gateway"], typer.Option("--direction", help="From where the connection comes.")
     ] = "outbound",
     address: Annotated[
-        str | None, typer.Option("--address", help="The original destination; inbound and gateway: the pod's own.")
+        str | None,
+        typer.Option("--address", metavar="IP", help="The original destination; inbound and gateway: the pod's own."),
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", help="The original destination port.", min=0, max=65535)] = None,
-    host: Annotated[str | None, typer.Option("--host", help="The Host or :authority header.")] = None,
-    path: Annotated[str, typer.Option("--path", help="The path, with its query.")] = "/",
-    method: Annotated[str, typer.Option("--method", help="The HTTP method.")] = "GET",
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="The original destination port.", min=0, max=65535)
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="The Host or :authority header.")] = None,
+    path: Annotated[str, typer.Option("--path", metavar="/PATH", help="The path, with its query.")] = "/",
+    method: Annotated[str, typer.Option("--method", metavar="METHOD", help="The HTTP method.")] = "GET",
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="A request header (repeatable).", metavar="K=V")
     ] = None,
@@ -186,14 +216,16 @@ def match(
         typer.Option("--tls", help="What is around it: nothing, the client's own TLS, Istio's mutual TLS."),
     ] = "plaintext",
     sni: Annotated[
-        str | None, typer.Option("--sni", help="The server name in a TLS handshake; with --tls tls it is --host.")
+        str | None,
+        typer.Option("--sni", metavar="NAME", help="The server name in a TLS handshake; with --tls tls it is --host."),
     ] = None,
     alpn: Annotated[
-        list[str] | None, typer.Option("--alpn", help="An application protocol that the client offers (repeatable).")
+        list[str] | None,
+        typer.Option("--alpn", metavar="PROTOCOL", help="An application protocol that the client offers (repeatable)."),
     ] = None,
     source: Annotated[str | None, typer.Option("--source", help="The client's address.", metavar="IP")] = None,
     source_port: Annotated[
-        int | None, typer.Option("--source-port", help="The client's port.", min=0, max=65535)
+        int | None, typer.Option("--source-port", metavar="PORT", help="The client's port.", min=0, max=65535)
     ] = None,
     principal: Annotated[
         str | None, typer.Option("--principal", help="The client's identity in mutual TLS.", metavar="SPIFFE-ID")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = group("Record, show, compare and serve recordings.")
 
-Path_ = Annotated[str | None, typer.Argument(metavar="[PATH]", help="A directory or .tar.gz; else --snapshot, --demo.")]
+Path_ = Annotated[str | None, typer.Argument(metavar="PATH", help="A directory or .tar.gz; else --snapshot, --demo.")]
 
 
 @command(
@@ -33,7 +33,7 @@ def record(
     call: Invocation,
     pods: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[POD]...", help="Only these pods' parts.", autocompletion=completer("pods")),
+        typer.Argument(metavar="POD", help="Only these pods' parts.", autocompletion=completer("pods")),
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A .tar.gz, or a directory.")] = "",
     redact: Annotated[
@@ -125,7 +125,13 @@ _OF_OTHERS = (*CLUSTER, *WAYS, "namespace", "all_namespaces", "selector", "runti
 """What a recording that is named by its path has no use for."""
 
 
-@command(app, "show", outputs=("text", "wide", "json", "yaml"), without=_OF_OTHERS)
+@command(
+    app,
+    "show",
+    outputs=("text", "wide", "json", "yaml"),
+    without=_OF_OTHERS,
+    examples="  meshctl --demo snapshot show\n  meshctl snapshot show shop.tar.gz",
+)
 def show_(call: Invocation, path: Path_ = None) -> None:
     """Say what a recording holds, when and of what it was taken, and what was left out."""
     from meshctl.gather import recordings

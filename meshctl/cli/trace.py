@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshctl.path.scene import Scene
     from meshctl.sources.world import World
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 _EXAMPLES = """
   meshctl --demo trace reviews:9080
@@ -42,26 +42,43 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="POD|deploy/x|ingress",
-        help="Who calls; else the pod that is seen to, most often.",
+        help="Who calls; else the pod that is seen to call it most often.",
         autocompletion=completer("callers"),
     ),
 ]
-Path = Annotated[str | None, typer.Option("--path", help="The path of the request; else that of the URL, else /.")]
-Method = Annotated[str | None, typer.Option("--method", "-X", help="The method of the request; else GET.")]
+Path = Annotated[
+    str | None, typer.Option("--path", metavar="/PATH", help="The path of the request; else that of the URL, else /.")
+]
+Method = Annotated[
+    str | None, typer.Option("--method", "-X", metavar="METHOD", help="The method of the request; else GET.")
+]
 Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header of the request (repeatable).")
 ]
-Host = Annotated[str | None, typer.Option("--host", help="The Host header, not the name in TLS; else the target.")]
+Host = Annotated[
+    str | None, typer.Option("--host", metavar="HOST", help="The Host header, not the name in TLS; else the target.")
+]
 Sni = Annotated[
-    str | None, typer.Option("--sni", help="The server name of its TLS; else that of the URL, none for an address.")
+    str | None,
+    typer.Option(
+        "--sni", metavar="NAME", help="The server name of its TLS; else that of the URL, none for an address."
+    ),
 ]
 Uid = Annotated[
-    int | None, typer.Option("--uid", min=0, help="As which user it is sent; else as the container's processes run.")
+    int | None,
+    typer.Option(
+        "--uid", metavar="UID", min=0, help="As which user it is sent; else as the container's processes run."
+    ),
 ]
-Gid = Annotated[int | None, typer.Option("--gid", min=0, help="As which group it is sent.")]
+Gid = Annotated[int | None, typer.Option("--gid", metavar="GID", min=0, help="As which group it is sent.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Leave with 10 where the outcome cannot be told, too.")]
 Expect = Annotated[
-    str | None, typer.Option("--expect", metavar="EXPR", help="Leave with 10 unless the prediction is this.")
+    str | None,
+    typer.Option(
+        "--expect",
+        metavar="EXPR",
+        help="Leave with 10 unless the prediction is this: status=503,flags=UF, also cluster, route, pod ...",
+    ),
 ]
 Probe = Annotated[bool, typer.Option("--probe", help="Really send it (live only), and show what happened beside it.")]
 All = Annotated[

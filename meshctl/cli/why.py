@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meshctl.path.why import Reading
     from meshctl.path.why_here import Here
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 _EXAMPLES = """
   meshctl why 503 UF,URX
