@@ -20,6 +20,7 @@ TITLES = {
     "MT111": "A route copies requests to where nothing takes them",
     "MT112": "A listener that a request is meant for does not run",
     "MT113": "A NetworkPolicy restricts one of the pods",
+    "MT114": "A pod's status says that it does not run",
     "MT199": "A request does not arrive",
 }
 _CAUSES = {
@@ -32,7 +33,7 @@ _CAUSES = {
     "MT199": ("MC506",),
 }
 """What says the same of the service already, with the cause."""
-_NO_FAILURE = ("MT109", "MT110", "MT111", "MT113")
+_NO_FAILURE = ("MT109", "MT110", "MT111", "MT113", "MT114")
 """What is wrong beside a request that arrives all the same."""
 
 

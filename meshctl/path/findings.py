@@ -20,6 +20,7 @@ _OF_CAUSE: Mapping[Cause, str] = {
     "strict": "MT107",
     "nobody-listens": "MT108",
     "not-running": "MT112",
+    "not-alive": "MT114",
 }
 _FIXES: Mapping[Cause, str] = {
     "no-endpoint": "meshctl proxy endpoints shows what the proxy knows",
@@ -36,6 +37,7 @@ _FIXES: Mapping[Cause, str] = {
     "no-port": "call a port that the Service has",
     "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
     "not-running": "meshctl check says what Envoy refused, and what it still waits for: mend that configuration first",
+    "not-alive": "name a pod that runs, or see why this one does not: kubectl describe pod",
     "rules": "meshctl iptables diff shows which rules are not the mesh's",
 }
 
@@ -69,6 +71,13 @@ def restricted(policies: Iterable[str], aim: Aim) -> Iterator[Finding]:
     for told in policies:
         text = f"{aim.service}:{aim.port}: {told}; whether it lets this connection through is not judged here"
         yield Finding("MT113", "warning", text, "compare its rules with both pods, or send it: meshctl trace --probe")
+
+
+def unlike_status(remarks: Iterable[str], aim: Aim) -> Iterator[Finding]:
+    """Pods that are traced as what was seen of them shows, which is not what their status says."""
+    for told in dict.fromkeys(filter(None, remarks)):
+        fix = "see how it starts: kubectl describe pod; a status may be older than what was seen, so look once more"
+        yield Finding("MT114", "warning", f"{aim.service}:{aim.port}: {told}", fix)
 
 
 def hidden(courses: Iterable[Course], aim: Aim) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from meshctl.kube import network_policies
 from meshctl.kube.pods import Pod
-from meshctl.path import findings, kube_proxy
+from meshctl.path import findings, kube_proxy, lifetime
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
@@ -32,6 +32,8 @@ def joined(
     total = sum(c.probability for c in courses) or 1.0
     grpc = request.is_grpc
     courses = [_doubted(scene, station, course) for course in courses]
+    if sender.pod and (alive := lifetime.doubt(station)):
+        courses = [replace(course, end=unsure(course.end, alive)) for course in courses]
     courses = [replace(c, probability=c.probability / total, end=as_answered(c.end, grpc=grpc)) for c in courses]
     together = merged(courses)
     best = together[0]
@@ -53,6 +55,7 @@ def joined(
         *findings.hidden(courses, aim),
         *findings.copies((d for way in ways for d in way.decisions), aim),
         *findings.not_up_to_date(hops, aim),
+        *findings.unlike_status(_remarks(scene, station, best), aim),
         *findings.restricted(_restricted(scene, station, best), aim),
     )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
@@ -157,6 +160,13 @@ def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
         for part, gap in place.gaps.items():
             if part in _TOLD:
                 yield gap
+
+
+def _remarks(scene: Scene, station: Station, course: Course) -> Iterator[str]:
+    yield lifetime.remark(station, sends=True)
+    callee = scene.pod_named(course.pod) if course.pod != station.key else None
+    if callee is not None:
+        yield lifetime.remark(scene.station(callee), sends=False)
 
 
 def _restricted(scene: Scene, station: Station, course: Course) -> Iterator[str]:

@@ -38,6 +38,7 @@ Cause: TypeAlias = Literal[
     "kube-proxy",
     "no-port",
     "not-running",
+    "not-alive",
 ]
 """What a failure comes from; ``policy``, ``fault``, ``strict`` and ``registry-only`` are what somebody asked for."""
 AnsweredBy: TypeAlias = Literal["app", "client-proxy", "server-proxy", "gateway", "nobody"]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from meshctl.path import entering, forwarding, kube_proxy, rules, server
+from meshctl.path import entering, forwarding, kube_proxy, lifetime, rules, server
 from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import End, Hop, KubeProxy
@@ -146,6 +146,11 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: b
         if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, port):
             return entering.at_gateway(scene, station, address, port, conn, passage.hop)
         return server.at_pod(scene, station, address, port, conn, passage)
+    gone = scene.ended_at(address)
+    if gone is not None:
+        end, mood = lifetime.at_ended(scene, scene.station(gone), address)
+        hop = Hop("endpoint", "network", address, f"{address}:{port}", end.why, (), (), mood)
+        return [Course(1.0, end, (hop,), endpoint=f"{address}:{port}")]
     return [_outside(scene, address, port, conn)]
 
 

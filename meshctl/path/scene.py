@@ -149,6 +149,11 @@ class Scene:
                     self._by_ip.setdefault(address, index)
 
     @property
+    def all_recorded(self) -> bool:
+        """Whether the pods of every namespace are known."""
+        return not self.recorded or set(self.namespaces) <= set(self.recorded)
+
+    @property
     def told(self) -> Mesh:
         """The mesh's resources with the Gateway API's among them, which are read when this is first asked for."""
         if self.load_api is not None:
@@ -182,6 +187,12 @@ class Scene:
         """The pod with a network of its own that has this address."""
         index = self._by_ip.get(address)
         return None if index is None else self.pods[index]
+
+    def ended_at(self, address: str) -> Pod | None:
+        """The pod that had an address and has ended, where none has it now."""
+        known = enumerate(heads(self.pods))
+        ended = ((i, h) for i, h in known if h.phase in ("Succeeded", "Failed") and not h.host_network)
+        return next((self.pods[i] for i, h in ended if address in (h.ip, *h.ips)), None)
 
     def pod_named(self, key: str) -> Pod | None:
         """A pod by ``namespace/name``."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.path import client, leaving, lookup, target, wire
+from meshctl.path import client, leaving, lifetime, lookup, target, wire
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.joining import joined, kube_proxy_answer
@@ -60,6 +60,8 @@ def _trace(scene: Scene, question: Question) -> Trace:
     aim, request = _aim(question, name)
     hops = [_app_hop(station, aim, request), lookup.hop(scene, station, name)]
     sender = _sender(scene, station, question)
+    if (end := lifetime.sends_nothing(station)) is not None:
+        return _unsent(sender, aim, request, hops[0], end)
     if name.fails:
         return _unknown_name(sender, aim, request, hops, name)
     addresses = leaving.of_own_family(station, name.addresses) or name.addresses or (ANYWHERE,)
@@ -159,6 +161,13 @@ def _unknown_name(sender: Sender, aim: Aim, request: Request, hops: list[Hop], n
     finding = Finding("MT101", "error", why, fix, "dns")
     kube = KubeProxy(False, "no connection is made: the name does not resolve")
     return Trace(sender, aim, request, tuple(hops), outcome, kube, (finding,))
+
+
+def _unsent(sender: Sender, aim: Aim, request: Request, hop: Hop, end: End) -> Trace:
+    finding = Finding("MT114", "error", end.why, "name a pod that runs: --from POD", end.cause)
+    hop = replace(hop, decision=end.why, mood="bad", arrow="")
+    outcome = Outcome(end, None, (), branches([Course(1.0, end)]))
+    return Trace(sender, aim, request, (hop,), outcome, KubeProxy(False, "no connection is made"), (finding,))
 
 
 def _from_outside(scene: Scene, question: Question) -> Trace:
