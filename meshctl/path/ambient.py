@@ -13,6 +13,7 @@ from meshctl.envoy.ip import within
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 from meshctl.istio.security import authorization_for, peer_mode
+from meshctl.path import ztunnel_policies
 from meshctl.path.authorization import allows
 from meshctl.path.model import End, Evidence, Hop, Mood
 from meshctl.path.outcome import untold
@@ -158,7 +159,11 @@ def _applies(policy: Policy, workload: Workload) -> bool:
 
 
 def _policy_fits(policy: Policy, conn: Connection, port: int) -> bool | None:
-    return _any(_every(_any(_match_fits(m, conn, port) for m in clause) for clause in rule) for rule in policy.rules)
+    """Source: istio/ztunnel, ``Authorization::matches`` (``src/rbac.rs``): a clause without a match always fits."""
+    return _any(
+        _every(not clause or _any(_match_fits(m, conn, port) for m in clause) for clause in rule)
+        for rule in policy.rules
+    )
 
 
 def _any(verdicts: Iterable[bool | None]) -> bool | None:
@@ -172,7 +177,7 @@ def _every(verdicts: Iterable[bool | None]) -> bool | None:
 
 
 def _match_fits(match: Mapping[str, Any], conn: Connection, port: int) -> bool | None:
-    """One alternative: every field that it names must fit."""
+    """One alternative: every field that it names must fit; one that names none does not."""
     principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
     namespace = principal.split("/")[2] if principal.count("/") >= 4 else ""
     tests: list[bool | None] = []
@@ -189,6 +194,8 @@ def _match_fits(match: Mapping[str, Any], conn: Connection, port: int) -> bool |
                 fits = any(_string(w, principal) for w in wanted)
             case "namespaces":
                 fits = any(_string(w, namespace) for w in wanted)
+            case "serviceAccounts":
+                fits = _account(wanted, principal)
             case "sourceIps":
                 fits = None if conn.source is None else any(within(conn.source, str(w)) for w in wanted)
             case "destinationPorts":
@@ -198,7 +205,17 @@ def _match_fits(match: Mapping[str, Any], conn: Connection, port: int) -> bool |
             case _:
                 fits = None
         tests.append(None if fits is None else fits is not negated)
-    return _every(tests)
+    return _every(tests) if tests else False
+
+
+def _account(wanted: list[Any], principal: str) -> bool | None:
+    """Whether the sender's service account is one of these (``serviceAccount`` in a ``namespace``)."""
+    parts = principal.split("/")
+    own = (parts[2], parts[4]) if len(parts) >= 5 else None
+    listed = [(one.get("namespace"), one.get("serviceAccount")) for one in wanted if isinstance(one, dict)]
+    if len(listed) < len(wanted) or any(not all(isinstance(t, str) for t in pair) for pair in listed):
+        return None
+    return own in listed
 
 
 def _string(wanted: object, value: str) -> bool:
@@ -227,5 +244,7 @@ def _from_resources(
     if mode.mode == "STRICT" and conn.layer != "mtls":
         return False, f"{mode.decided_by} asks for mutual TLS, and this is plain text", ()
     policies = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, root)
-    verdict, why = allows(policies, conn, port, tcp=True)
+    sent = tuple(filter(None, map(ztunnel_policies.told, policies)))
+    address = (pod.ip or None) if len(pod.ips) <= 1 else None
+    verdict, why = allows(sent, conn, port, tcp=True, address=address)
     return verdict, why, ()
