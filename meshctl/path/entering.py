@@ -1,11 +1,15 @@
 """A proxy that a connection reaches at one of its own listeners: a gateway, or a port that a sidecar has for itself."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from meshctl.path import handshake
+from meshctl.path import handshake, rules, sockets
+from meshctl.path.decision import NO_LISTENER, Decision
 from meshctl.path.model import AnsweredBy, End, Hop
+from meshctl.path.netns import listens
 from meshctl.path.outcome import Course, untold
+from meshctl.path.passage import drop
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
@@ -18,6 +22,28 @@ def at_gateway(scene: Scene, station: Station, address: str, port: int, conn: Co
         )
         for course in _onwards(scene, station, address, port, conn)
     ]
+
+
+def kept_out(
+    scene: Scene, station: Station, port: int, conn: Connection, decisions: Sequence[Decision]
+) -> tuple[Course, ...]:
+    """What a client from outside gets at a gateway whose rules or sockets do not let it to the proxy; none if they do.
+
+    Where its configuration has no listener for the port, that is the reason already.
+    """
+    address = station.pod.ip
+    if not all(ruleset.empty for ruleset in station.rulesets):
+        passage = rules.inbound(scene, station, None, address, port)
+        if passage.kind == "dropped":
+            return (Course(1.0, drop(passage), (passage.hop,), pod=station.key),)
+        if passage.kind == "undecided":
+            return (Course(1.0, untold(passage.why), (passage.hop,), pod=station.key),)
+    if station.sockets is None or any(d.refusal is not None and d.refusal.details == NO_LISTENER for d in decisions):
+        return ()
+    found = listens(station.sockets, address, port)
+    if found is not None and found.program in ("envoy", ""):
+        return ()
+    return (sockets.to_app(scene, station, address, port, conn, found),)
 
 
 def at_listener(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:

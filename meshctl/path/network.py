@@ -157,8 +157,10 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: b
 def _is_gateway_port(station: Station, port: int) -> bool:
     if port in (15020, 15021, 15090):
         return False
-    if station.sockets is not None and listens(station.sockets, station.pod.ip, port) is None:
-        return False
+    if station.sockets is not None:
+        found = listens(station.sockets, station.pod.ip, port)
+        if found is None or found.program not in ("envoy", ""):
+            return False
     if station.proxy is None:
         return True
     return any(a.port == port and one.bind for one in station.proxy.serving(port) for a in one.addresses)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.path import client, leaving, lifetime, lookup, target, wire
+from meshctl.path import client, entering, leaving, lifetime, lookup, target, wire
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.joining import joined, kube_proxy_answer
@@ -189,11 +189,13 @@ def _from_outside(scene: Scene, question: Question) -> Trace:
         (f"Host: {request.host}", *_server_name(request)),
     )
     found = client.through_proxy(scene, gateway, "gateway", gateway.pod.ip, port, replace(conn, depth=1))
+    courses = entering.kept_out(scene, gateway, port, conn, found.decisions) or found.courses
     kube = KubeProxy(
         None, "how the client reaches the gateway (load balancer, NodePort, host port) is outside of the trace"
     )
-    way = Way((), found.courses, found.decisions, found.clusters, True)
-    return joined(scene, sender, aim, request, (first,), [way], list(found.courses), kube, gateway)
+    reached = courses is found.courses
+    way = Way((), courses, found.decisions if reached else (), found.clusters if reached else (), True)
+    return joined(scene, sender, aim, request, (first,), [way], list(courses), kube, gateway)
 
 
 def verdict(found: Trace) -> bool | None:

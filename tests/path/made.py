@@ -111,10 +111,9 @@ class Mesh:
             proxy += ['tcp LISTEN 0 4096 0.0.0.0:15006 0.0.0.0:* users:(("envoy",pid=9,fd=2)) uid:1337']
             proxy += ['tcp LISTEN 0 4096 [::]:15001 [::]:* users:(("envoy",pid=9,fd=3)) uid:1337']
             proxy += ['tcp LISTEN 0 4096 [::]:15006 [::]:* users:(("envoy",pid=9,fd=4)) uid:1337']
-            app = [
-                f'tcp LISTEN 0 128 {at} 0.0.0.0:* users:(("app",pid=7,fd=3)) uid:1000'
-                for at in self.listening.get(name, ())
-            ]
+            alone = [c["name"] for c in each["spec"]["containers"]] == ["istio-proxy"]
+            program = '(("envoy",pid=9,fd=5)) uid:1337' if alone else '(("app",pid=7,fd=3)) uid:1000'
+            app = [f"tcp LISTEN 0 128 {at} 0.0.0.0:* users:{program}" for at in self.listening.get(name, ())]
             (place / "netns" / "sockets.txt").write_text(SOCKETS + "\n".join([*proxy, *app]) + "\n")
             if name in self.rules:
                 (place / "netns" / "iptables-save.txt").write_text(self.rules[name])

@@ -177,6 +177,42 @@ def test_an_ingress_gateway_with_several_hosts(tmp_path: Path, name: str, status
         assert found.outcome.end.answered_by == "gateway"
 
 
+@pytest.mark.parametrize(
+    ("listening", "rules", "ends", "said"),
+    [
+        (["0.0.0.0:8080"], "", (True, ""), ""),
+        (["*:8080"], "", (True, ""), ""),
+        (["0.0.0.0:8443"], "", (False, "refused"), "nothing listens on 10.0.0.8:8080 in istio-ingressgateway"),
+        (["127.0.0.1:8080"], "", (False, "refused"), "port 8080 is open on 127.0.0.1 only"),
+        (["0.0.0.0:8080"], "INPUT -p tcp -m tcp --dport 8080 -j DROP", (False, "timeout"), "dropped by filter/INPUT"),
+        (["0.0.0.0:8080"], "OUTPUT -p tcp -m tcp --sport 8080 -j DROP", (False, "timeout"), "the answers are dropped"),
+        (["0.0.0.0:8080"], "INPUT -p tcp -m tcp --dport 22 -j DROP", (True, ""), ""),
+        (["0.0.0.0:8080"], "INPUT -m set --match-set no src -j DROP", (None, ""), "match-set"),
+    ],
+)
+def test_a_gateway_has_to_listen(
+    tmp_path: Path, listening: list[str], rules: str, ends: tuple[bool | None, str], said: str
+) -> None:
+    made = ingress()
+    made.listening = {**made.listening, "istio-ingressgateway": listening}
+    if rules:
+        chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+        made.rules = {"istio-ingressgateway": f"*filter\n{chains}-A {rules}\nCOMMIT\n"}
+    found = made.trace(tmp_path / "s", "web:80", "ingress", host="shop.example.com")
+    end = found.outcome.end
+    assert (end.delivered, end.broken) == ends
+    assert said in end.why
+    assert bool(found.outcome.clusters) is (end.delivered is True)
+
+
+def test_what_another_program_takes_the_gateway_does_not_get(tmp_path: Path) -> None:
+    made = ingress()
+    line = 'tcp LISTEN 0 128 0.0.0.0:8080 0.0.0.0:* users:(("nginx",pid=3,fd=3)) uid:0\n'
+    made.files = {"pods/istio-system/istio-ingressgateway/netns/sockets.txt": line}
+    end = made.trace(tmp_path / "s", "web:80", "ingress", host="nobody.example.com").outcome.end
+    assert (end.answered_by, end.why) == ("app", "nginx answers")
+
+
 SNI_CLUSTER = "outbound_.9080_._.reviews.shop.svc.cluster.local"
 
 
