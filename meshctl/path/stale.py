@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from meshctl.frozen import dataclass
-from meshctl.path import auto_mtls, policies, registry, resources
+from meshctl.path import auto_mtls, policies, registry, resources, unrecorded
 from meshctl.path.decision import Decision, Refusal
 from meshctl.path.hosts import Host, Picked
 from meshctl.path.model import Hop, Request
@@ -64,7 +64,9 @@ def of_route(scene: Scene, station: Station, decision: Decision, address: str, p
     if not scene.compares or station.proxy is None or decision.undecided:
         return ""
     if decision.refusal is not None and decision.refusal.cause == "registry-only":
-        return _of_mode(scene, station)
+        return _of_mode(scene, station) or _of_passing(scene, station, address, port, request)
+    if [o.cluster for o in decision.options] == ["PassthroughCluster"]:
+        return _of_passing(scene, station, address, port, request)
     config = decision.istio
     if config is None or config.kind != "virtual-service" or config.name.endswith(_OF_THE_API):
         return ""
@@ -80,6 +82,20 @@ def of_route(scene: Scene, station: Station, decision: Decision, address: str, p
     return f"{known.meta} says {said} now" if said != then else ""
 
 
+def _of_passing(scene: Scene, station: Station, address: str, port: int, request: Request) -> str:
+    """Which ServiceEntry a proxy was not told of, that takes one of its hosts for unknown."""
+    if not scene.mesh.service_entries:
+        return ""
+    now = resources.outbound(scene, station, address, port, request)
+    if now.undecided or now.refusal is not None or any(option.cluster.count("|") != 3 for option in now.options):
+        return ""
+    about = next((s for s in now.steps if s.what == "host" and registry.service_of(scene, s.chosen) is None), None)
+    entry = registry.entry_of(scene, station, about.chosen, port) if about is not None else None
+    return (
+        f"{entry.meta} is about {', '.join(entry.hosts[:3])} now, of which it was not told" if entry is not None else ""
+    )
+
+
 def _of_mode(scene: Scene, station: Station) -> str:
     sidecar = registry.sidecar_of(scene, station)
     mode = (sidecar.outbound_mode if sidecar else "") or scene.mesh.config.outbound_mode
@@ -90,11 +106,13 @@ def _of_mode(scene: Scene, station: Station) -> str:
 
 
 def of_hosts(scene: Scene, station: Station, cluster: str, picked: Picked) -> str:
-    """Which of the proxy's hosts the EndpointSlices do not (or no longer) have as ready; empty for none."""
+    """Which of a cluster's hosts EndpointSlices or ServiceEntries do not (or no longer) have; empty for none."""
     if not scene.compares or station.proxy is None or cluster.count("|") != 3 or not cluster.startswith("outbound|"):
         return ""
     service = registry.service_of(scene, cluster.rpartition("|")[2])
-    if service is None or service.headless or scene.endpoints_gap or service.publishes_unready:
+    if service is None:
+        return _of_entry(scene, cluster.rpartition("|")[2], int(cluster.split("|")[1]), picked)
+    if service.headless or scene.endpoints_gap or service.publishes_unready:
         return ""
     if not _covered(scene, service.namespace, "endpointslices") and not scene.services.endpoints(service):
         return ""
@@ -103,6 +121,23 @@ def of_hosts(scene: Scene, station: Station, cluster: str, picked: Picked) -> st
     return (
         f"{_listed(lost)} of them {'is' if len(lost) == 1 else 'are'} not ready by the EndpointSlices" if lost else ""
     )
+
+
+def _of_entry(scene: Scene, host: str, port: int, picked: Picked) -> str:
+    """The same for a host that is no Service: a ServiceEntry of any namespace may be about it."""
+    if ".svc." in host or "serviceentries" in scene.unread or unrecorded.of_mesh(scene):
+        return ""
+    entries = [one for one in scene.mesh.service_entries if host in one.hosts]
+    if not entries:
+        return f"there is no ServiceEntry for {host}, from which it is made"
+    told = ", ".join(str(one.meta) for one in entries)
+    if all(port != known.number for one in entries for known in one.ports):
+        return f"{told} has no port {port}"
+    if any(one.resolution != "STATIC" or one.selector for one in entries):
+        return ""
+    there = {end.address for one in entries for end in one.endpoints}
+    lost = [h.shown for h in picked.chosen if not h.tunnel and h.address not in there]
+    return f"{_listed(lost)} of them {'is' if len(lost) == 1 else 'are'} no endpoint of {told}" if lost else ""
 
 
 def _listed(names: Iterable[str]) -> str:

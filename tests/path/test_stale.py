@@ -125,3 +125,55 @@ def test_missing_services_are_named_among_what_was_not_looked_at() -> None:
 def test_a_refusal_of_grpc_is_the_same_however_its_status_is_written() -> None:
     assert not told(ask(scene("policies"), "intruder", "grpc://backend:9080"))
     assert not told(ask(scene("policies"), "client", "grpc://backend:9080", "/admin"))
+
+
+def with_entry(**changes: Any) -> Any:
+    """The recorded ServiceEntry of ``db.internal`` with another spec, or (None) without it."""
+    spec = {
+        "hosts": ["db.internal"],
+        "addresses": ["240.0.0.10"],
+        "ports": [{"number": 5432, "name": "tcp-pg", "protocol": "TCP"}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": "192.168.49.77"}],
+        **changes,
+    }
+    raw = {"metadata": {"name": "static-db", "namespace": "policies"}, "spec": spec}
+    return istio_mesh.read({"serviceentries": ("", [raw])}, MeshConfig()).service_entries
+
+
+def covered(**mesh: Any) -> Scene:
+    """A recording in which all namespaces were recorded."""
+    place = changed(**mesh)
+    return replace(place, namespaces=place.recorded)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (with_entry(), ""),
+        (with_entry(endpoints=[{"address": "192.168.49.77"}, {"address": "192.168.49.78"}]), ""),
+        (with_entry(endpoints=[{"address": "192.168.49.78"}]), "192.168.49.77:5432 of them is no endpoint of Service"),
+        (with_entry(endpoints=[{"address": "db.example.com"}], resolution="DNS"), ""),
+        (with_entry(ports=[{"number": 5433, "name": "tcp-pg", "protocol": "TCP"}]), "has no port 5432"),
+        ((), "there is no ServiceEntry for db.internal"),
+    ],
+)
+def test_service_entries_that_are_not_as_they_were(entries: Any, said: str) -> None:
+    found = told(ask(covered(service_entries=entries), "client", "tcp://240.0.0.10:5432"))
+    assert (said in found) if said else found == ""
+    assert told(ask(changed(service_entries=entries), "client", "tcp://240.0.0.10:5432")) == ""  # default may have one
+
+
+def test_a_service_entry_that_a_proxy_was_not_told_of() -> None:
+    tcp = with_entry(addresses=["240.0.0.11"])
+    found = ask(covered(service_entries=tcp), "client", "tcp://240.0.0.11:5432")
+    assert "ServiceEntry static-db.policies is about db.internal now" in told(found)
+    assert [share.name for share in found.outcome.clusters] == ["PassthroughCluster"]
+    assert told(ask(covered(service_entries=tcp), "client", "tcp://240.0.0.12:5432")) == ""
+    refused = ("intruder", "tcp://240.0.0.11:5432")
+    assert "now, of which it was not told" in told(ask(covered(service_entries=tcp), *refused))
+    hiding = tuple(
+        replace(one, egress=tuple(replace(e, hosts=("istio-system/*",)) for e in one.egress))
+        for one in scene("policies").mesh.sidecars
+    )
+    assert told(ask(covered(service_entries=tcp, sidecars=hiding), *refused)) == ""
