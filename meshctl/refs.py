@@ -130,7 +130,8 @@ def parse_target(text: str) -> Target:
         raise BadInput(f"'{text}' is no target: {scheme} is not followed", hint=f"schemes are: {', '.join(_SCHEMES)}")
     host, port_text = _split_port(rest)
     if not host or any(c.isspace() for c in host) or "/" in host:
-        raise BadInput(f"'{text}' is no target: it has no host", hint="use SERVICE:PORT, SERVICE.NS:PORT or a URL")
+        why = "its host has a space in it" if any(c.isspace() for c in host) else "it has no host"
+        raise BadInput(f"'{text}' is no target: {why}", hint="use SERVICE:PORT, SERVICE.NS:PORT or a URL")
     port = _port(port_text, text) if port_text is not None else _SCHEME_PORTS.get(scheme)
     return Target(text, host.rstrip(".").lower(), port, scheme, path, host.endswith("."))
 

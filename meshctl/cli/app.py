@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from meshctl.cli import options
 from meshctl.cli.lean import lean
 from meshctl.cli.on_demand import built
-from meshctl.errors import ExitCode, MeshctlError, is_interrupt
+from meshctl.errors import BadInput, ExitCode, MeshctlError, is_interrupt
 
 COMMANDS = {
     "describe": ("meshctl.cli.describe", "What the mesh did to a pod, a service, a namespace or a manifest, and why"),
@@ -42,6 +42,7 @@ class Shell(TyperGroup):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Read the command line, which prints help and version, within the error boundary."""
+        options.begin()
         with _boundary():
             return super().make_context(*args, **extra)
 
@@ -58,6 +59,16 @@ class Shell(TyperGroup):
             self.commands[cmd_name] = built(loaded.app)
             self.commands[cmd_name].name = cmd_name
         return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant; one that is not there is told with the nearest ones, since none is loaded yet."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from meshctl.refs import near_misses
+
+            close = near_misses(args[0], tuple(COMMANDS))
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(COMMANDS)}"
+            raise BadInput(f"there is no command '{args[0]}'", hint=hint)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """List the commands without importing them."""

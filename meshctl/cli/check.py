@@ -1,5 +1,6 @@
 """``meshctl check``: everything that is wrong with a pod or a namespace, worst first."""
 
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from meshctl.cli import options
 from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import emit, show
-from meshctl.errors import ExitCode
+from meshctl.errors import BadInput, ExitCode
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -29,6 +30,7 @@ def check(call: Invocation, names: Pods = None, ignore: Ignored = None) -> None:
     from meshctl.gather import findings as gathering
     from meshctl.views import findings as view
 
+    _demand_ids(ignore or (), {id for id, _ in view.titles()})
     found = gathering.check(call.world(), names or (), call.scope(), call.istio_namespace or "", ignore or ())
     code = ExitCode.FINDINGS if found.failed else ExitCode.OK
     if call.output == "sarif":
@@ -40,3 +42,9 @@ def check(call: Invocation, names: Pods = None, ignore: Ignored = None) -> None:
         lambda: view.page(found.findings, found.looked_at, found.gaps),
         code=code,
     )
+
+
+def _demand_ids(ignore: Sequence[str], known: Collection[str]) -> None:
+    for id in ignore:
+        if id.upper() not in known:
+            raise BadInput(f"--ignore: there is no finding '{id}'", hint="ids are like MC114; check shows them")

@@ -195,6 +195,11 @@ _REPLACED_BY = {"demo": "snapshot", "snapshot": "demo"}
 _state: dict[str, Any] = {"debug": False}
 
 
+def begin() -> None:
+    """Forget what an earlier command line of this process asked for."""
+    _state["debug"] = False
+
+
 def debugging() -> bool:
     """Whether tracebacks were asked for."""
     return bool(_state["debug"])

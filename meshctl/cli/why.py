@@ -1,6 +1,7 @@
 """``meshctl why``: what a status, a flag or an access-log line means."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,9 +48,20 @@ def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
             f"'{' '.join(words)}' is no status, flag or access-log line", hint="for example: meshctl why 503 UF,URX"
         )
     if not reading.meanings and reading.log is None:
-        raise BadInput(f"'{' '.join(reading.unknown)}' is not known", hint=f"flags are: {', '.join(sorted(FLAGS))}")
+        raise _unknown(reading.unknown, f"a status is 100 to 599; flags are: {', '.join(sorted(FLAGS))}")
     found = [(each, _here(call, each, pod) if each.failed or each is reading else ()) for each in readings]
     show(call, lambda: view.document(found), lambda: view.page(found))
+
+
+def _unknown(words: Sequence[str], hint: str) -> BadInput:
+    """What is wrong with words that nothing knows; ids of findings are likely ones."""
+    from meshctl.views.findings import titles
+
+    for id, title in titles() if words else ():
+        if id == words[0].upper():
+            hint = f"docs/findings.md#{id.lower()} says what it means and what to do"
+            return BadInput(f"{id} is no status or flag but a finding of meshctl check: {title}", hint=hint)
+    return BadInput(f"'{' '.join(words)}' is not known", hint=hint)
 
 
 def _given(words: list[str]) -> list[str]:

@@ -78,5 +78,7 @@ def loaded(content: bytes | str, source: str) -> object:
         if not start.startswith(("{", "[")) and start.isprintable():
             raise BadInput(f"{source}: no JSON: it starts with '{start}'", hint=_HINT) from error
         raise BadInput(f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}", hint=_HINT) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source}: no JSON: byte {error.start} is not UTF-8", hint=_HINT) from error
     except ValueError as error:
         raise BadInput(f"{source}: not valid JSON: {error}", hint=_HINT) from error

@@ -49,6 +49,7 @@ def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question
     """
     target = parse_target(asked.target)
     _demand_no_namespace_before_a_slash(scene, target)
+    _demand_a_name_that_can_be_asked_for(target)
     if asked.path is not None:
         target = replace(target, path=_path(asked.path))
     request = _request(asked)
@@ -78,6 +79,14 @@ def _demand_no_namespace_before_a_slash(scene: Scene, target: Target) -> None:
             f"'{target.text}' is no target: what stands before a slash is the host, and {target.host} is a namespace",
             hint=f"the Service {name} in namespace {target.host} is {better}",
         )
+
+
+def _demand_a_name_that_can_be_asked_for(target: Target) -> None:
+    """The limits of names in DNS (RFC 1035, 2.3.4): no resolver sends a question with a longer one."""
+    longest = max(len(label.encode()) for label in target.host.split("."))
+    if target.address is None and (longest > 63 or len(target.host.encode()) > 253):
+        limit = "a name in DNS has at most 63 bytes between its dots, and 253 in all"
+        raise BadInput(f"'{target.text[:60]}...' is no target: its host is too long to be looked up", hint=limit)
 
 
 def _as_whom(station: Station, asked: Asked) -> Station:

@@ -103,8 +103,18 @@ def test_files_as_people_keep_them(content: bytes, tmp_path: Path) -> None:
         (b"key: [1,\nb: }", "not valid YAML"),
         (b"key: value", "not a config dump"),
         (b"\x00\x01\x02", "not valid JSON"),
+        (b"\x1b\x00\xff\xfe", "no JSON: byte 2 is not UTF-8"),
     ],
-    ids=["cut gzip", "two in a zip", "tar", "no zip", "broken yaml", "other yaml", "noise"],  # the bytes hold the time
+    ids=[
+        "cut gzip",
+        "two in a zip",
+        "tar",
+        "no zip",
+        "broken yaml",
+        "other yaml",
+        "zeros",
+        "noise",
+    ],  # the bytes hold the time
 )
 def test_broken_files_are_bad_input(content: bytes, problem: str, tmp_path: Path) -> None:
     file = tmp_path / "dump"
