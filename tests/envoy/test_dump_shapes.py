@@ -103,7 +103,7 @@ def test_files_as_people_keep_them(content: bytes, tmp_path: Path) -> None:
         (b"key: [1,\nb: }", "not valid YAML"),
         (b"key: value", "not a config dump"),
         (b"\x00\x01\x02", "not valid JSON"),
-        (b"\x1b\x00\xff\xfe", "no JSON: byte 2 is not UTF-8"),
+        (b"\x1b[\xff\xfe", "no JSON: byte 2 is not UTF-8"),
     ],
     ids=[
         "cut gzip",
