@@ -229,7 +229,11 @@ def _upstream(
     host, number = places[0]
     inside = conn.request.tls if conn.layer == "mtls" else conn.layer == "tls" and not decision.terminated
     passed = to_app.passage(scene, station, cluster_name, host, number, conn, transparent)
-    if passed is not None and (ended := to_app.stopped(passed, conn, decision)):
+    back = to_app.own(conn, station, cluster_name, host, inside)
+    back = replace(back, request=decision.forwarded or conn.request)
+    if passed is not None and (
+        ended := to_app.stopped(passed, conn, decision, lambda: _decisions(scene, station, host, number, back))
+    ):
         return ended
     if passed is not None and passed.to is not None:
         host, number = passed.to

@@ -1,5 +1,9 @@
 """From the callee's proxy to its application: a connection inside the pod, which passes OUTPUT and INPUT on lo."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
 from meshctl.path import rules
 from meshctl.path.decision import Decision
 from meshctl.path.model import Cause, End
@@ -8,6 +12,8 @@ from meshctl.path.outcome import Course, at_callee, retries_on, untold
 from meshctl.path.passage import Passage
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
+
+Again: TypeAlias = Callable[[], tuple[Decision, ...]]
 
 INBOUND_SOURCE = {4: "127.0.0.6", 6: "::6"}
 """From where Istio has its proxies connect to the application (``InboundPassthroughBindIpv4`` and ``Ipv6``)."""
@@ -42,8 +48,11 @@ def facts(passed: Passage | None, host: str) -> tuple[str, ...]:
     return (f"the proxy connects to the application inside the pod: {passed.why}",)
 
 
-def stopped(passed: Passage, conn: Connection, decision: Decision) -> Course | None:
-    """How the request ends where the rules do not let the proxy's connection to the application; None where they do."""
+def stopped(passed: Passage, conn: Connection, decision: Decision, again: Again) -> Course | None:
+    """How the request ends where the rules do not let the proxy's connection to the application; None where they do.
+
+    `again`: what the proxy makes of a connection of its own.
+    """
     match passed.kind:
         case "straight":
             return None
@@ -53,9 +62,44 @@ def stopped(passed: Passage, conn: Connection, decision: Decision) -> Course | N
         case "undecided":
             return Course(1.0, untold(passed.why, through_server=True, mtls=conn.mtls), (passed.hop,))
         case "proxy" | "ztunnel":
-            why = f"the rules send the proxy's connection to the application back to the proxy ({passed.why})"
-            end = End(None, None, "", "", False, False, True, conn.mtls, why=why, cause="rules")
-            return Course(1.0, end, (passed.hop,))
+            return Course(1.0, _in_circles(passed, conn, decision, again), (passed.hop,))
+
+
+def own(conn: Connection, station: Station, cluster_name: str, host: str, inside: bool) -> Connection:
+    """The connection that the proxy opens to its application, as it meets it where the rules send it back."""
+    return replace(
+        conn,
+        source=_bound(station, cluster_name, host) or None,
+        sender=None,
+        layer="tls" if inside else "plaintext",
+        alpn=(),
+        principal=None,
+        by_proxy=False,
+        tls=None,
+        unsure=False,
+    )
+
+
+def _in_circles(passed: Passage, conn: Connection, decision: Decision, again: Again) -> End:
+    """The proxy's connection comes back to it: refused there for want of mutual TLS, by a policy, or taken once more.
+
+    Envoy 1.40, run so: each pass is one more connection to itself, from one more of the pod's ports, some 40 KB each.
+    Where these run out the last pass fails (UF), and its 503 is handed through all of them; a limit of the container's
+    memory ends it earlier. No pass notices those before.
+    """
+    why = f"the rules send the proxy's connection to the application back to the proxy ({passed.why})"
+    taken = again()
+    refusals = [one.refusal for one in taken if one.refusal is not None and not one.undecided]
+    if len(refusals) == len(taken) == 1:
+        refusal = refusals[0]
+        why += f", which refuses it: {refusal.why}"
+        if decision.tcp or refusal.status is None:
+            status, flags = (None, "") if decision.tcp else (503, "UC")
+            return at_callee(status, flags, why, conn.mtls, "rules")
+        return at_callee(refusal.status, "", why, conn.mtls, "rules", refusal.grpc_status)
+    why += ", again and again, until the pod's ports, the proxy's memory or a timeout end it: the application gets"
+    why += " nothing, and most likely the client gets 503" if not decision.tcp else " nothing"
+    return End(None, None, "", "", False, False, True, conn.mtls, why=why, cause="rules")
 
 
 def unconnected(conn: Connection, decision: Decision, why: str, cause: Cause) -> End:

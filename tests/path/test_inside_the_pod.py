@@ -1,5 +1,6 @@
 """What a pod's rules do to packets after the first: the proxy's connection to its application, answers, lookups."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -85,11 +86,42 @@ def test_the_proxy_reaches_its_application_only_past_output_and_input(
     assert said in " ".join((found.outcome.end.why, *(fact for hop in found.hops for fact in hop.facts)))
 
 
+LOOPING = ISTIO.replace("-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN\n", "")
+
+
 def test_without_its_own_return_rule_the_proxy_only_reaches_itself(tmp_path: Path) -> None:
-    looping = ISTIO.replace("-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN\n", "")
-    end = mesh(callee=looping).trace(tmp_path / "s", "web:80", "client").outcome.end
-    assert (end.delivered, end.cause) == (False, "rules")
+    end = mesh(callee=LOOPING).trace(tmp_path / "s", "web:80", "client").outcome.end
+    assert (end.status, end.delivered, end.through_server, end.cause) == (None, False, True, "rules")
     assert "back to the proxy" in end.why
+    assert "again and again" in end.why
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "wanted", "said"),
+    [
+        ("PeerAuthentication", {"mtls": {"mode": "STRICT"}}, (503, "", "UC", False), "which refuses it"),
+        ("PeerAuthentication", {"mtls": {"mode": "PERMISSIVE"}}, (None, "", "", False), "again and again"),
+        (
+            "AuthorizationPolicy",
+            {"rules": [{"from": [{"source": {"principals": ["*"]}}]}]},
+            (403, "", "", False),
+            "no rule of AuthorizationPolicy",
+        ),
+    ],
+)
+def test_what_comes_back_to_the_proxy_is_judged_anew(
+    tmp_path: Path, kind: str, spec: object, wanted: object, said: str
+) -> None:
+    items = json.dumps({"items": [{"metadata": {"name": "one", "namespace": "shop"}, "spec": spec}]})
+    plural = {"PeerAuthentication": "peerauthentications", "AuthorizationPolicy": "authorizationpolicies"}[kind]
+    files = {f"resources/{plural}.security.istio.io.json": items}
+    for rules, ends in ((ISTIO, DELIVERED), (LOOPING, wanted)):
+        made = mesh(callee=rules, **files)
+        made.pods[1]["metadata"]["labels"]["security.istio.io/tlsMode"] = "istio"
+        found = made.trace(tmp_path / f"s{rules is ISTIO}", "web:80", "client")
+        assert found.outcome.end.mtls == "mutual"
+        assert flags(found) == ends
+    assert said in found.outcome.end.why
 
 
 def test_what_a_filter_asks_that_nobody_knows_leaves_the_last_step_open(tmp_path: Path) -> None:
