@@ -112,6 +112,9 @@ def _boundary() -> Iterator[None]:
             raise typer.Exit(ExitCode.INTERRUPTED) from error
         if options.debugging() or _is_usage(error):
             raise
+        if isinstance(error, PermissionError) and error.filename:
+            typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
+            raise typer.Exit(ExitCode.NO_ACCESS) from error
         if isinstance(error, OSError) and error.errno in _NO_OUTPUT and not error.filename:
             _silence(sys.stdout)
             typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)

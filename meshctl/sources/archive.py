@@ -35,6 +35,8 @@ def open_archive(path: Path) -> Archive:
                 stream = tar.extractfile(member) if member.isfile() else None
                 if stream is not None:
                     contents[member.name.removeprefix("./")] = stream.read()
+    except PermissionError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
         said = "it is no tar file" if isinstance(error, tarfile.ReadError) and not contents else str(error)
         raise BadInput(

@@ -21,7 +21,10 @@ def is_used() -> bool:
     if os.geteuid() == 0:
         return True
     home = os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
-    return Path(home, "containers").is_dir()
+    try:
+        return Path(home, "containers").is_dir()
+    except PermissionError:  # another user's home, as after sudo -u
+        return False
 
 
 def pods(wanted: Wanted, timeout_s: float) -> tuple[LocalPod, ...]:

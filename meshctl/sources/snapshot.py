@@ -51,6 +51,8 @@ class Folder:
             return tuple(sorted(os.listdir(f"{self.root}/{folder}")))  # noqa: PTH208 (as above)
         except (FileNotFoundError, NotADirectoryError):
             return ()
+        except OSError as error:
+            raise BadInput(f"{self.root / folder}: cannot be read: {error.strerror}") from error
 
 
 @dataclass(slots=True)

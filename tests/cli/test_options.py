@@ -33,6 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
             "bug": KeyError("lost"),
             "interrupt": KeyboardInterrupt(),
             "wrapped": wrapped,
+            "denied": PermissionError(13, "Permission denied", "/etc/shadow"),
         }[how]
 
     module = type("module", (), {"app": probe})
@@ -68,6 +69,7 @@ def test_the_first_format_is_the_default_and_others_are_refused(run: CliRunner) 
         ("known", ExitCode.NO_ACCESS, "error: not allowed\nhint: ask\n"),
         ("bug", ExitCode.INTERNAL, "error: meshctl itself failed: KeyError"),
         ("interrupt", ExitCode.INTERRUPTED, "interrupted"),
+        ("denied", ExitCode.NO_ACCESS, "error: /etc/shadow: Permission denied\n"),
         ("wrapped", ExitCode.INTERRUPTED, "interrupted"),
     ],
 )

@@ -200,3 +200,15 @@ def test_proc_takes_the_name_from_the_logs_folder_or_the_environment(tmp_path: P
 def test_a_static_pod_has_two_uids() -> None:
     pod = {"metadata": {"uid": "mirror", "annotations": {"kubernetes.io/config.hash": "manifest"}}}
     assert uids(pod) == {"mirror", "manifest"}
+
+
+def test_a_home_that_is_another_users_holds_no_pods_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (tmp_path / "containers").mkdir()
+    assert podman.is_used()
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert not podman.is_used()

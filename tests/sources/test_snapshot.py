@@ -1,6 +1,7 @@
 import contextlib
 import gzip
 import json
+import os
 import re
 import tarfile
 from datetime import UTC, datetime
@@ -157,3 +158,18 @@ def test_selectors_select_as_the_api_server_does(selector: str, expected: bool) 
 def test_any_selector_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(BadInput):
         assert selects(text, LABELS) in (True, False)
+
+
+def test_what_may_not_be_read_is_said_and_not_taken_for_a_fault_of_meshctl(
+    folder: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    world = snapshot.open_snapshot(str(folder))
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(BadInput, match="pods: cannot be read: Permission denied"):
+        world.files.names("pods")
+    monkeypatch.setattr(tarfile, "open", refuse)
+    with pytest.raises(BadInput, match=r"cannot be read: Permission denied$"):
+        snapshot.open_snapshot(str(archive))
