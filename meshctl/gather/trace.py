@@ -78,6 +78,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
         network_policies=lambda namespace: _network_policies(world, namespace),
+        node_labels={name: _labels(raw) for name, raw in by_name.items()},
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from meshctl.frozen import dataclass
+from meshctl.istio.locality import Balancing, balancing
 from meshctl.istio.resource import Labels, Meta, by_age, exported, full_host, host_fits, labels_of, read, selects
 from meshctl.kube.fields import Fields
 
@@ -29,7 +30,7 @@ class TrafficPolicy:
     """TLS as asked for (`tls` empty: not said, so auto mTLS decides); `ports` are the port level settings.
 
     A port's settings replace the others as a whole: without TLS of their own none is said for it (`MergeTrafficPolicy`
-    and ``GetPortLevelTrafficPolicy``, 1.12 to 1.30). `certificates` are by port, 0 for all others.
+    and ``GetPortLevelTrafficPolicy``, 1.12 to 1.30). `certificates` and `balancing` are by port, 0 for all others.
     `also` names what else is set, as it is called in the resource (``connectionPool``, ``outlierDetection`` ...).
     """
 
@@ -38,6 +39,11 @@ class TrafficPolicy:
     ports: tuple[tuple[int, str], ...] = ()
     also: tuple[str, ...] = ()
     certificates: tuple[tuple[int, Certificates], ...] = ()
+    balancing: tuple[tuple[int, Balancing], ...] = ()
+
+    def balancing_on(self, port: int) -> Balancing:
+        """What is said of localities towards a port."""
+        return dict(self.balancing).get(port if port in dict(self.ports) else 0, Balancing())
 
     def tls_on(self, port: int) -> str:
         """The TLS mode towards a port; empty where nothing is said."""
@@ -80,6 +86,12 @@ class DestinationRule:
         """What is said of certificates on a port, in the same place as the mode."""
         return self._policy(port, subset).certificates_on(port)
 
+    def balancing_on(self, port: int, subset: str = "") -> Balancing:
+        """What is said of localities on a port, by the rule and by the subset."""
+        part = self.subset(subset) if subset else None
+        own = part.policy.balancing_on(port) if part is not None and part.policy is not None else None
+        return self.policy.balancing_on(port).with_subset(own)
+
     def _policy(self, port: int, subset: str) -> TrafficPolicy:
         """The policy that decides about TLS on a port: the subset's, where it says any or has settings for the port."""
         part = self.subset(subset) if subset else None
@@ -107,17 +119,19 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
 def _policy(policy: Fields) -> TrafficPolicy:
     tls = policy.below("tls")
     ports: list[tuple[int, str]] = []
-    certificates = [(0, _certificates(tls))]
+    certificates, balances = [(0, _certificates(tls))], [(0, balancing(policy))]
     for entry in policy.each("portLevelSettings"):
         number = entry.below("port").number("number")
         if number is not None and number not in dict(ports):
             ports.append((number, _mode(entry.below("tls")) if entry.has("tls") else ""))
             certificates.append((number, _certificates(entry.below("tls"))))
+            balances.append((number, balancing(entry)))
     balancer = policy.below("loadBalancer")
     also = tuple(key for key in policy.raw if key not in ("tls", "loadBalancer", "portLevelSettings"))
     kind = balancer.text("simple") or ", ".join(balancer.raw)
     said = tuple((number, one) for number, one in certificates if one != Certificates())
-    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", kind, tuple(ports), also, said)
+    weighed = tuple((number, one) for number, one in balances if one != Balancing())
+    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", kind, tuple(ports), also, said, weighed)
 
 
 def _certificates(tls: Fields) -> Certificates:

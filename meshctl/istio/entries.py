@@ -23,12 +23,13 @@ class EntryPort:
 
 @dataclass(frozen=True, slots=True)
 class EntryEndpoint:
-    """A listed endpoint; an address may be a name."""
+    """A listed endpoint; an address may be a name. `locality` is ``region/zone/subzone``, empty where not said."""
 
     address: str
     ports: tuple[tuple[str, int], ...]
     labels: Labels
     account: str = ""
+    locality: str = ""
 
     @property
     def takes_mtls(self) -> bool:
@@ -161,7 +162,9 @@ def _endpoint(endpoint: Fields) -> EntryEndpoint:
     ports = endpoint.below("ports")
     numbers = tuple((str(name), number) for name in ports.raw if (number := ports.number(name)) is not None)
     labels = tuple(sorted(endpoint.strings("labels").items()))
-    return EntryEndpoint(endpoint.text("address"), numbers, labels, endpoint.text("serviceAccount"))
+    return EntryEndpoint(
+        endpoint.text("address"), numbers, labels, endpoint.text("serviceAccount"), endpoint.text("locality")
+    )
 
 
 def parse_sidecar(raw: Mapping[str, Any], source: str, index: int) -> Sidecar:

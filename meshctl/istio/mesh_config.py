@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshctl.frozen import dataclass
+from meshctl.istio import locality
+from meshctl.istio.locality import LocalitySetting
 from meshctl.kube.fields import Fields
 from meshctl.yaml_text import documents
 
@@ -47,6 +49,7 @@ class MeshConfig:
     exports: Exports = Exports()
     retries: Retries | None = None
     trusted_proxies: int = 0
+    locality: LocalitySetting = LocalitySetting()
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -80,6 +83,7 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
         ),
         _retries(mesh.below("defaultHttpRetryPolicy")) if mesh.has("defaultHttpRetryPolicy") else None,
         mesh.below("defaultConfig").below("gatewayTopology").number("numTrustedProxies") or 0,
+        locality.setting(mesh.below("localityLbSetting")) if mesh.has("localityLbSetting") else LocalitySetting(),
     )
 
 

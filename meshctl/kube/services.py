@@ -26,7 +26,10 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service; `addresses` are its cluster IPs, empty where it is headless or an ExternalName."""
+    """A Service; `addresses` are its cluster IPs, empty where it is headless or an ExternalName.
+
+    `distribution` is its ``trafficDistribution``.
+    """
 
     name: str
     namespace: str
@@ -42,6 +45,7 @@ class Service:
     labels: tuple[tuple[str, str], ...]
     annotations: tuple[tuple[str, str], ...]
     origin: Origin
+    distribution: str = ""
 
     @property
     def full_name(self) -> str:
@@ -119,6 +123,7 @@ def service(raw: Mapping[str, Any], source: str = "", path: str = "") -> Service
         tuple(sorted(meta.strings("labels").items())),
         tuple(sorted(meta.strings("annotations").items())),
         Origin(source, path=path),
+        spec.text("trafficDistribution"),
     )
 
 

@@ -39,7 +39,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """All hosts, those that may be chosen, and why there are none; `undecided` says why it cannot be told."""
+    """All hosts, those that may be chosen, and why there are none; `undecided` says why it cannot be told.
+
+    `preferred` says why some of the healthy ones are chosen before others.
+    """
 
     all: tuple[Host, ...] = ()
     chosen: tuple[Host, ...] = ()
@@ -50,6 +53,7 @@ class Picked:
     through_server: bool | None = None
     file: str = ""
     path: str = ""
+    preferred: str = ""
 
 
 def pick(
@@ -184,6 +188,7 @@ def hop(station: Station, name: str, picked: Picked) -> Hop:
     """The cluster as a station of the path."""
     listed = list(map(told, picked.all))
     facts = tuple(listed[:6]) + ((f"and {len(listed) - 6} more",) if len(listed) > 6 else ())
+    facts = (*facts, picked.preferred) if picked.preferred else facts
     found = (Evidence(picked.file, picked.path, name),) if picked.file else ()
     where = "callee" if station.mode == "gateway" else "caller"
     title = f"cluster {name}"

@@ -1,11 +1,11 @@
 """The hosts of a cluster from EndpointSlices and ServiceEntries, where the proxy's own were not recorded."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from meshctl.istio.destination_rule import DestinationRule
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
-from meshctl.path import registry, unrecorded
+from meshctl.path import localities, registry, unrecorded
 from meshctl.path.decision import BLACK_HOLE
 from meshctl.path.hosts import ANYWHERE, Host, Picked, is_address
 from meshctl.path.scene import Scene, Station
@@ -26,14 +26,14 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
     labels = found.labels if rule and subset and (found := rule.subset(subset)) else ()
     service = registry.service_of(scene, host)
     if service is None:
-        return _entry_hosts(scene, station, host, int(number), labels, address, port)
+        return _entry_hosts(scene, station, rule, cluster, labels, address, port)
     if service.port(int(number)) is None:
         return Picked(
             why=f"Service {service.name} has no port {number}, so the proxy has no cluster {cluster}", flag="NC"
         )
     if service.headless:
         return _as_asked(scene, address, port)
-    return _service_hosts(scene, station, service, int(number), subset, labels)
+    return _service_hosts(scene, station, rule, service, int(number), subset, labels)
 
 
 def _as_asked(scene: Scene, address: str, port: int) -> Picked:
@@ -45,7 +45,13 @@ def _as_asked(scene: Scene, address: str, port: int) -> Picked:
 
 
 def _service_hosts(
-    scene: Scene, station: Station, service: Service, number: int, subset: str, labels: tuple[tuple[str, str], ...]
+    scene: Scene,
+    station: Station,
+    rule: DestinationRule | None,
+    service: Service,
+    number: int,
+    subset: str,
+    labels: tuple[tuple[str, str], ...],
 ) -> Picked:
     entry, host = service.port(number), service.full_name
     assert entry is not None
@@ -64,21 +70,33 @@ def _service_hosts(
     ]
     if not found and scene.endpoints_gap:
         return Picked(undecided=f"the endpoints of {host} are not known: {scene.endpoints_gap}")
-    chosen = _evenly(found)
-    why = "" if chosen else f"{host} has no ready endpoints{f' with the labels of subset {subset}' if subset else ''}"
-    why += f" on node {here} (internalTrafficPolicy Local)" if why and here else ""
-    return Picked(all=tuple(found), chosen=chosen, why=why, policy="the EndpointSlices")
+    shared = localities.shared(scene, station, rule, service, number, subset, _healthy(found))
+    if not shared.hosts and not shared.why and not shared.undecided:
+        why = f"{host} has no ready endpoints{f' with the labels of subset {subset}' if subset else ''}"
+        why += f" on node {here} (internalTrafficPolicy Local)" if here else ""
+        return Picked(all=tuple(found), why=why, policy="the EndpointSlices")
+    return _of_shared(found, shared, "the EndpointSlices")
+
+
+def _of_shared(found: Sequence[Host], shared: localities.Shared, policy: str) -> Picked:
+    """What comes of it that hosts are shared by where they are."""
+    if shared.undecided:
+        return Picked(all=tuple(found), undecided=shared.undecided)
+    preferred = shared.why if shared.hosts else ""
+    return Picked(all=tuple(found), chosen=shared.hosts, why=shared.why, policy=policy, preferred=preferred)
 
 
 def _entry_hosts(
     scene: Scene,
     station: Station,
-    host: str,
-    number: int,
+    rule: DestinationRule | None,
+    cluster: str,
     labels: tuple[tuple[str, str], ...],
     address: str,
     port: int,
 ) -> Picked:
+    _, written_port, subset, host = cluster.split("|", 3)
+    number = int(written_port)
     entry = registry.entry_of(scene, station, host, number)
     if entry is None:
         if elsewhere := unrecorded.of_host(scene, station, host):
@@ -93,9 +111,10 @@ def _entry_hosts(
             for pod in scene.pods_in(entry.meta.namespace)
             if pod.ip and all(pod.labels.get(name) == value for name, value in (*entry.selector, *labels))
         ]
-        chosen = _evenly(found)
-        why = "" if chosen else f"no ready pod fits the workloadSelector of {entry.meta}"
-        return Picked(all=tuple(found), chosen=chosen, why=why)
+        shared = localities.shared(scene, station, rule, None, number, subset, _healthy(found))
+        if not _healthy(found):
+            return Picked(all=tuple(found), why=f"no ready pod fits the workloadSelector of {entry.meta}")
+        return _of_shared(found, shared, "the workloadSelector")
     ends = [e for e in entry.endpoints if all(pair in e.labels for pair in labels)]
     if entry.resolution != "STATIC" or any(not is_address(e.address) for e in ends):
         return Picked(undecided=f"what {host} resolves to is not recorded", through_server=False)
@@ -108,14 +127,16 @@ def _entry_hosts(
         )
         for e in ends
     ]
-    why = "" if found else f"{entry.meta} lists no endpoints{' with the labels of the subset' if labels else ''}"
-    return Picked(all=tuple(found), chosen=_evenly(found), why=why, policy="STATIC")
+    if not found:
+        why = f"{entry.meta} lists no endpoints{' with the labels of the subset' if labels else ''}"
+        return Picked(why=why, policy="STATIC")
+    listed = {end.address: end.locality for end in ends}
+    shared = localities.shared(scene, station, rule, None, number, subset, found, listed)
+    return _of_shared(found, shared, "STATIC")
 
 
-def _evenly(hosts: Sequence[Host]) -> tuple[Host, ...]:
-    """Those of the hosts that are healthy, each with the same chance."""
-    good = [h for h in hosts if h.health == "healthy"]
-    return tuple(replace(h, probability=1 / len(good)) for h in good)
+def _healthy(hosts: Sequence[Host]) -> list[Host]:
+    return [host for host in hosts if host.health == "healthy"]
 
 
 def _by_address(scene: Scene, service: Service, address: str) -> str:

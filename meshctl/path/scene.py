@@ -110,7 +110,7 @@ class Scene:
     """The cluster, with loaders for what costs something to read.
 
     `compares`: whether a proxy's configuration is compared with the resources that it should come from.
-    `namespace_labels` are those of the namespaces that were recorded. `network_policies` gives a namespace's.
+    `namespace_labels` and `node_labels` are those of what was recorded. `network_policies` gives a namespace's.
     """
 
     pods: Sequence[Pod]
@@ -131,6 +131,7 @@ class Scene:
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     compares: bool = True
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
