@@ -115,6 +115,10 @@ def _boundary() -> Iterator[None]:
         if isinstance(error, PermissionError) and error.filename:
             typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
             raise typer.Exit(ExitCode.NO_ACCESS) from error
+        if isinstance(error, OSError) and error.errno in _NO_PLACE:
+            name = str(error.filename)
+            typer.echo(f"error: {name if len(name) < 80 else name[:60] + '...'}: {error.strerror}", err=True)
+            raise typer.Exit(ExitCode.BAD_INPUT) from error
         if isinstance(error, OSError) and error.errno in _NO_OUTPUT and not error.filename:
             _silence(sys.stdout)
             typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
@@ -124,6 +128,8 @@ def _boundary() -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERNAL) from error
 
 
+_NO_PLACE = (errno.ENAMETOOLONG, errno.ELOOP)
+"""Of a path that no file can have, whoever asks for it."""
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EBADF)
 """Of an error that names no file: a full disk, or a stdout that was closed before meshctl began."""
 

@@ -218,6 +218,8 @@ def open_snapshot(place: str, name: str | None = None, tell: Callable[[str], Non
     path = Path(place)
     if not path.exists():
         raise NotFound(f"there is no snapshot at {place}", hint=f"{RECORD} -o FILE.tar.gz, or try --demo")
+    if not (path / "snapshot.json").is_file() and (around := _around(path)):
+        raise BadInput(f"{place} is a part of a recording", hint=f"name the whole of it: --snapshot {around}")
     files: Files
     if path.is_dir():
         files = Folder(path)
@@ -226,6 +228,13 @@ def open_snapshot(place: str, name: str | None = None, tell: Callable[[str], Non
 
         files = open_archive(path)
     return Snapshot(name or str(place).rstrip("/"), files, _about(files, place), tell=tell)
+
+
+def _around(path: Path) -> Path | None:
+    """The recording in whose folder something lies, unless it is an archive that was put there."""
+    if path.suffix in (".gz", ".tgz", ".tar"):
+        return None
+    return next((folder for folder in path.absolute().parents if (folder / "snapshot.json").is_file()), None)
 
 
 def _about(files: Files, place: str) -> Mapping[str, Any]:

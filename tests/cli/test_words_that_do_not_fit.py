@@ -42,6 +42,13 @@ def test_it_is_said_in_two_lines(words: tuple[str, ...], said: str, hint: str) -
     assert hint in lines[1]
 
 
+def test_a_path_that_no_file_can_have_is_bad_usage() -> None:
+    for words in (("--snapshot", "a" * 300, "check"), ("describe", "-f", "b" * 300)):
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == 2
+        assert "File name too long" in done.stderr
+
+
 def test_a_flag_that_nobody_knows_hides_no_other() -> None:
     done = CliRunner().invoke(app, ["why", "503", "UF,ZZ"])
     assert done.exit_code == 0

@@ -173,3 +173,16 @@ def test_what_may_not_be_read_is_said_and_not_taken_for_a_fault_of_meshctl(
     monkeypatch.setattr(tarfile, "open", refuse)
     with pytest.raises(BadInput, match=r"cannot be read: Permission denied$"):
         snapshot.open_snapshot(str(archive))
+
+
+@pytest.mark.parametrize("part", ["snapshot.json", "pods", "pods/shop/a", "resources/pods.json"])
+def test_a_part_of_a_recording_is_told_with_the_whole(folder: Path, part: str) -> None:
+    with pytest.raises(BadInput, match="is a part of a recording") as caught:
+        snapshot.open_snapshot(str(folder / part))
+    assert caught.value.hint == f"name the whole of it: --snapshot {folder}"
+
+
+def test_a_recording_may_lie_in_the_folder_of_another(folder: Path, archive: Path) -> None:
+    inside = folder / "copy.tar.gz"
+    inside.write_bytes(archive.read_bytes())
+    assert snapshot.open_snapshot(str(inside)).namespaces() == snapshot.open_snapshot(str(folder)).namespaces()
