@@ -54,16 +54,22 @@ class NodeDump:
     def forwarding(self) -> str:
         """The dump with only what packets between others meet beside kube-proxy's choice: filters, and DNAT before it.
 
-        Of PREROUTING these are the rules ahead of kube-proxy's. Empty where none of it stops or translates anything.
+        Of nat's PREROUTING these are the rules ahead of kube-proxy's. Empty where none of it stops or translates
+        anything.
         """
         before: list[int] = []
+        hidden = -1  # the end of the table in which kube-proxy's rules were met
         for number in self._rules.get("PREROUTING", ()):
+            if number < hidden:
+                continue
             if self._target(self._lines[number]) in _STARTS:
-                break
-            before.append(number)
+                hidden = next((n for n in self._frame if n > number and self._lines[n] == "COMMIT"), len(self._lines))
+            else:
+                before.append(number)
         kept = self._reached([*self._rules.get("FORWARD", ()), *before])
         text = [self._lines[number] for number in kept]
-        policy = any(self._lines[number].startswith(":FORWARD DROP") for number in self._declared.get("FORWARD", ()))
+        declared = (n for chain in ("FORWARD", "PREROUTING") for n in self._declared.get(chain, ()))
+        policy = any(self._lines[number].split(" ", 2)[1:2] == ["DROP"] for number in declared)
         if not policy and not any(self._target(line) in _DECIDING for line in text if "-A KUBE-FORWARD " not in line):
             return ""
         whole = {*kept, *self._frame, *(n for numbers in self._declared.values() for n in numbers)}

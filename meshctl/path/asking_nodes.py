@@ -60,7 +60,7 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
         places = _Places((_Place(*sent.to),))
     if places.refused:
         return Trouble(places.refused, True)
-    found = [_kept(scene, station, places, place) for place in places.at]
+    found = [_kept(scene, station, server, places, place) for place in places.at]
     bad = [kept for kept in found if kept is not None]
     if not bad:
         return None
@@ -69,8 +69,9 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
     return Trouble(f"{bad[0].why}{share}", sure)
 
 
-def _kept(scene: Scene, station: Station, places: _Places, place: _Place) -> forwarding.Kept | None:
-    flow = Flow(station, place.address, place.port, "udp", places.translated, places.masqueraded, places.known)
+def _kept(scene: Scene, station: Station, server: str, places: _Places, place: _Place) -> forwarding.Kept | None:
+    asked = (server, DNS) if places.translated else None
+    flow = Flow(station, place.address, place.port, "udp", asked, places.masqueraded, places.known)
     there = place.node
     if there is None:
         there = scene.node_of(place.address) if places.known else ""

@@ -52,7 +52,7 @@ def sent_elsewhere(
     moved = arrived is None or (arrived.dst, arrived.dport) != (walk.packet.dst, port)
     if walk.verdict == "accepted" and not moved:
         return None
-    if walk.verdict == "dropped":  # raw and mangle are not asked here, and nat drops nothing
+    if walk.verdict == "dropped":  # nat drops nothing
         return None
     if walk.verdict == "undecided" or arrived is None or arrived.dst is None or arrived.dport is None:
         why = f"what node {node} makes of {address}:{port} before kube-proxy cannot be told: {_open(walk)}"
@@ -91,15 +91,28 @@ def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
 def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer: bool) -> Iterable[Kept]:
     for node in nodes:
         found = _known(scene, node, flow.station, flow.place)
-        if found is None or flow.place in scene.node(node).addresses:
+        if found is None:
             continue
-        walk = node_walk.forwarded(scene, node, found, flow, answer=answer)
-        if walk.verdict == "undecided" or (walk.verdict == "dropped" and "/" in walk.dropped_by):
-            yield _as_kept(node, found, flow, walk, there, answer)
+        own = flow.place in scene.node(node).addresses  # what goes to the node itself is not forwarded
+        if own and answer:
+            continue
+        walk = node_walk.come_in(scene, node, found, flow, answer=answer)
+        if _stops(walk):
+            doubt = "" if flow.asked and not answer else _doubt(node, found, flow, there)
+            yield _as_kept(node, flow, walk, doubt, answer)
+        elif not own:
+            mark = walk.arrival.mark if walk.arrival is not None else 0
+            walk = node_walk.forwarded(scene, node, found, flow, mark, answer=answer)
+            if _stops(walk):
+                yield _as_kept(node, flow, walk, _doubt(node, found, flow, there), answer)
 
 
-def _as_kept(node: str, found: Forwarding, flow: Flow, walk: Walk, there: str, answer: bool) -> Kept:
-    doubt = _open(walk) if walk.verdict == "undecided" else _doubt(node, found, flow, there)
+def _stops(walk: Walk) -> bool:
+    return walk.verdict == "undecided" or (walk.verdict == "dropped" and "/" in walk.dropped_by)
+
+
+def _as_kept(node: str, flow: Flow, walk: Walk, doubt: str, answer: bool) -> Kept:
+    doubt = _open(walk) if walk.verdict == "undecided" else doubt
     place = f"{flow.place}:{flow.port}"
     what = f"the answers of {place}" if answer else f"it to {place}"
     if flow.proto == "udp":

@@ -63,7 +63,7 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
         told = KubeProxy(False if sent.to is not None else None, sent.why)
         if sent.to is None:
             return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,), kube_proxy=told)]
-        ways = across(scene, station, *sent.to, conn, routed=True)
+        ways = across(scene, station, *sent.to, conn, asked=(address, port))
         return [replace(c, hops=(sent.hop, *c.hops), kube_proxy=told) for c in ways]
     choice = kube_proxy.choose(scene, node, station, address, port)
     if choice is None:
@@ -86,7 +86,7 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
                 number,
                 _masqueraded(scene, station, address, place, conn),
                 masqueraded=choice.masqueraded,
-                routed=True,
+                asked=(address, port),
             )
         ]
     return courses
@@ -101,16 +101,16 @@ def across(
     *,
     tunnel: bool = False,
     masqueraded: bool = False,
-    routed: bool = False,
+    asked: tuple[str, int] | None = None,
 ) -> list[Course]:
     """From the sender's interface over its node, and that of the other end, to the other end itself.
 
-    `routed`: the sender's node gave the connection this place.
+    `asked`: what was called, where the sender's node gave the connection this place instead.
     """
     if station is not None:
         pod = scene.pod_at(place)
         number = HBONE_PORT if tunnel else port
-        flow = Flow(station, place, number, translated=routed, masqueraded=masqueraded)
+        flow = Flow(station, place, number, asked=asked, masqueraded=masqueraded)
         kept = forwarding.kept_back(scene, flow, pod.node if pod is not None else "")
         if kept is not None:
             return [kept]

@@ -24,27 +24,34 @@ MASQUERADE_MARK = 0x4000
 class Flow:
     """What a pod sends to a place, and what comes back, as the nodes between them see it.
 
-    `translated`: kube-proxy, or a DNAT ahead of it, gave it this place; `known` False: it is not known which place.
+    `asked` is what the pod called, where kube-proxy, or a DNAT ahead of it, gave the connection this place instead;
+    `known` False: it is not known which place.
     """
 
     station: Station
     place: str
     port: int
     proto: Literal["tcp", "udp"] = "tcp"
-    translated: bool = False
+    asked: tuple[str, int] | None = None
     masqueraded: bool = False
     known: bool = True
+
+    @property
+    def translated(self) -> bool:
+        """Whether the sender's node gave it another destination."""
+        return self.asked is not None
 
 
 def ahead(scene: Scene, node: str, found: Forwarding, flow: Flow) -> Walk:
     """Walk a first packet through nat's PREROUTING, up to kube-proxy's rules."""
-    return _ready(scene, node, found, "PREROUTING", View(devices=found.routes is not None)).walk(
+    view = View(devices=found.routes is not None)
+    return _ready(scene, node, found, "PREROUTING", view, ("nat", "conntrack")).walk(
         _packet(found, flow, flow.place, True)
     )
 
 
-def forwarded(scene: Scene, node: str, found: Forwarding, flow: Flow, *, answer: bool) -> Walk:
-    """Walk a packet through a node's FORWARD chains: the first one, or the `answer` to it."""
+def forwarded(scene: Scene, node: str, found: Forwarding, flow: Flow, mark: int, *, answer: bool) -> Walk:
+    """Walk a packet through a node's FORWARD chains: the first one, or the `answer` to it; `mark` it has already."""
     here = node == flow.station.pod.node
     masked = flow.masqueraded and not here  # it has an address of the sender's node, and which one is not known
     blind = {"source" if answer else "destination"} if not flow.known else set()
@@ -55,7 +62,23 @@ def forwarded(scene: Scene, node: str, found: Forwarding, flow: Flow, *, answer:
         packet = _turned(found, packet, flow)
     elif masked:
         packet = replace(packet, src=None)
-    return _ready(scene, node, found, "FORWARD", view).walk(packet)
+    return _ready(scene, node, found, "FORWARD", view).walk(replace(packet, mark=packet.mark | mark))
+
+
+def come_in(scene: Scene, node: str, found: Forwarding, flow: Flow, *, answer: bool) -> Walk:
+    """Walk a packet through a node's PREROUTING chains but nat's, before anything is translated, or translated back."""
+    here = node == flow.station.pod.node
+    address, port = flow.asked if flow.asked is not None and here else (flow.place, flow.port)
+    blind = {"source"} if answer and not flow.known else set()
+    blind |= {"destination"} if answer and flow.masqueraded else set()
+    hidden, devices = flow.masqueraded and here, found.routes is not None
+    view = View(answer, answer and flow.translated and here, hidden, frozenset(blind), devices)
+    packet = replace(_packet(found, replace(flow, port=port), address, here), mark=0)
+    if answer:
+        packet = _turned(found, _packet(found, flow, flow.place, here), flow)
+    elif flow.masqueraded and not here:
+        packet = replace(packet, src=None)
+    return _ready(scene, node, found, "PREROUTING", view, ("chain", "conntrack")).walk(packet)
 
 
 def device(found: Forwarding, address: str) -> str:
@@ -103,14 +126,15 @@ def _turned(found: Forwarding, sent: Packet, flow: Flow) -> Packet:
     )
 
 
-def _ready(scene: Scene, node: str, found: Forwarding, hook: str, view: View) -> Walker:
+def _ready(
+    scene: Scene, node: str, found: Forwarding, hook: str, view: View, kinds: tuple[str, ...] = ("chain", "nat")
+) -> Walker:
     """The node's rules at one hook: what kube-proxy does between them is told elsewhere."""
-    key = ("forwarding", node, hook, view)
+    key = ("forwarding", node, hook, view, kinds)
     if key not in scene.cache:
         own = given_addresses(scene.node(node).addresses)
         rulesets = tuple(seen_by(scene, ruleset, view) for ruleset in found.rulesets)
         whole = walker(rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))
-        kinds = ("nat", "conntrack") if hook == "PREROUTING" else ("chain", "nat")
 
         def at_hook(whole: Plan) -> Plan:
             return Plan(

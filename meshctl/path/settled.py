@@ -74,6 +74,8 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return _of_blind(scene, clause, network, negated)
         case m.AddressRange(side) | m.AddrType(side) if side in view.blind:
             return m.Opaque(_spelt(clause))
+        case m.External("rpfilter", options):  # what comes from where its answers go passes: pods' packets do
+            return _NEVER if "--invert" in options else None
         case m.Lookup(fields) if _is_open(fields, view):
             return m.Opaque(_spelt(clause))
         case _:

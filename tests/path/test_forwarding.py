@@ -210,6 +210,43 @@ def test_which_address_a_masqueraded_connection_has_on_the_other_node_is_not_kno
     assert traced(tmp_path / "c", far, two=node(policy="DROP")).outcome.end.broken == "timeout"
 
 
+def before(*rules: str, table: str = "raw", after: bool = False, policy: str = "ACCEPT", then: str = "") -> str:
+    """A node's rules with a table of PREROUTING rules ahead of, or behind, all others in the dump."""
+    chains = f":PREROUTING {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+    more = f"*{table}\n{chains}{''.join(f'-A PREROUTING {rule}{chr(10)}' for rule in rules)}COMMIT\n"
+    return node(forward=then) + more if after else more + node(forward=then)
+
+
+MARKED = "-A FORWARD -m mark --mark 0x1/0x1 -j DROP\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "ends"),
+    [
+        (before("-d 10.96.0.6/32 -p tcp -j DROP"), (False, "timeout")),
+        (before("-d 10.96.0.6/32 -p tcp -j DROP", after=True), (False, "timeout")),
+        (before("-d 10.0.0.6/32 -p tcp -m tcp --dport 8080 -j DROP"), (True, "")),
+        (before("-s 10.0.0.6/32 -p tcp -m tcp --sport 8080 -j DROP", table="mangle"), (False, "timeout")),
+        (before("-p tcp -m conntrack --ctstate INVALID -j DROP", table="mangle"), (True, "")),
+        (before("-i cbr0 -j ACCEPT", policy="DROP"), (True, "")),
+        (before("-i eth0 -j ACCEPT", policy="DROP"), (False, "timeout")),
+        (before("-m rpfilter --validmark --invert -j DROP"), (True, "")),
+        (before("-m set --match-set no src -j DROP"), (None, "")),
+        (before("-j MARK --set-xmark 0x1/0x1", table="mangle", then=MARKED), (False, "timeout")),
+        (before("-j MARK --set-xmark 0x2/0x2", table="mangle", then=MARKED), (True, "")),
+    ],
+)
+def test_what_comes_in_meets_prerouting_first(tmp_path: Path, rules: str, ends: tuple[bool | None, str]) -> None:
+    end = traced(tmp_path, rules).outcome.end
+    assert (end.delivered, end.broken) == ends
+
+
+def test_prerouting_of_a_bridge_depends_on_the_kernel(tmp_path: Path) -> None:
+    end = traced(tmp_path, before("-d 10.0.0.6/32 -p tcp -j DROP"), "10.0.0.6:8080").outcome.end
+    assert end.delivered is None
+    assert "br_netfilter" in end.why
+
+
 # --- lookups of names ------------------------------------------------------------------------------------------------
 
 DNS = """-A KUBE-SERVICES -d 10.96.0.10/32 -p udp -m udp --dport 53 -j KUBE-SVC-DNS
@@ -282,6 +319,8 @@ def test_who_answers_for_a_nameserver_that_was_not_recorded_is_not_known(tmp_pat
     end = named(tmp_path / "a", node(forward=UDP), dns="?").outcome.end
     assert end.delivered is None
     assert "who answers behind 10.96.0.10 is not recorded" in end.why
+    at_once = before("-p udp -m udp --dport 53 -j DROP")
+    assert named(tmp_path / "e", at_once, dns="?").outcome.end.broken == "dns"
     others = node(forward="-A FORWARD -d 10.0.1.7/32 -j DROP\n")
     assert named(tmp_path / "b", others, dns="?").outcome.end.delivered
     unknown = node(forward="-A FORWARD -d 10.0.3.7/32 -j DROP\n")
@@ -295,3 +334,70 @@ def test_questions_that_kube_proxy_refuses_are_in_vain(tmp_path: Path) -> None:
     end = named(tmp_path, rules, dns="").outcome.end
     assert (end.delivered, end.broken) == (False, "dns")
     assert "kube-proxy refuses the question" in end.why
+
+
+# --- a network plugin's own rules ------------------------------------------------------------------------------------
+
+CALICO = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:cali-PREROUTING - [0:0]
+:cali-from-host-endpoint - [0:0]
+-A PREROUTING -j cali-PREROUTING
+-A cali-PREROUTING -j MARK --set-xmark 0x0/0xf0000
+-A cali-PREROUTING -i cali+ -j MARK --set-xmark 0x40000/0x40000
+-A cali-PREROUTING -m mark --mark 0x40000/0x40000 -m rpfilter --validmark --invert -j DROP
+-A cali-PREROUTING -m mark --mark 0x0/0x40000 -j cali-from-host-endpoint
+-A cali-PREROUTING -m mark --mark 0x10000/0x10000 -j ACCEPT
+COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+:cali-PREROUTING - [0:0]
+-A PREROUTING -j cali-PREROUTING
+-A cali-PREROUTING -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A cali-PREROUTING -m mark --mark 0x10000/0x10000 -j RETURN
+COMMIT
+"""
+CALICO_FORWARD = """-A FORWARD -j cali-FORWARD
+-A FORWARD -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A cali-FORWARD -j MARK --set-xmark 0x0/0xe0000
+-A cali-FORWARD -i cali+ -j cali-from-wl-dispatch
+-A cali-FORWARD -o cali+ -j cali-to-wl-dispatch
+-A cali-from-wl-dispatch -i cali5 -g cali-fw
+-A cali-from-wl-dispatch -i cali6 -g cali-fw
+-A cali-from-wl-dispatch -m comment --comment "Unknown interface" -j DROP
+-A cali-to-wl-dispatch -o cali5 -g cali-fw
+-A cali-to-wl-dispatch -o cali6 -g cali-fw
+-A cali-to-wl-dispatch -m comment --comment "Unknown interface" -j DROP
+-A cali-fw -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A cali-fw -m conntrack --ctstate INVALID -j DROP
+-A cali-fw -j MARK --set-xmark 0x0/0x10000
+-A cali-fw -p udp -m multiport --dports 4789 -j DROP
+-A cali-fw -j cali-pri-kns.default
+-A cali-fw -m mark --mark 0x10000/0x10000 -j RETURN
+-A cali-fw -m comment --comment "Drop if no profiles matched" -j DROP
+-A cali-pri-kns.default -j MARK --set-xmark 0x10000/0x10000
+-A cali-pri-kns.default -m mark --mark 0x10000/0x10000 -j RETURN
+"""
+CALICO_CHAINS = "".join(
+    f":{name} - [0:0]\n"
+    for name in ("cali-FORWARD", "cali-from-wl-dispatch", "cali-to-wl-dispatch", "cali-fw", "cali-pri-kns.default")
+)
+CALICO_ROUTES = (
+    '[{"dst": "default", "dev": "eth0"}, {"dst": "10.0.0.5", "dev": "cali5"}, {"dst": "10.0.0.6", "dev": "cali6"}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("without", "delivered"),
+    [
+        ("", True),
+        ("-A cali-to-wl-dispatch -o cali6 -g cali-fw\n", False),
+        ("-A cali-from-wl-dispatch -i cali6 -g cali-fw\n", False),
+        ("-A cali-pri-kns.default -j MARK --set-xmark 0x10000/0x10000\n", False),
+    ],
+)
+def test_calicos_rules_are_followed_both_ways(tmp_path: Path, without: str, delivered: bool) -> None:
+    text = node(forward=CALICO_FORWARD, policy="DROP").replace(":OURS - [0:0]\n", CALICO_CHAINS)
+    end = traced(tmp_path, CALICO + text.replace(without, ""), routes=CALICO_ROUTES).outcome.end
+    assert end.delivered is delivered
