@@ -10,6 +10,7 @@ from meshctl.cli.group import Group
 from meshctl.cli.options import Invocation, completer
 from meshctl.cli.show import show
 from meshctl.errors import BadInput
+from meshctl.refs import near_misses
 from meshctl.sources.world import World
 
 
@@ -32,7 +33,13 @@ class Describe(Group):
                 args = ["namespace", name, *args[1:]]
             elif slash:
                 args = ["pod", *args]
+            elif not (args[0].startswith("-") or ctx.resilient_parsing or near_misses(args[0], tuple(self.commands))):
+                raise BadInput(f"describe what: '{args[0]}' is no kind of thing", hint=_kinds(args[0]))
         return super().resolve_command(ctx, args)
+
+
+def _kinds(name: str) -> str:
+    return f"meshctl describe pod {name}, or: describe service {name}, describe namespace {name}"
 
 
 def _names_a_file(args: list[str]) -> bool:

@@ -61,8 +61,12 @@ def walk(
     into: In = None,
     udp: Annotated[bool, typer.Option("--udp", help="UDP instead of TCP.")] = False,
     proto: Annotated[str | None, typer.Option("--proto", metavar="NAME", help="Another protocol, as icmp.")] = None,
-    uid: Annotated[int | None, typer.Option("--uid", metavar="UID", help="The sending socket's user.")] = None,
-    gid: Annotated[int | None, typer.Option("--gid", metavar="GID", help="The sending socket's group.")] = None,
+    uid: Annotated[
+        int | None, typer.Option("--uid", metavar="UID", min=0, max=0xFFFFFFFE, help="The sending socket's user.")
+    ] = None,
+    gid: Annotated[
+        int | None, typer.Option("--gid", metavar="GID", min=0, max=0xFFFFFFFE, help="The sending socket's group.")
+    ] = None,
     src: Annotated[str | None, typer.Option("--src", metavar="IP", help="The packet's source address.")] = None,
     sport: Annotated[int | None, typer.Option("--sport", metavar="PORT", help="The packet's source port.")] = None,
     oif: Annotated[str | None, typer.Option("--oif", metavar="IFACE", help="The interface that it leaves by.")] = None,

@@ -70,6 +70,10 @@ class Invocation:
 
     def world(self) -> World:
         """Open the source of truth that the options name: --snapshot, --demo, a cluster, else MESHCTL_SNAPSHOT."""
+        if self.via:
+            from meshctl.sources.connection import demand_way
+
+            demand_way(self.via)
         named = self.snapshot
         cluster = self.context or self.kubeconfig or self.runtime
         if sum(1 for given in (named, self.demo, cluster) if given) > 1:

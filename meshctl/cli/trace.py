@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from meshctl.path.scene import Scene
     from meshctl.sources.world import World
 
+_LAST_ID = 0xFFFFFFFE
+"""Of users and groups: the kernel takes the next one for none (``(uid_t) -1``)."""
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 _EXAMPLES = """
@@ -67,10 +69,16 @@ Sni = Annotated[
 Uid = Annotated[
     int | None,
     typer.Option(
-        "--uid", metavar="UID", min=0, help="As which user it is sent; else as the container's processes run."
+        "--uid",
+        metavar="UID",
+        min=0,
+        max=_LAST_ID,
+        help="As which user it is sent; else as the container's processes run.",
     ),
 ]
-Gid = Annotated[int | None, typer.Option("--gid", metavar="GID", min=0, help="As which group it is sent.")]
+Gid = Annotated[
+    int | None, typer.Option("--gid", metavar="GID", min=0, max=_LAST_ID, help="As which group it is sent.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Leave with 10 where the outcome cannot be told, too.")]
 Expect = Annotated[
     str | None,

@@ -49,7 +49,7 @@ def question(world: World, scene: Scene, asked: Asked, scope: Scope) -> Question
     """
     target = parse_target(asked.target)
     _demand_no_namespace_before_a_slash(scene, target)
-    _demand_a_name_that_can_be_asked_for(target)
+    _demand_a_name_that_can_be_asked_for(scene, target)
     if asked.path is not None:
         target = replace(target, path=_path(asked.path))
     request = _request(asked)
@@ -81,10 +81,21 @@ def _demand_no_namespace_before_a_slash(scene: Scene, target: Target) -> None:
         )
 
 
-def _demand_a_name_that_can_be_asked_for(target: Target) -> None:
-    """The limits of names in DNS (RFC 1035, 2.3.4): no resolver sends a question with a longer one."""
-    longest = max(len(label.encode()) for label in target.host.split("."))
-    if target.address is None and (longest > 63 or len(target.host.encode()) > 253):
+def _demand_a_name_that_can_be_asked_for(scene: Scene, target: Target) -> None:
+    """What is no address may not look like one, and keeps the limits of DNS (RFC 1035, 2.3.4) that resolvers keep."""
+    if target.address is not None or any(s.name == target.host for s in scene.services.services):
+        return
+    labels = target.host.split(".")
+    forms = "use SERVICE:PORT, SERVICE.NS:PORT, IP:PORT, [IPV6]:PORT or a URL"
+    if not target.host:
+        raise BadInput(f"'{target.text}' is no target: it has no host", hint=forms)
+    if ":" in target.host and "%" not in target.host:
+        raise BadInput(
+            f"'{target.text}' is no target: '{target.host}' is neither a name nor an IPv6 address", hint=forms
+        )
+    if all(label.isdigit() for label in labels):
+        raise BadInput(f"'{target.text}' is no target: '{target.host}' is no IP address", hint="as in 10.0.0.1:80")
+    if max(len(label.encode()) for label in labels) > 63 or len(target.host.encode()) > 253:
         limit = "a name in DNS has at most 63 bytes between its dots, and 253 in all"
         raise BadInput(f"'{target.text[:60]}...' is no target: its host is too long to be looked up", hint=limit)
 

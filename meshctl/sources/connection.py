@@ -1,5 +1,6 @@
 """How to reach a live cluster: what the options say, nothing opened yet."""
 
+from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
 
 
@@ -21,3 +22,13 @@ class Connection:
     debug_namespace: str | None = None
     assume_yes: bool = False
     verbose: bool = False
+
+
+VIA = ("auto", "node", "debug-pod", "ephemeral")
+"""The ways to a remote pod's rules."""
+
+
+def demand_way(via: str) -> None:
+    """Raise BadInput for a way that there is not."""
+    if via not in VIA:
+        raise BadInput(f"there is no way '{via}'", hint=f"--via takes one of {', '.join(VIA)}")

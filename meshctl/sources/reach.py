@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound
+from meshctl.errors import MeshctlError, NoAccess, NotFound
 from meshctl.sources import envoy_admin, node, node_world
-from meshctl.sources.connection import Connection
+from meshctl.sources.connection import Connection, demand_way
 from meshctl.sources.exec_parts import run_in, sockets_in
 from meshctl.sources.kube_client import Api
 from meshctl.sources.local_pods import LocalPod, Wanted, uids
@@ -20,7 +20,6 @@ from meshctl.sources.readonly import BY_PART, PROCESSES, RESOLV_CONF
 from meshctl.sources.world import Part
 
 Raw = Mapping[str, Any]
-VIA = ("auto", "node", "debug-pod", "ephemeral")
 MORE = "add --via ephemeral (a container in the pod) or --via debug-pod (a privileged pod on its node)"
 _PARALLEL = 4
 _SOCKETS = "netns/sockets.txt"
@@ -32,8 +31,7 @@ def parts(api: Api, connection: Connection, pod: Raw, names: Sequence[str]) -> M
 
     A way that the user named and that fails is an error; with ``auto`` it is a gap that says what else there is.
     """
-    if connection.via not in VIA:
-        raise BadInput(f"there is no way '{connection.via}'", hint=f"--via takes one of {', '.join(VIA)}")
+    demand_way(connection.via)
     inside = [name for name in names if name.startswith("netns/")]
     why_not = _nothing_to_enter(pod)
     if why_not:
