@@ -242,7 +242,9 @@ def service_of(scene: Scene, host: str) -> Service | None:
 
 
 def named(scene: Scene, host: str, namespace: str) -> bool:
-    """Whether a name, in short or in full, is one of a recorded Service, as a pod of a namespace writes it."""
+    """Whether a name, in short or in full, is one of a recorded object, as a pod of a namespace writes it."""
+    if any(host_fits(pattern, host.rstrip(".")) for entry in scene.mesh.service_entries for pattern in entry.hosts):
+        return True
     labels = host.rstrip(".").lower().split(".")
     match labels[: labels.index("svc")] if "svc" in labels else labels:
         case [name]:
@@ -251,6 +253,13 @@ def named(scene: Scene, host: str, namespace: str) -> bool:
             return scene.services.named(name, home) is not None
         case _:
             return False
+
+
+def owned(scene: Scene, address: str) -> bool:
+    """Whether an address is one of a recorded pod, Service or ServiceEntry."""
+    if (scene.pod_at(address) or scene.services.at(address)) is not None:
+        return True
+    return any(_within(address, place) for entry in scene.mesh.service_entries for place in entry.addresses)
 
 
 def entry_of(scene: Scene, station: Station, host: str, port: int) -> ServiceEntry | None:

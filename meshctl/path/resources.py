@@ -163,7 +163,7 @@ def _unknown(
     sidecar = registry.sidecar_of(scene, station)
     mode = (sidecar.outbound_mode if sidecar else "") or scene.mesh.config.outbound_mode
     steps = (step("host", "", because, sidecar.meta.origin if sidecar else None),) if because else ()
-    asked = bare(request.host) if _is_http(request) else ""
+    asked = bare(request.host) if _is_http(request) or address in ("", ANYWHERE) else ""
     if not hidden and (elsewhere := unrecorded.of_destination(scene, station, address, asked)):
         why = f"no recorded Service or ServiceEntry is {asked or f'at {address}:{port}'}, but {elsewhere}"
         return Decision(undecided=(why,), steps=steps, tcp=not http, assumed=True)

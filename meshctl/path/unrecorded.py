@@ -39,11 +39,15 @@ def of_host(scene: Scene, station: Station, host: str) -> str:
 def of_destination(scene: Scene, station: Station, address: str, host: str) -> str:
     """Why a destination that no recorded object is about may be another one's; `host` is empty where none is asked for.
 
-    Addresses of recorded pods and Services are these' own.
+    Names and addresses of recorded objects are these' own, whatever the port.
     """
-    if host and not is_address(host) and not registry.named(scene, host, station.pod.namespace):
-        return of_host(scene, station, host)
-    if address not in ("", ANYWHERE) and (scene.pod_at(address) or scene.services.at(address)) is not None:
+    unknown = address in ("", ANYWHERE)
+    if host and not is_address(host):
+        if not registry.named(scene, host, station.pod.namespace):
+            return of_host(scene, station, host)
+        if unknown:
+            return ""
+    if not unknown and registry.owned(scene, address):
         return ""
     return of_mesh(scene, _seen_by(scene, station))
 

@@ -8,7 +8,7 @@ import pytest
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.path import auto_mtls, resource_hosts
 from meshctl.path.decision import Decision
-from meshctl.path.hosts import Host
+from meshctl.path.hosts import ANYWHERE, Host
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene
 from tests.path.test_assumed import FAR, WEB, a, ask, clusters, endpoints, pod, scene
@@ -68,6 +68,23 @@ def test_addresses_and_names_of_recorded_objects_are_their_own() -> None:
     assert ask(part(), "10.0.0.11", 7070, protocol="tcp").undecided == ()
     assert ask(part(), "203.0.113.9", 7070, "gone.shop.svc.cluster.local").undecided == ()
     assert clusters(ask(part(), "10.96.0.1", 80, "web")) == ["outbound|80||web.shop"]
+
+
+def test_of_a_service_entry_that_was_recorded_other_ports_are_its_own() -> None:
+    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+    spec = {"hosts": ["*.example.com"], "addresses": ["203.0.113.0/24"], "ports": ports, "resolution": "NONE"}
+    place = part(a("ServiceEntry", "x", spec))
+    assert clusters(ask(place, "203.0.113.9", 7070, "api.example.com")) == OUT
+    assert clusters(ask(place, "203.0.113.9", 7070, "api.example.com", tls=True)) == OUT
+    assert clusters(ask(place, ANYWHERE, 7070, "api.example.com", tls=True)) == OUT
+    assert clusters(ask(place, "203.0.113.9", 7070, protocol="tcp")) == OUT
+    assert ask(place, "203.0.113.9", 7070, "api.example.org").undecided
+
+
+def test_an_address_that_is_not_known_is_not_named() -> None:
+    why = ask(part(), ANYWHERE, 443, "api.example.com", tls=True).undecided[0]
+    assert "is api.example.com, but" in why
+    assert ANYWHERE not in why
 
 
 def test_what_a_sidecar_hides_is_known() -> None:
