@@ -18,6 +18,19 @@ def main() -> None:
             raise
         print("interrupted", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)
+    finally:
+        _end_at_once_from_here()
+
+
+def _end_at_once_from_here() -> None:
+    """Let Ctrl-C end the process by its signal: while Python shuts down it would only show a traceback.
+
+    What was added to a cluster is removed by now.
+    """
+    import signal  # above, Ctrl-C would meet its import before there is anyone to say a word
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_closed_streams() -> None:

@@ -210,3 +210,22 @@ def test_a_missing_argument_is_called_as_the_help_calls_it() -> None:
     for words, name in ((["describe", "service"], "SERVICE"), (["snapshot", "diff"], "BEFORE")):
         done = CliRunner().invoke(app, words)
         assert (done.exit_code, f"Missing argument '{name}'" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("how", ["meshctl", "interrupted"])
+def test_an_interrupt_while_python_shuts_down_ends_it_without_a_traceback(how: str) -> None:
+    program = """if True:
+        import atexit, os, signal, sys
+        from meshctl.__main__ import main
+
+        atexit.register(os.kill, os.getpid(), signal.SIGINT)
+        sys.argv = ["meshctl", "--version"]
+        if HOW == "interrupted":
+            import meshctl.cli.app
+            del meshctl.cli.app.app
+            sys.modules["meshctl.cli.app"].__getattr__ = lambda name: (_ for _ in ()).throw(KeyboardInterrupt)
+        main()
+    """.replace("HOW", repr(how))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == -2
+    assert done.stderr == ("interrupted\n" if how == "interrupted" else "")
