@@ -19,11 +19,13 @@ from meshctl.path.assumed import step
 from meshctl.path.decision import Refusal
 from meshctl.path.hosts import is_address
 from meshctl.path.request_tokens import Told, judged
+from meshctl.path.retries import older
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
 
-_Facts: TypeAlias = Mapping[str, str | tuple[str, ...] | None]
-"""What a policy may ask for, None where it is not known; a header that came twice has several values."""
+_Fact: TypeAlias = str | tuple[tuple[str, ...], ...] | None
+"""A value, None where it is not known; of a header that came twice what a proxy may look at, one set of values each."""
+_Facts: TypeAlias = Mapping[str, _Fact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def guard(scene: Scene, station: Station, port: int, conn: Connection, *, tcp: b
         bearer=token.principal,
         domains=config.trust_domains,
         address=(pod.ip or None) if len(pod.ips) <= 1 else None,
+        version=station.version,
     )
     if allowed is None:
         return Guard(undecided=why)
@@ -75,14 +78,15 @@ def allows(
     bearer: str | None = "",
     domains: Sequence[str] = (),
     address: str | None = None,
+    version: str = "",
 ) -> tuple[bool | None, str]:
     """What the AuthorizationPolicies of a workload say: CUSTOM first, then DENY, then ALLOW (Istio's order).
 
     On a TCP port a rule that asks for HTTP never allows, and denies by the rest of what it asks for. `bearer` is the
     principal of the request's token, empty without one, None where it is not known. `domains` are the mesh's own trust
-    domain and its aliases, `address` is the workload's (None: not known).
+    domain and its aliases, `address` is the workload's (None: not known), `version` its proxy's release of Istio.
     """
-    facts = _facts(conn, port, bearer, tcp) | {"destination.ip": address}
+    facts = _facts(conn, port, bearer, tcp, version) | {"destination.ip": address}
     policies = tuple(_of_domains(policy, domains) for policy in policies)
     custom = [p for p in policies if p.action == "CUSTOM"]
     if any(_fits(policy, rule, facts, tcp, denies=True) is not False for policy in custom for rule in policy.rules):
@@ -190,14 +194,14 @@ def _remote(conn: Connection) -> str | None:
     return last if is_address(last) else conn.source
 
 
-def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool) -> dict[str, str | tuple[str, ...] | None]:
+def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool, version: str) -> dict[str, _Fact]:
     """What a policy may ask for."""
     request = conn.request
     principal = conn.principal.removeprefix("spiffe://") if conn.principal else ""
     parts = principal.split("/")
     namespace, account = (parts[2], parts[4]) if len(parts) >= 5 else ("", "")
     remote = conn.source if tcp else _remote(conn)
-    facts: dict[str, str | tuple[str, ...] | None] = {
+    facts: dict[str, _Fact] = {
         "principals": principal,
         "source.principal": principal,
         "namespaces": namespace,
@@ -220,8 +224,16 @@ def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool) -> dict[s
         facts["request.auth.audiences"] = ""
     for name, values in headers.by_name(request.headers).items():
         several = len(values) > 1 and name not in JOINED
-        facts[f"request.headers[{name}]"] = values if several else ",".join(values)
+        facts[f"request.headers[{name}]"] = _looked_at(values, version) if several else ",".join(values)
     return facts | {f"request.headers[{name}]": None for name in request.unsure}
+
+
+def _looked_at(values: tuple[str, ...], version: str) -> tuple[tuple[str, ...], ...]:
+    """Envoy before 1.35 joins the values of a header, since 1.38 it looks at each; between both may be (RBAC)."""
+    together = ",".join(values)
+    if older(version, 27):
+        return ((together,),)
+    return (values,) if version and not older(version, 30) else (values, (together,))
 
 
 _HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals")
@@ -244,10 +256,7 @@ def _term(term: Term, facts: _Facts, tcp: bool, denies: bool) -> bool | None:
         return None
     if isinstance(value, str):
         return any(_value(field, pattern, value) for pattern in term.values) is not term.negated
-    # Envoy before 1.35 joins the values, since 1.38 it looks at each: which one it is, is not known here.
-    found = {
-        any(_value(field, pattern, one) for pattern in term.values for one in v) for v in (value, [",".join(value)])
-    }
+    found = {any(_value(field, pattern, one) for pattern in term.values for one in values) for values in value}
     return None if len(found) > 1 else found.pop() is not term.negated
 
 

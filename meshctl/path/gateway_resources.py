@@ -73,6 +73,8 @@ def _with_tls(scene: Scene, station: Station, port: int, conn: Connection, serve
         why = f"no server of the gateway's port {port} has the name {sni or '(none: the client sends no name)'}"
         if any(one.server.tls == "AUTO_PASSTHROUGH" for one in served):
             why = f"{why}; {meta} passes on what is sent to the clusters of the mesh only (AUTO_PASSTHROUGH)"
+        if elsewhere := unrecorded.of_mesh(scene):
+            return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(_no_chain(why), "", why)
     chain = found[0]
     if len(found) > 1:
@@ -192,6 +194,8 @@ def _tcp(scene: Scene, station: Station, port: int, conn: Connection, chain: Cha
     gateway, key = served.gateway, served.gateway.shown
     if chain is None or chain.rule is None:
         why = f"no VirtualService of {key} has a route for the connection"
+        if elsewhere := unrecorded.of_mesh(scene):
+            return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(_no_chain(why), key, why)
     if conn.layer == "mtls":
         why = f"{gateway.meta} passes the sender's mutual TLS on as it is: where that ends is not modelled"

@@ -466,6 +466,15 @@ class TestHosts:
         assert bool(found.undecided) is not told
         assert not told or status(found) == 404
 
+    def test_names_in_tls_and_bytes_may_be_for_gateways_that_were_not_recorded(self) -> None:
+        secure, raw = gateway(server("HTTPS", "a.com", mode="SIMPLE")), gateway(server("TCP", "*", port=90))
+        place = scene(secure, raw, services=(WEB, RAW), pods=(GATEWAY_POD,))
+        for conn, port in ((request(host="b.com", tls=True), 443), (request(protocol="tcp"), 90)):
+            place.recorded = ("shop", "istio-system")
+            assert "what namespace other has was not recorded" in at(place, conn, port).undecided[0]
+            place.recorded = ()
+            assert status(at(place, conn, port)) == "NR"
+
     def test_the_mesh_s_own_retries(self) -> None:
         place = scene(gateway(HTTP), rules("v", "*", rules=[route("web", 80)]), pods=(GATEWAY_POD,))
         place.mesh = replace(place.mesh, config=MeshConfig(retries=Retries(0)))

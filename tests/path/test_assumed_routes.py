@@ -386,6 +386,22 @@ class TestRepeated:
             found = self.found({"headers": {"x-v": wanted}}, version, headers=headers)
             assert found == (None if one_by_one is not together else TO_RAW if together else TO_WEB)
 
+    @pytest.mark.parametrize(
+        ("wanted", "one_by_one", "together"), [("1", True, False), ("1,2", False, True), ("*2", True, True)]
+    )
+    def test_headers_in_policies(self, wanted: str, one_by_one: bool, together: bool) -> None:
+        rule = {"when": [{"key": "request.headers[x-v]", "values": [wanted]}]}
+        place = scene(a("AuthorizationPolicy", "p", {"rules": [rule]}), pods=(pod("web", "10.0.0.11"),))
+        request = Request(headers=(("x-v", "1"), ("X-V", "2")))
+        conn = Connection(source="10.0.0.5", sender=None, layer="plaintext", request=request)
+        for version, fits in (("1.30.3", one_by_one), ("1.26.0", together), ("", None), ("1.28.1", None)):
+            station = replace(place.station(place.pods[1]), version=version)
+            found = policies.inbound(place, station, 80, conn)
+            if fits is None and one_by_one is not together:
+                assert found.undecided
+            else:
+                assert (found.refusal is None) is (together if fits is None else fits)
+
     def test_headers_that_envoy_joins(self) -> None:
         match, headers = {"headers": {"via": {"exact": "a,b"}}}, (("via", "a"), ("via", "b"))
         assert self.found(match, "1.30.3", headers=headers) == TO_RAW
