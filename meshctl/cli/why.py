@@ -1,4 +1,4 @@
-"""``meshctl why``: what a status, a flag or an access-log line means."""
+"""``meshctl why``: what a status, a flag, an access-log line or the id of a finding means."""
 
 import os
 from collections.abc import Sequence
@@ -20,13 +20,14 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 _EXAMPLES = """
   meshctl why 503 UF,URX
   meshctl why UH --snapshot broken.tar.gz
+  meshctl why MC201
   meshctl why '[2026-01-01T00:00:00.000Z] "GET / HTTP/1.1" 503 UC ...' --pod deploy/productpage-v1
   kubectl logs deploy/productpage-v1 -c istio-proxy | tail -20 | meshctl why -
 """
 
 Words = Annotated[
     list[str],
-    typer.Argument(metavar="STATUS|FLAGS|LINE...", help="What was seen; - reads it (or many lines) from stdin."),
+    typer.Argument(metavar="STATUS|FLAGS|LINE|ID...", help="What was seen; - reads it (or many lines) from stdin."),
 ]
 PodOption = Annotated[
     str | None,
@@ -36,7 +37,7 @@ PodOption = Annotated[
 
 @options.command(app, "why", outputs=("text", "json", "yaml"), examples=_EXAMPLES)
 def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
-    """Put a status, response flags or an access-log line into plain words, with the usual causes in order."""
+    """Put a status, response flags, an access-log line or a finding's id into plain words, with causes and cures."""
     from meshctl.path import why as meanings
     from meshctl.path.flags import FLAGS
     from meshctl.views import why as view
@@ -48,20 +49,24 @@ def why(call: Invocation, words: Words, pod: PodOption = None) -> None:
             f"'{' '.join(words)}' is no status, flag or access-log line", hint="for example: meshctl why 503 UF,URX"
         )
     if not reading.meanings and reading.log is None:
-        raise _unknown(reading.unknown, f"a status is 100 to 599; flags are: {', '.join(sorted(FLAGS))}")
+        _explain(call, reading.unknown, f"a status is 100 to 599; flags are: {', '.join(sorted(FLAGS))}")
+        return
     found = [(each, _here(call, each, pod) if each.failed or each is reading else ()) for each in readings]
     show(call, lambda: view.document(found), lambda: view.page(found))
 
 
-def _unknown(words: Sequence[str], hint: str) -> BadInput:
-    """What is wrong with words that nothing knows; ids of findings are likely ones."""
-    from meshctl.views.findings import titles
+def _explain(call: Invocation, words: Sequence[str], hint: str) -> None:
+    """Show what ids of findings mean. Raises BadInput for other words."""
+    from meshctl.checks.explained import explained
+    from meshctl.sources import shipped
+    from meshctl.views import explained as view
 
-    for id, title in titles() if words else ():
-        if id == words[0].upper():
-            hint = f"docs/findings.md#{id.lower()} says what it means and what to do"
-            return BadInput(f"{id} is no status or flag but a finding of meshctl check: {title}", hint=hint)
-    return BadInput(f"'{' '.join(words)}' is not known", hint=hint)
+    known = {id.upper(): one for id, one in explained(shipped.findings()).items()}
+    strange = [word for word in words if word.upper() not in known]
+    if strange:
+        raise BadInput(f"'{' '.join(strange)}' is not known", hint=hint)
+    found = [known[word.upper()] for word in words]
+    show(call, lambda: view.document(found), lambda: view.page(found))
 
 
 def _given(words: list[str]) -> list[str]:

@@ -112,5 +112,5 @@ def page(findings: Sequence[Finding], looked_at: Sequence[str] = (), gaps: Seque
         blocks.append(Heading("Not looked at"))
         blocks += [Text(gap, 2) for gap in gaps]
     if findings:
-        blocks.append(Text(Span("Each id is explained in docs/findings.md; --ignore ID leaves one out.", "dim")))
+        blocks.append(Text(Span("`meshctl why ID` explains an id; --ignore ID leaves one out.", "dim")))
     return Page("Findings", tuple(blocks))

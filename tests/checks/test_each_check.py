@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from meshctl.checks import drifted, traced
+from meshctl.checks.explained import explained
 from meshctl.checks.registry import CHECKS
 from meshctl.checks.traced import Failure
 from meshctl.envoy import config_dump
@@ -27,6 +28,7 @@ from meshctl.kube.owners import Workload
 from meshctl.kube.pods import template_pod
 from meshctl.origin import NOWHERE
 from meshctl.path.model import Cause
+from meshctl.sources import shipped
 from meshctl.views.findings import titles
 from tests.envoy import dumps
 from tests.injection import build
@@ -431,10 +433,18 @@ def test_every_check_has_a_case_and_ids_are_unique() -> None:
 
 
 def test_every_id_that_any_command_can_print_is_explained() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
-    sections = [line[3:].strip() for line in text.splitlines() if line.startswith("## ")]
-    assert len(sections) == len(set(sections))
-    assert {id for id, _ in titles()} == set(sections)
+    text = shipped.findings()
+    assert text == (Path(__file__).parents[2] / "docs" / "findings.md").read_text()
+    assert text.count("\n## ") == len(explained(text))
+    assert {id for id, _ in titles()} == set(explained(text))
+
+
+def test_every_explanation_has_all_its_parts() -> None:
+    for id, one in explained(shipped.findings()).items():
+        assert one.id == id
+        assert one.severity.startswith(("error", "warning", "info")), id
+        assert all((one.title, one.about, one.example, one.fix)), id
+        assert not any(mark in part for part in (*one.about, *one.fix) for mark in ("# ", "**", "](")), id
 
 
 def test_every_id_in_the_code_has_a_title() -> None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "snapshot-contents": ("snapshot", "show"),
     "snapshot-diff": ("snapshot", "diff", DEMO, DEMO),
     "why": ("why", "503", "UF,URX"),
+    "finding": ("why", "MC101", "mt199"),
 }
 ELSEWHERE = {
     "doctor": "tests/cli/test_recordings.py",

@@ -34,7 +34,7 @@ from meshctl.cli.app import app
         (("--demo", "describe", "productpage"), "'productpage' is no kind of thing", "describe pod productpage"),
         (("--demo", "frobnicate"), "there is no command 'frobnicate'", "there are: describe, iptables"),
         (("--demo", "check", "--ignore", "MC9"), "there is no finding 'MC9'", "like MC114"),
-        (("why", "mc101"), "MC101 is no status or flag but a finding of meshctl check: The app", "#mc101 says"),
+        (("why", "MC101", "MC999"), "'MC999' is not known", "a status is 100 to 599; flags are: DC"),
         (("why", "999"), "'999' is not known", "a status is 100 to 599; flags are: DC"),
         (("--snapshot", __file__, "snapshot", "show"), "it is no tar file (after 0 files)", "a .tar.gz"),
     ],
