@@ -186,7 +186,7 @@ def _from_outside(scene: Scene, question: Question) -> Trace:
         "outside",
         "a client outside of the cluster",
         f"sends {request.method} {request.path} to the ingress gateway, port {port}",
-        (f"Host: {request.host}", *_server_name(request)),
+        (*_as_services(scene, gateway, port), f"Host: {request.host}", *_server_name(request)),
     )
     found = client.through_proxy(scene, gateway, "gateway", gateway.pod.ip, port, replace(conn, depth=1))
     courses = entering.kept_out(scene, gateway, port, conn, found.decisions) or found.courses
@@ -196,6 +196,18 @@ def _from_outside(scene: Scene, question: Question) -> Trace:
     reached = courses is found.courses
     way = Way((), courses, found.decisions if reached else (), found.clusters if reached else (), True)
     return joined(scene, sender, aim, request, (first,), [way], list(courses), kube, gateway)
+
+
+def _as_services(scene: Scene, gateway: Station, port: int) -> list[str]:
+    """The ports of Services behind which a gateway's port is."""
+    pod = gateway.pod
+    owners = [s for s in scene.services.services if s.namespace == pod.namespace and s.selects(pod.labels)]
+    return [
+        f"{port} in the pod is port {entry.number} of Service {one.name}"
+        for one in owners
+        for entry in one.ports
+        if entry.target == str(port) and entry.number != port
+    ]
 
 
 def verdict(found: Trace) -> bool | None:

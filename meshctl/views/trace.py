@@ -1,5 +1,7 @@
 """A trace as a page: the path from top to bottom, then the outcome."""
 
+from collections.abc import Collection
+
 from meshctl.blocks import Block, Heading, Lane, Lanes, Line, Note, Page, Span, Stage, Text
 from meshctl.path.expect import Expectation
 from meshctl.path.model import Evidence, Finding, Hop, Trace
@@ -13,7 +15,9 @@ def page(
     """The path, the outcome, the kube-proxy question, findings and gaps."""
     sender, aim = trace.sender, trace.aim
     who = f"{sender.pod}.{sender.namespace}" if sender.pod else "outside"
-    title = f"{who} → {f'[{aim.host}]' if ':' in aim.host else aim.host}:{aim.port}"
+    host = f"[{aim.host}]" if ":" in aim.host else aim.host
+    through = f", through {aim.service}" if aim.kind == "gateway" else ""
+    title = f"{who} → {host}{through}:{aim.port}"
     blocks: list[Block] = [Heading(title, 1)]
     if sender.chosen and sender.pod:
         others = f" Others: {', '.join(sender.others[:4])}." if sender.others else ""
@@ -37,8 +41,9 @@ def _lanes(trace: Trace, wide: bool) -> Lanes:
     stages: list[Stage] = []
     arrows: list[str] = []
     place = ""
+    gateways = {hop.at for hop in trace.hops if hop.kind == "listener" and hop.title.startswith("gateway ")}
     for index, hop in enumerate(trace.hops):
-        here = _place(hop, trace.sender.node)
+        here = _place(hop, trace.sender.node, gateways)
         if stages and here != place:
             lanes.append(Lane(place, tuple(stages)))
             stages = []
@@ -54,13 +59,15 @@ def _lanes(trace: Trace, wide: bool) -> Lanes:
 _PLACES = {"caller": "caller pod", "callee": "callee pod", "node": "node", "network": "network"}
 
 
-def _place(hop: Hop, node: str) -> str:
+def _place(hop: Hop, node: str, gateways: Collection[str]) -> str:
     if hop.kind == "wire":
         return f"node {node}" if node else "on the wire"
     if hop.kind == "ztunnel" or hop.where == "node":
         return f"node {hop.at}"
     if hop.where == "network":
         return "outside"
+    if hop.at in gateways:
+        return f"gateway pod {hop.at}"
     return f"{_PLACES[hop.where]} {hop.at}"
 
 

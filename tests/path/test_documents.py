@@ -99,6 +99,17 @@ def test_exit_codes(snapshot: str, words: list[str], code: int) -> None:
         jsonschema.validate(json.loads(result.stdout), schema(name))
 
 
+def test_a_way_through_the_ingress_names_the_gateway_and_its_service() -> None:
+    words = ["productpage:9080", "--from", "ingress", "--host", "a.example", "--path", "/productpage"]
+    lines = run("trace", *recorded("bookinfo"), *words).stdout.splitlines()
+    gateway = "istio-ingressgateway-8478855c84-wvtpp"
+    assert lines[0] == f"outside → productpage, through {gateway}.istio-system:8080"
+    assert any("8080 in the pod is port 80 of Service istio-ingressgateway" in line for line in lines)
+    lanes = [line.strip("╭─╮ ") for line in lines if line.startswith("╭")]
+    assert lanes[:2] == ["outside", f"gateway pod istio-system/{gateway}"]
+    assert lanes[-1].startswith("callee pod default/productpage-v1")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
