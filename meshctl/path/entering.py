@@ -38,10 +38,10 @@ def kept_out(
             return (Course(1.0, drop(passage), (passage.hop,), pod=station.key),)
         if passage.kind == "undecided":
             return (Course(1.0, untold(passage.why), (passage.hop,), pod=station.key),)
-    if station.sockets is None or any(d.refusal is not None and d.refusal.details == NO_LISTENER for d in decisions):
+    found = listens(station.sockets, address, port) if station.sockets is not None else None
+    if station.sockets is None or (found is not None and found.program in ("envoy", "")):
         return ()
-    found = listens(station.sockets, address, port)
-    if found is not None and found.program in ("envoy", ""):
+    if found is None and any(d.refusal is not None and d.refusal.details == NO_LISTENER for d in decisions):
         return ()
     return (sockets.to_app(scene, station, address, port, conn, found),)
 

@@ -17,11 +17,15 @@ from meshctl.path.gateway_chains import Chain, fitting, of_servers, plain_tcp
 from meshctl.path.gateway_hosts import routes_of
 from meshctl.path.gateway_policies import KINDS, as_seen, guarded
 from meshctl.path.gateway_servers import Served, on_port
+from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.model import Request
+from meshctl.path.netns import listens
+from meshctl.path.resources import OWN_LISTENERS
 from meshctl.path.rule_fits import Setting, each_value
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection, bare
 
+_GAP = "what that does is not recorded (envoy/config_dump.json)"
 _TOLD = frozenset({"gateways", "virtualservices", "destinationrules", "serviceentries"}) | KINDS
 
 
@@ -37,6 +41,8 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection, address
         return Decision(undecided=(found.undecided,), assumed=True)
     if not served:
         why = found.closed or f"no Gateway opens port {port} on {station.pod.name}"
+        if other := _not_of_gateways(station, port, address):
+            return Decision(undecided=(f"{why}, but {other}",), assumed=True)
         if elsewhere := unrecorded.of_mesh(scene):
             return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(Refusal(None, "", NO_LISTENER, why, "connection"), "", why)
@@ -50,6 +56,15 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection, address
         why = f"port {port} of the gateway takes plain HTTP, and this is TLS"
         return _refused(Refusal(None, "DPE", "", why, "connection"), first, why)
     return _http(scene, station, port, conn, served)
+
+
+def _not_of_gateways(station: Station, port: int, address: str) -> str:
+    """Why a proxy has a listener that no Gateway asks for; empty where nothing says that it has one."""
+    if port in OWN_LISTENERS:
+        return f"its proxy has a listener of its own there, and {_GAP}"
+    at = address if is_address(address) and address != ANYWHERE else station.pod.ip
+    found = listens(station.sockets, at, port) if station.sockets is not None else None
+    return f"its proxy listens there, and {_GAP}" if found is not None and found.program in ("envoy", "") else ""
 
 
 def _refused(refusal: Refusal, chosen: str, why: str) -> Decision:

@@ -16,8 +16,8 @@ from meshctl.path.registry import Known
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import bare, server_name
 
-_OWN_LISTENERS = (15021, 15090)
-"""Ports of listeners that every sidecar has for itself, on all addresses (health, statistics): they come first."""
+OWN_LISTENERS = (15021, 15090)
+"""Ports of listeners that every proxy has for itself, on all addresses (health, statistics): they come first."""
 
 _ROUTING = frozenset({"virtualservices", "destinationrules", "serviceentries", "sidecars"})
 
@@ -36,7 +36,7 @@ def outbound(
 
 
 def _outbound(scene: Scene, station: Station, address: str, port: int, request: Request) -> Decision:
-    if port in _OWN_LISTENERS:
+    if port in OWN_LISTENERS:
         why = f"port {port} is one that the caller's proxy listens on itself, and its configuration was not recorded"
         return Decision(undecided=(why,), assumed=True)
     taken = registry.listener(scene, station, "" if address == ANYWHERE else address, port)

@@ -8,7 +8,7 @@ import pytest
 from meshctl.envoy.model.sockets import Tls
 from meshctl.istio.mesh_config import MeshConfig, Retries
 from meshctl.origin import NOWHERE
-from meshctl.path import gateway_resources
+from meshctl.path import gateway_resources, netns
 from meshctl.path.decision import Decision
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene
@@ -493,3 +493,27 @@ class TestHosts:
         exact = rules("a", "a.com", rules=[only], created="1")
         wide = rules("b", "*", rules=[route("raw", 90)], created="2")
         assert clusters(ask(gateway(HTTP), exact, wide, host="a.com")) == ["outbound|90||raw.shop"]
+
+
+@pytest.mark.parametrize("port", [15021, 15090])
+def test_listeners_of_its_own(port: int) -> None:
+    assert "its proxy has a listener of its own there" in ask(gateway(HTTP), port=port).undecided[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "open_"),
+    [
+        ('tcp LISTEN 0 128 0.0.0.0:9000 0.0.0.0:* users:(("envoy",pid=3,fd=3))', True),
+        ("tcp LISTEN 0 128 0.0.0.0:9000 0.0.0.0:*", True),
+        ('tcp LISTEN 0 128 0.0.0.0:9000 0.0.0.0:* users:(("pilot-agent",pid=3,fd=3))', False),
+        ('tcp LISTEN 0 128 127.0.0.1:9000 0.0.0.0:* users:(("envoy",pid=3,fd=3))', False),
+        ('tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* users:(("envoy",pid=3,fd=3))', False),
+    ],
+)
+def test_a_socket_of_the_proxy_that_no_gateway_asks_for(line: str, open_: bool) -> None:
+    place = scene(gateway(HTTP), pods=(GATEWAY_POD,))
+    station = replace(place.station(place.pods[1]), sockets=netns.sockets(line))
+    for address in ("", "10.0.0.9"):
+        found = gateway_resources.decide(place, station, 9000, request(), address)
+        assert ("but its proxy listens there" in " ".join(found.undecided)) is open_
+        assert (found.refusal is None) is open_

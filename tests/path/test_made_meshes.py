@@ -213,6 +213,16 @@ def test_what_another_program_takes_the_gateway_does_not_get(tmp_path: Path) -> 
     assert (end.answered_by, end.why) == ("app", "nginx answers")
 
 
+def test_another_program_of_the_gateway_answers_where_its_configuration_has_no_listener(tmp_path: Path) -> None:
+    made = ingress()
+    line = 'tcp LISTEN 0 128 *:15020 *:* users:(("pilot-agent",pid=3,fd=3)) uid:1337\n'
+    made.files = {"pods/istio-system/istio-ingressgateway/netns/sockets.txt": line}
+    end = made.trace(tmp_path / "s", "http://istio-ingressgateway.istio-system:15020/", "ingress").outcome.end
+    assert (end.answered_by, end.why) == ("app", "pilot-agent answers")
+    end = made.trace(tmp_path / "t", "http://istio-ingressgateway.istio-system:15030/", "ingress").outcome.end
+    assert (end.answered_by, end.delivered) == ("nobody", False)
+
+
 SNI_CLUSTER = "outbound_.9080_._.reviews.shop.svc.cluster.local"
 
 
