@@ -160,6 +160,10 @@ class ConfigDump:
         """All clusters, static ones first."""
         return tuple(self._cluster(name, entry) for name, entry in self._cluster_index().items())
 
+    def cluster_names(self) -> tuple[str, ...]:
+        """The names of all clusters, none of which is read for that."""
+        return tuple(self._cluster_index())
+
     def cluster(self, name: str) -> "Cluster | None":
         """One cluster by name; one that is still warming is not there yet for requests (see its status)."""
         known: Cluster | None = self._made.get(("cluster", name))

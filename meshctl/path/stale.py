@@ -111,7 +111,7 @@ def of_hosts(scene: Scene, station: Station, cluster: str, picked: Picked) -> st
         return ""
     service = registry.service_of(scene, cluster.rpartition("|")[2])
     if service is None:
-        return _of_entry(scene, cluster.rpartition("|")[2], int(cluster.split("|")[1]), picked)
+        return _of_entry(scene, station, cluster.rpartition("|")[2], int(cluster.split("|")[1]), picked)
     if service.headless or scene.endpoints_gap or service.publishes_unready:
         return ""
     if not _covered(scene, service.namespace, "endpointslices") and not scene.services.endpoints(service):
@@ -123,10 +123,15 @@ def of_hosts(scene: Scene, station: Station, cluster: str, picked: Picked) -> st
     )
 
 
-def _of_entry(scene: Scene, host: str, port: int, picked: Picked) -> str:
+def _of_entry(scene: Scene, station: Station, host: str, port: int, picked: Picked) -> str:
     """The same for a host that is no Service: a ServiceEntry of any namespace may be about it."""
     if ".svc." in host or "serviceentries" in scene.unread or unrecorded.of_mesh(scene):
         return ""
+    told = _unlike_entries(scene, host, port, picked)
+    return "" if told and station.proxy is not None and unrecorded.unlisted(scene, station.proxy) else told
+
+
+def _unlike_entries(scene: Scene, host: str, port: int, picked: Picked) -> str:
     entries = [one for one in scene.mesh.service_entries if host in one.hosts]
     if not entries:
         return f"there is no ServiceEntry for {host}, from which it is made"

@@ -3,12 +3,17 @@
 A recording may cover some namespaces only, and any namespace may have a ServiceEntry or a VirtualService for all.
 """
 
+import re
 from collections.abc import Callable
 
+from meshctl.envoy.config_dump import ConfigDump
 from meshctl.istio.entries import imports_from
 from meshctl.path import registry
 from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.scene import Scene, Station
+
+_HOME = re.compile(r"\|[^.|]+\.([^.|]+)\.svc\.[^|]*$")
+"""Of which namespace the Service of a cluster is, by the cluster's name."""
 
 _OF_KUBERNETES = ("kube-system", "kube-public", "kube-node-lease")
 """Namespaces of Kubernetes itself, which are not for resources of the mesh."""
@@ -21,6 +26,12 @@ def of_mesh(scene: Scene, counts: Callable[[str], bool] = lambda _name: True) ->
         return ""
     which = f"namespace {left[0]} has" if len(left) == 1 else f"namespaces {', '.join(left[:3])} have"
     return f"what {which} was not recorded"
+
+
+def unlisted(scene: Scene, proxy: ConfigDump) -> bool:
+    """Whether a proxy knows Services of namespaces that are not in the list of namespaces, so that it lacks some."""
+    named = (_HOME.search(name) for name in proxy.cluster_names())
+    return any(found is not None and found[1] not in scene.namespaces for found in named)
 
 
 def of_host(scene: Scene, station: Station, host: str) -> str:

@@ -142,9 +142,10 @@ def with_entry(**changes: Any) -> Any:
 
 
 def covered(**mesh: Any) -> Scene:
-    """A recording in which all namespaces were recorded."""
+    """A recording in which all namespaces were recorded, those among them whose Services the proxies know."""
     place = changed(**mesh)
-    return replace(place, namespaces=place.recorded)
+    every = (*place.recorded, "broken", "classic", "default", "variants")
+    return replace(place, namespaces=every, recorded=every)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,9 @@ def test_service_entries_that_are_not_as_they_were(entries: Any, said: str) -> N
     found = told(ask(covered(service_entries=entries), "client", "tcp://240.0.0.10:5432"))
     assert (said in found) if said else found == ""
     assert told(ask(changed(service_entries=entries), "client", "tcp://240.0.0.10:5432")) == ""  # default may have one
+    part = covered(service_entries=entries)
+    part = replace(part, namespaces=part.recorded[:-1], recorded=part.recorded[:-1])  # a list that is not all of them
+    assert told(ask(part, "client", "tcp://240.0.0.10:5432")) == ""
 
 
 def test_a_service_entry_that_a_proxy_was_not_told_of() -> None:
