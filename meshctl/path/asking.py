@@ -14,11 +14,15 @@ from meshctl.path.scene import Owner, Scene, Station
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What becomes of a pod's questions to its nameservers: `captured` by the proxy's agent, or `lost`, and why."""
+    """What becomes of a pod's questions to its nameservers: `captured` by the proxy's agent, or `lost`, and why.
+
+    `unsure` says why that cannot be told; `other`: a server that it did not ask may answer them.
+    """
 
     captured: bool = False
     lost: str = ""
     unsure: str = ""
+    other: bool = False
 
 
 LOCAL = "127.0.0.1"
@@ -55,7 +59,7 @@ def _lookup(scene: Scene, station: Station, server: str) -> Asking | None:
     beyond = _at_home(station, server) if is_loopback(server) else asking_nodes.trouble(scene, station, server)
     if beyond is None or (inside.unsure and not beyond.sure):
         return inside
-    return Asking(lost=beyond.why) if beyond.sure else Asking(unsure=beyond.why)
+    return Asking(lost=beyond.why) if beyond.sure else Asking(unsure=beyond.why, other=beyond.other)
 
 
 def _at_home(station: Station, server: str) -> Trouble | None:

@@ -18,10 +18,11 @@ DNS = 53
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why questions to a nameserver are lost, or may be (`sure` False)."""
+    """Why questions to a nameserver are lost, or may be (`sure` False); `other`: another one may answer them."""
 
     why: str
     sure: bool
+    other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,12 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
         return None
     sent = forwarding.sent_elsewhere(scene, station, server, DNS, "udp")
     if sent is not None and sent.to is None:
-        return Trouble(f"the question to {server} (udp/53): {sent.why}", False)
+        return Trouble(f"the question to {server} (udp/53): {sent.why}", False, other=True)
     places = _places(scene, station, server)
     if sent is not None and sent.to is not None:
         if sent.to not in {(place.address, place.port) for place in places.at}:
-            return Trouble(
-                f"the question to {server} (udp/53): {sent.why}, and what that answers is not recorded", False
-            )
+            why = f"the question to {server} (udp/53): {sent.why}, and what that answers is not recorded"
+            return Trouble(why, False, other=True)
         places = _Places((_Place(*sent.to),))
     if places.refused:
         return Trouble(places.refused, True)

@@ -53,7 +53,7 @@ class Zone:
 
     `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network), or a
     `server` that is none of the cluster's. `hosts` is its ``/etc/hosts``. `lost` says why its questions or the answers
-    to them do not arrive, `unsure` why that cannot be told.
+    to them do not arrive, `unsure` why that cannot be told; `other`: then somebody else may answer them.
     `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were,
     `endpoints_gap` likewise for the EndpointSlices. `nodes` are the names of nodes, which have themselves in their
     ``/etc/hosts``.
@@ -74,6 +74,7 @@ class Zone:
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lost: str = ""
     unsure: str = ""
+    other: bool = False
 
     @property
     def domain(self) -> str:
@@ -114,8 +115,6 @@ def _search(host: str, zone: Zone, absolute: bool, aliases: int = 0) -> Name:
         return Name(host, "hosts", own, host, service=zone.services.at(own[0]))
     if zone.lost:
         return Name(host, "outside", (), host, fails=True, why=f"{host} is looked up in vain: {zone.lost}")
-    if zone.unsure:
-        return Name(host, "outside", (), host, undecided=f"whether {host} is looked up in vain: {zone.unsure}")
     tried: list[str] = []
     if not zone.cluster_dns and not zone.captured:
         if zone.server:

@@ -20,7 +20,17 @@ def name_of(scene: Scene, station: Station, target: Target) -> Name:
     """What a pod gets for the name that it calls."""
     zone = _zone_of(scene, station)
     asked = f"{target.host}{'.' if target.absolute else ''}"
-    return _known_to_proxy(station, dns.resolve(asked, zone), zone, target.absolute)
+    return _doubted(_known_to_proxy(station, dns.resolve(asked, zone), zone, target.absolute), zone)
+
+
+def _doubted(name: Name, zone: Zone) -> Name:
+    """The answer where it cannot be told whether there is any; what needs none, or has none anyhow, stays."""
+    if not zone.unsure or name.kind in ("address", "loopback", "hosts") or (name.fails and not zone.other):
+        return name
+    doubt = f"whether {name.asked} is looked up in vain: {zone.unsure}"
+    if zone.other:
+        return Name(name.asked, "outside", (), name.asked, undecided=doubt)
+    return replace(name, undecided=f"{doubt}; {name.undecided}" if name.undecided else doubt)
 
 
 def _zone_of(scene: Scene, station: Station) -> Zone:
@@ -59,6 +69,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         hosts_file.of(pod, resolver.search),
         asked.lost,
         asked.unsure,
+        asked.other,
     )
 
 
@@ -85,14 +96,7 @@ def _known_to_proxy(station: Station, name: Name, zone: Zone, absolute: bool) ->
     Its address is in the proxy's configuration where it has one: Istio writes it into domains and listeners.
     """
     unknown = name.fails or (name.undecided and not name.addresses)
-    if (
-        zone.lost
-        or zone.unsure
-        or not unknown
-        or name.service is not None
-        or name.entry is not None
-        or station.proxy is None
-    ):
+    if zone.lost or not unknown or name.service is not None or name.entry is not None or station.proxy is None:
         return name
     tried = () if absolute else [f"{name.asked}.{suffix}" for suffix in zone.resolver.search]
     for host in (name.asked, *tried) if zone.cluster_dns else ():

@@ -74,8 +74,9 @@ def _trace(scene: Scene, question: Question) -> Trace:
 
 
 def _unresolved(end: End, name: Name) -> End:
-    """An end where it is not known what the name resolves to, if it does: in the end the mesh may refuse all of it."""
-    if not name.foreign or end.delivered is not False or end.undecided or end.cause != "registry-only":
+    """An end where it is not known what the name resolves to, if it does: that may fail all the same."""
+    refused = name.foreign and end.cause == "registry-only"
+    if end.undecided or succeeds(end) is not False or not (refused or name.addresses):
         return unsure(end, name.undecided)
     answer = f"{end.status} from the caller's proxy: " if end.status is not None else ""
     why = f"{answer}{end.why}; and if {name.asked} does not resolve, the request does not even get that far"

@@ -157,3 +157,16 @@ def test_without_a_nameserver_addresses_and_known_names_are_reached(tmp_path: Pa
     assert asked(tmp_path / "a", "10.0.0.6:8080", resolver="", sockets=sockets).outcome.end.delivered
     known = [{"ip": "10.0.0.6", "hostnames": ["web"]}]
     assert asked(tmp_path / "b", "web:8080", resolver="", sockets=sockets, hostAliases=known).outcome.end.delivered
+
+
+@pytest.mark.parametrize(("target", "delivered", "broken"), [("web:80", None, ""), ("web:8081", False, "")])
+def test_what_fails_anyhow_fails_whether_or_not_its_name_is_found(
+    tmp_path: Path, target: str, delivered: bool | None, broken: str
+) -> None:
+    found = asked(tmp_path, target, resolver=SEARCH, sockets=ENVOY)
+    end = found.outcome.end
+    assert (end.delivered, end.broken, end.answered_by) == (delivered, broken, None)
+    assert bool(end.undecided) is (delivered is None)
+    assert found.aim.address == "10.96.0.6"
+    assert "cannot be told: whether web is looked up in vain" in found.hops[1].decision
+    assert asked(tmp_path / "n", "nobody:80", resolver=SEARCH, sockets=ENVOY).outcome.end.broken == "dns"
