@@ -52,6 +52,8 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
     sent = forwarding.sent_elsewhere(scene, station, server, DNS, "udp")
     if sent is not None and sent.to is None:
         return Trouble(f"the question to {server} (udp/53): {sent.why}", False, other=True)
+    if sent is None and (nobody := _nobody(scene, server)):
+        return Trouble(nobody, False)
     places = _places(scene, station, server)
     if sent is not None and sent.to is not None:
         if sent.to not in {(place.address, place.port) for place in places.at}:
@@ -67,6 +69,18 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
     sure = all(kept is not None and kept.sure for kept in found)
     share = f" ({len(bad)} of {len(found)} that may answer for {server})" if len(bad) < len(found) else ""
     return Trouble(f"{bad[0].why}{share}", sure)
+
+
+def _nobody(scene: Scene, server: str) -> str:
+    """Why nobody may answer at an address of the Services' range that none of them has; empty where that is not so.
+
+    Undecided, not lost: some providers' nodes answer there themselves (EKS Auto Mode has no kube-dns Service).
+    """
+    if not scene.all_recorded or scene.services_gap or scene.services.at(server) is not None:
+        return ""
+    if not scene.services.in_range(server) or scene.node_at(server) is not None or scene.pod_at(server) is not None:
+        return ""
+    return f"no Service has the address of its nameserver ({server}), and whether anything answers there is not known"
 
 
 def _kept(scene: Scene, station: Station, server: str, places: _Places, place: _Place) -> forwarding.Kept | None:

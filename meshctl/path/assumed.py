@@ -6,7 +6,7 @@ from meshctl.envoy import codec
 from meshctl.envoy.match import Step
 from meshctl.envoy.rewrite import path_by_setting
 from meshctl.origin import Origin
-from meshctl.path import registry, route_rules
+from meshctl.path import registry, route_rules, unrecorded
 from meshctl.path.decision import Decision, Refusal
 from meshctl.path.model import Request
 from meshctl.path.scene import Scene
@@ -33,8 +33,8 @@ def unparsed(request: Request) -> Refusal | None:
 
 
 def with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Decision:
-    """A decision that rests on resources which could not be read is none."""
-    unread = ", ".join(sorted(scene.unread & kinds))
+    """A decision that rests on resources which could not be read is none, nor one without those of the whole mesh."""
+    unread = ", ".join(sorted(scene.unread & kinds)) or unrecorded.for_all(scene)
     if not unread:
         return decision
     return replace(decision, undecided=(*decision.undecided, f"{unread} could not be read, and may decide otherwise"))

@@ -53,7 +53,8 @@ class Zone:
 
     `cluster_dns` is False where the pod asks its node's resolver (dnsPolicy Default, or the node's network), or a
     `server` that is none of the cluster's. `hosts` is its ``/etc/hosts``. `lost` says why its questions or the answers
-    to them do not arrive, `unsure` why that cannot be told; `other`: then somebody else may answer them.
+    to them do not arrive, `unsure` why that cannot be told; `other`: then somebody else may answer them. `only` is the
+    one namespace that the user may read.
     `unrecorded` are namespaces whose Services were not recorded; `services_gap` says why none at all were,
     `endpoints_gap` likewise for the EndpointSlices. `nodes` are the names of nodes, which have themselves in their
     ``/etc/hosts``.
@@ -75,6 +76,7 @@ class Zone:
     lost: str = ""
     unsure: str = ""
     other: bool = False
+    only: str = ""
 
     @property
     def domain(self) -> str:
@@ -243,6 +245,9 @@ def _nobody(host: str, zone: Zone, tried: tuple[str, ...], absolute: bool) -> Na
     if _could_be_public(host, zone):
         reason = f"{host} is outside the cluster: whether and to what it resolves is not recorded"
         return Name(host, "outside", (), host, tried=tried, undecided=reason, foreign=True)
+    if zone.only and len(labels) > 1 and labels[1] != zone.only:
+        reason = f"the Services of namespace {labels[1]} may not be read, so whether {host} is one cannot be told"
+        return Name(host, "outside", (), host, tried=tried, undecided=reason)
     guesses, why = suggestions(host, zone), ""
     there = zone.services.named(labels[0], labels[1] if len(labels) > 1 else zone.namespace)
     if there is not None and not absolute:

@@ -25,9 +25,9 @@ def name_of(scene: Scene, station: Station, target: Target) -> Name:
 
 def _doubted(name: Name, zone: Zone) -> Name:
     """The answer where it cannot be told whether there is any; what needs none, or has none anyhow, stays."""
-    if not zone.unsure or name.kind in ("address", "loopback", "hosts") or (name.fails and not zone.other):
+    if not zone.unsure or name.kind in _NOT_ASKED or (name.fails and not zone.other):
         return name
-    doubt = f"whether {name.asked} is looked up in vain: {zone.unsure}"
+    doubt = f"whether {name.asked} resolves: {zone.unsure}"
     if zone.other:
         return Name(name.asked, "outside", (), name.asked, undecided=doubt)
     return replace(name, undecided=f"{doubt}; {name.undecided}" if name.undecided else doubt)
@@ -70,6 +70,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         asked.lost,
         asked.unsure,
         asked.other,
+        scene.only,
     )
 
 
@@ -128,6 +129,9 @@ def _told_addresses(proxy: ConfigDump, host: str) -> tuple[str, ...]:
     return ()
 
 
+_NOT_ASKED = ("address", "loopback", "hosts")
+"""Names that no nameserver is asked for."""
+
 _KIND_WORDS = {
     "service": "a Service's cluster IP",
     "headless": "a headless Service: the pods' own addresses",
@@ -148,11 +152,11 @@ def hop(scene: Scene, station: Station, name: Name) -> Hop:
     facts, proof = tuple(_facts(station, name)), tuple(_proof(scene, station, name))
     if name.fails:
         return Hop("dns", "caller", station.key, title, _failing(name), facts, proof, "bad")
-    if name.undecided:
-        said = f"cannot be told: {name.undecided}"
-        return Hop("dns", "caller", station.key, title, said, facts, proof, "warn")
     addresses, what = ", ".join(name.addresses), _KIND_WORDS[name.kind]
     said = f"{name.full} is {addresses}, {what}" if name.full != addresses else what
+    if name.undecided:
+        said = f"{said}; not certain: {name.undecided}" if addresses else f"cannot be told: {name.undecided}"
+        return Hop("dns", "caller", station.key, title, said, facts, proof, "warn", arrow=addresses)
     return Hop("dns", "caller", station.key, title, said, facts, proof, arrow=addresses)
 
 
@@ -164,7 +168,7 @@ def _facts(station: Station, name: Name) -> Iterator[str]:
     if name.captured:
         by = "ztunnel" if station.mode == "ambient" else "the proxy's agent"
         yield f"answered by {by} (DNS capture)"
-    if station.resolver is not None and name.kind not in ("address", "loopback", "hosts"):
+    if station.resolver is not None and name.kind not in _NOT_ASKED:
         yield f"search list from {'/'.join(station.resolver.source.split('/')[-2:])}"
 
 

@@ -109,7 +109,9 @@ class NodeView:
 class Scene:
     """The cluster, with loaders for what costs something to read.
 
-    `compares`: whether a proxy's configuration is compared with the resources that it should come from.
+    `recorded` are the namespaces whose objects are known, empty for all; `only` is the one that the user may read, if
+    there is but one: others may be there that nothing names. `compares`: whether a proxy's configuration is compared
+    with the resources that it should come from.
     `namespace_labels` and `node_labels` are those of what was recorded. `network_policies` gives a namespace's.
     """
 
@@ -130,6 +132,7 @@ class Scene:
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     compares: bool = True
+    only: str = ""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
@@ -152,7 +155,7 @@ class Scene:
     @property
     def all_recorded(self) -> bool:
         """Whether the pods of every namespace are known."""
-        return not self.recorded or set(self.namespaces) <= set(self.recorded)
+        return not self.only and (not self.recorded or set(self.namespaces) <= set(self.recorded))
 
     @property
     def told(self) -> Mesh:

@@ -19,11 +19,18 @@ _OF_KUBERNETES = ("kube-system", "kube-public", "kube-node-lease")
 """Namespaces of Kubernetes itself, which are not for resources of the mesh."""
 
 
+_ANOTHER = "(another)"
+"""Stands for the namespaces that the user may not even list."""
+
+
 def of_mesh(scene: Scene, counts: Callable[[str], bool] = lambda _name: True) -> str:
     """Which namespaces may hold more of the mesh's resources, of those that count; empty where all were recorded."""
-    left = [name for name in scene.namespaces if not _was(scene, name) and name not in _OF_KUBERNETES and counts(name)]
+    there = (*scene.namespaces, _ANOTHER) if scene.only else scene.namespaces
+    left = [name for name in there if not _was(scene, name) and name not in _OF_KUBERNETES and counts(name)]
     if not left:
         return ""
+    if scene.only:
+        return f"what other namespaces than {scene.only} have may not be read"
     which = f"namespace {left[0]} has" if len(left) == 1 else f"namespaces {', '.join(left[:3])} have"
     return f"what {which} was not recorded"
 
@@ -32,6 +39,13 @@ def unlisted(scene: Scene, proxy: ConfigDump) -> bool:
     """Whether a proxy knows Services of namespaces that are not in the list of namespaces, so that it lacks some."""
     named = (_HOME.search(name) for name in proxy.cluster_names())
     return any(found is not None and found[1] not in scene.namespaces for found in named)
+
+
+def for_all(scene: Scene) -> str:
+    """What counts for every workload and was not recorded: the root namespace's resources; empty where they were."""
+    root = scene.mesh.config.root_namespace
+    there = bool(scene.only) or root in scene.namespaces
+    return f"what namespace {root} has for the whole mesh" if there and not _was(scene, root) else ""
 
 
 def of_host(scene: Scene, station: Station, host: str) -> str:
@@ -43,7 +57,7 @@ def of_host(scene: Scene, station: Station, host: str) -> str:
     if len(labels) > 2 and labels[2] == "svc":
         home = labels[1]
         known = any(service.namespace == home for service in scene.services.services)
-        return "" if known else of_mesh(scene, lambda name: name == home)
+        return "" if known else of_mesh(scene, lambda name: name in (home, _ANOTHER) and home != scene.only)
     return of_mesh(scene, _seen_by(scene, station))
 
 
@@ -72,7 +86,7 @@ def of_rules(scene: Scene, station: Station, host: str) -> str:
     if rule is not None and rule.meta.namespace == station.pod.namespace:
         return ""
     home, _ = registry.home_of(scene, host, station.pod.namespace)
-    return of_mesh(scene, lambda name: name == home)
+    return of_mesh(scene, lambda name: name in (home, _ANOTHER) and home != scene.only)
 
 
 def _was(scene: Scene, namespace: str) -> bool:
@@ -82,4 +96,4 @@ def _was(scene: Scene, namespace: str) -> bool:
 def _seen_by(scene: Scene, station: Station) -> Callable[[str], bool]:
     """Whether a pod's proxy is told of anything in a namespace."""
     sidecar = registry.sidecar_of(scene, station) if station.mode != "gateway" else None
-    return lambda name: sidecar is None or imports_from(sidecar, name)
+    return lambda name: sidecar is None or name == _ANOTHER or imports_from(sidecar, name)

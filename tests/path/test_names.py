@@ -72,7 +72,8 @@ def test_another_server_may_still_answer(tmp_path: Path) -> None:
         ("192.168.7.7", "None", None),
         ("192.168.7.7", "ClusterFirst", True),
         ("10.96.0.10", "None", True),
-        ("10.96.0.8", "None", True),
+        ("10.96.0.8", "None", None),
+        ("10.96.0.8", "ClusterFirst", None),
         ("169.254.20.10", "None", True),
         ("10.96.0.10", "Default", True),
         ("192.168.7.7", "Default", None),
@@ -84,6 +85,16 @@ def test_only_the_clusters_dns_knows_the_cluster(
     resolver = f"nameserver {server}\n{SEARCH}"
     end = asked(tmp_path, "web:80", resolver=resolver, dnsPolicy=policy).outcome.end
     assert end.delivered is delivered
+
+
+def test_the_way_is_shown_where_a_lookup_may_not_be_answered(tmp_path: Path) -> None:
+    found = asked(tmp_path, "web:80", resolver=f"nameserver 10.96.0.8\n{SEARCH}")
+    looked_up = next(hop for hop in found.hops if hop.kind == "dns")
+    assert looked_up.decision.startswith("web.shop.svc.cluster.local is 10.96.0.6, a Service's cluster IP; not certain")
+    assert [hop.kind for hop in found.hops][-1] == "socket"
+    assert "no Service has the address of its nameserver (10.96.0.8)" in found.outcome.end.undecided[0]
+    nobody = asked(tmp_path / "b", "nosuch:80", resolver=f"nameserver 10.96.0.8\n{SEARCH}").outcome.end
+    assert (nobody.delivered, nobody.broken) == (False, "dns")
 
 
 @pytest.mark.parametrize(
@@ -168,5 +179,5 @@ def test_what_fails_anyhow_fails_whether_or_not_its_name_is_found(
     assert (end.delivered, end.broken, end.answered_by) == (delivered, broken, None)
     assert bool(end.undecided) is (delivered is None)
     assert found.aim.address == "10.96.0.6"
-    assert "cannot be told: whether web is looked up in vain" in found.hops[1].decision
+    assert "not certain: whether web resolves" in found.hops[1].decision
     assert asked(tmp_path / "n", "nobody:80", resolver=SEARCH, sockets=ENVOY).outcome.end.broken == "dns"
