@@ -25,7 +25,6 @@ from meshctl.path.rule_fits import Setting, each_value
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection, bare
 
-_GAP = "what that does is not recorded (envoy/config_dump.json)"
 _TOLD = frozenset({"gateways", "virtualservices", "destinationrules", "serviceentries"}) | KINDS
 
 
@@ -41,10 +40,9 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection, address
         return Decision(undecided=(found.undecided,), assumed=True)
     if not served:
         why = found.closed or f"no Gateway opens port {port} on {station.pod.name}"
-        if other := _not_of_gateways(station, port, address):
+        own = "its proxy has a listener of its own there" if port in OWN_LISTENERS else ""
+        if other := own or unrecorded.of_mesh(scene) or _listening(station, port, address):
             return Decision(undecided=(f"{why}, but {other}",), assumed=True)
-        if elsewhere := unrecorded.of_mesh(scene):
-            return Decision(undecided=(f"{why}, but {elsewhere}",), assumed=True)
         return _refused(Refusal(None, "", NO_LISTENER, why, "connection"), "", why)
     first = str(served[0].gateway.meta)
     if served[0].secure:
@@ -58,13 +56,11 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection, address
     return _http(scene, station, port, conn, served)
 
 
-def _not_of_gateways(station: Station, port: int, address: str) -> str:
-    """Why a proxy has a listener that no Gateway asks for; empty where nothing says that it has one."""
-    if port in OWN_LISTENERS:
-        return f"its proxy has a listener of its own there, and {_GAP}"
+def _listening(station: Station, port: int, address: str) -> str:
+    """That a proxy has a listener that no Gateway asks for; empty where its sockets do not say so."""
     at = address if is_address(address) and address != ANYWHERE else station.pod.ip
     found = listens(station.sockets, at, port) if station.sockets is not None else None
-    return f"its proxy listens there, and {_GAP}" if found is not None and found.program in ("envoy", "") else ""
+    return "its proxy listens there" if found is not None and found.program in ("envoy", "") else ""
 
 
 def _refused(refusal: Refusal, chosen: str, why: str) -> Decision:
