@@ -26,6 +26,9 @@ from meshctl.path.netns import Connection, Process, Resolver, Socket
 
 RulesFrom: TypeAlias = Literal["seen", "assumed", "none"]
 
+SYSTEM = "kube-system"
+"""The namespace that Kubernetes itself has in every cluster."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -154,8 +157,9 @@ class Scene:
 
     @property
     def all_recorded(self) -> bool:
-        """Whether the pods of every namespace are known."""
-        return not self.only and (not self.recorded or set(self.namespaces) <= set(self.recorded))
+        """Whether the pods of every namespace are known: a list without that of Kubernetes is not all of them."""
+        whole = not self.only and SYSTEM in self.namespaces
+        return whole and (not self.recorded or set(self.namespaces) <= set(self.recorded))
 
     @property
     def told(self) -> Mesh:

@@ -13,6 +13,9 @@ from meshctl.path.model import Trace
 from meshctl.path.trace import trace
 from meshctl.sources.snapshot import open_snapshot
 
+NAMESPACES = ("shop", "istio-system", "kube-system")
+"""The namespaces that are recorded."""
+
 INIT = ["istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*"]
 INIT += ["-d", "15090,15021,15020"]
 SOCKETS = "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n"
@@ -92,7 +95,7 @@ class Mesh:
         resources = folder / "resources"
         resources.mkdir(parents=True)
         about = {"schema": "meshctl.snapshot/v1", "name": "made", "captured_at": "2026-01-01T00:00:00+00:00"}
-        (folder / "snapshot.json").write_text(json.dumps({**about, "namespaces": ["shop", "istio-system"]}))
+        (folder / "snapshot.json").write_text(json.dumps({**about, "namespaces": NAMESPACES}))
         for stem, items in (
             ("pods", self.pods),
             ("services", self.services),

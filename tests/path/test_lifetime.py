@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshctl.path.model import Trace
-from tests.path.made import Mesh, endpoints, pod, service
+from tests.path.made import NAMESPACES, Mesh, endpoints, pod, service
 
 CLIENT = 'tcp LISTEN 0 128 0.0.0.0:9 0.0.0.0:* users:(("app",pid=7,fd=3)) uid:1000'
 
@@ -28,7 +28,7 @@ def traced(
     web: str = "Running",
     *,
     seen: Sequence[str] = ("client", "web"),
-    namespaces: Sequence[str] = ("shop", "istio-system"),
+    namespaces: Sequence[str] = NAMESPACES,
     **files: str,
 ) -> Trace:
     """A request between pods with these phases; `seen` are those whose sockets were recorded."""

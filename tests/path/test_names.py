@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshctl.path.model import Trace
-from tests.path.made import Mesh, endpoints, pod, service
+from tests.path.made import NAMESPACES, Mesh, endpoints, pod, service
 from tests.path.test_inside_the_pod import ISTIO, filtering
 
 SEARCH = "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
@@ -15,9 +15,19 @@ CLUSTER = f"nameserver 10.96.0.10\n{SEARCH}"
 
 
 def asked(
-    folder: Path, target: str, *, resolver: str = CLUSTER, rules: str = ISTIO, sockets: str = "", **spec: Any
+    folder: Path,
+    target: str,
+    *,
+    resolver: str = CLUSTER,
+    rules: str = ISTIO,
+    sockets: str = "",
+    there: Any = NAMESPACES,
+    **spec: Any,
 ) -> Trace:
-    """A request of a pod with this resolv.conf, these rules and sockets, and these fields of its specification."""
+    """A request of a pod with this resolv.conf, these rules and sockets, and these fields of its specification.
+
+    `there` are the namespaces of the list of them.
+    """
     client = pod("client", "10.0.0.5", ips=("fd00::5",))
     client["spec"] |= spec
     dns = service("kube-dns", "10.96.0.10", 53, 53, namespace="kube-system")
@@ -29,6 +39,7 @@ def asked(
         rules={"client": rules},
         files={
             "pods/shop/client/netns/resolv.conf": resolver,
+            "resources/namespaces.json": json.dumps({"items": [{"metadata": {"name": n}} for n in there]}),
             **({"pods/shop/client/netns/sockets.txt": sockets} if sockets else {}),
         },
     ).trace(folder / "s", target, "client")
@@ -93,6 +104,9 @@ def test_the_way_is_shown_where_a_lookup_may_not_be_answered(tmp_path: Path) -> 
     assert looked_up.decision.startswith("web.shop.svc.cluster.local is 10.96.0.6, a Service's cluster IP; not certain")
     assert [hop.kind for hop in found.hops][-1] == "socket"
     assert "no Service has the address of its nameserver (10.96.0.8)" in found.outcome.end.undecided[0]
+    for there in ((), ("shop",), ("shop", "istio-system"), (*NAMESPACES, "far")):  # where all were not recorded
+        part = asked(tmp_path / f"{len(there)}", "web:80", resolver=f"nameserver 10.96.0.8\n{SEARCH}", there=there)
+        assert part.outcome.end.delivered
     nobody = asked(tmp_path / "b", "nosuch:80", resolver=f"nameserver 10.96.0.8\n{SEARCH}").outcome.end
     assert (nobody.delivered, nobody.broken) == (False, "dns")
 
