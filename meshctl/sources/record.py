@@ -91,6 +91,7 @@ class _Work:
     done: Recorded
     progress: Progress
     targets: list[Raw] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     def redactor(self) -> Redactor:
@@ -115,9 +116,9 @@ class _Work:
             self._store(name, _json_bytes(redactor.value(raw)), redactor)
 
     def _kind(self, kind: Kind) -> None:
-        """One list file; the pods are read even where the file is there already, since their parts come next."""
+        """One list file; what is needed later (pods, for their parts) is read even where the file is there already."""
         file = f"resources/{kind.file_stem}.json"
-        if self.partial.has(file) and kind not in (kinds.PODS, kinds.NODES):
+        if self.partial.has(file) and kind not in (kinds.PODS, kinds.NODES, kinds.NAMESPACES):
             self.done.resumed += 1
             return
         redactor = self.redactor()
@@ -148,6 +149,8 @@ class _Work:
             runtime, _, version = str(info.get("containerRuntimeVersion") or "").partition("://")
             self._version(runtime, version)
             self._version("kernel", info.get("kernelVersion"))
+        if kind == kinds.NAMESPACES:
+            self.places.append(str((raw.get("metadata") or {}).get("name") or ""))
         if kind != kinds.PODS:
             return
         place = _place(raw)
@@ -248,8 +251,9 @@ class _Work:
         self.count(redactor)
 
     def about(self) -> dict[str, Any]:
-        """snapshot.json."""
-        namespaces = self.plan.namespaces or tuple(sorted({_place(raw)[0] for raw in self.targets}))
+        """snapshot.json; of all namespaces those without a pod are recorded too."""
+        every = self.world.namespaces() or {*self.places, *(_place(raw)[0] for raw in self.targets)}
+        namespaces = self.plan.namespaces or tuple(sorted(every))
         return {
             "schema": SCHEMA,
             "name": self.plan.name,

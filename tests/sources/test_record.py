@@ -89,6 +89,8 @@ class Crowd:
     def stream(self, kind: Kind, _namespace: str | None) -> Any:
         if kind == kinds.PODS:
             yield from (self._pod(number) for number in range(self.count))
+        if kind == kinds.NAMESPACES:
+            yield from ({"metadata": {"name": name}} for name in ("crowd", "empty"))
 
     def objects(self, kind: Kind, *_: Any) -> Objects:
         return Objects("crowd", ())
@@ -160,6 +162,19 @@ def test_an_interrupted_recording_goes_on_where_it_stopped(tmp_path: Path) -> No
     assert not set(dumps) & set(had)
     assert done.resumed > 0
     assert target.exists()
+    assert open_snapshot(str(target)).namespaces() == ("crowd", "empty", "istio-system")
+
+
+@pytest.mark.parametrize("given", [None, ("crowd",)])
+def test_of_all_namespaces_those_without_pods_are_recorded_too(tmp_path: Path, given: tuple[str, ...] | None) -> None:
+    record(Crowd(1, 10), Plan("x", given, parallel=1), tmp_path / "x")
+    empty = ("empty",) if given is None else ()
+    assert open_snapshot(str(tmp_path / "x")).namespaces() == ("crowd", *empty, "istio-system")
+
+
+def test_all_of_a_recording_is_no_more_than_it_has(tmp_path: Path) -> None:
+    record(open_demo(), Plan("x", None), tmp_path / "x")
+    assert set(open_snapshot(str(tmp_path / "x")).namespaces()) == {*open_demo().namespaces(), "istio-system"}
 
 
 def test_what_another_plan_left_is_not_gone_on_with(tmp_path: Path) -> None:
