@@ -13,7 +13,7 @@ from meshctl.sources.connection import Connection
 from meshctl.sources.local_pods import Wanted
 from meshctl.words import counted
 
-_SECURITY = "docs/security.md has the smallest ClusterRole"
+_SECURITY = "meshctl doctor --role read prints the smallest ClusterRole"
 _READ = ("pods", "services", "namespaces", "nodes", "events")
 
 

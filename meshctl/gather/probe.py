@@ -169,7 +169,7 @@ def _sent(world: World, api: Any, station: Station, trace: Trace, token: str) ->
         for name in containers[:1]
     ]
     if tried.denied:
-        help_ = ["pods/exec is needed (docs/security.md)"]
+        help_ = ["pods/exec is needed (`meshctl doctor --role proxy`)"]
     return replace(tried, why=f"no request was sent: {tried.why}", more=(inside, *help_))
 
 

@@ -44,7 +44,7 @@ def fetch(api: Api, pod: Raw, name: str, timeout_s: float) -> Part:
         except MeshctlError as error:
             refused = refused and isinstance(error, NoAccess)
             problems.append(str(error))
-    hint = "; pods/portforward or pods/exec is needed (docs/security.md)" if refused else ""
+    hint = "; pods/portforward or pods/exec is needed (`meshctl doctor --role proxy`)" if refused else ""
     return Part(source, None, f"the proxy of {where} cannot be asked: {'; '.join(dict.fromkeys(problems))}{hint}")
 
 

@@ -77,6 +77,6 @@ def is_admission(refusal: Refusal) -> bool:
 
 
 def _who_can_help(refusal: Refusal) -> str:
-    return (
-        f"`kubectl auth can-i --list` shows what you may do; docs/security.md has a role that allows to {refusal.what}"
-    )
+    asked = refusal.what
+    role = "debug" if "jobs" in asked else "proxy" if "exec" in asked or "forward" in asked else "read"
+    return f"`kubectl auth can-i --list` shows what you may do; `meshctl doctor --role {role}` prints the smallest role"

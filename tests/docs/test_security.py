@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from meshctl import yaml_text
-from meshctl.sources import debug_pod, kinds
+from meshctl.cli.app import app
+from meshctl.sources import debug_pod, kinds, shipped
 from meshctl.sources.readonly import BY_PART
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
@@ -31,6 +34,25 @@ def test_the_reading_role_is_the_kinds_that_are_read() -> None:
     wanted = {(kind.group, kind.plural, verb) for kind in kinds.EVERYTHING for verb in ("get", "list")}
     wanted |= {("", "configmaps", "get"), ("", "pods/log", "get")}
     assert granted(roles()["meshctl-read"]) == wanted
+
+
+def test_the_roles_can_be_printed_for_kubectl() -> None:
+    assert {f"meshctl-{name}" for name in shipped.roles()} == set(roles())
+    for name in shipped.roles():
+        for words, namespace in (
+            (("doctor", "--role", name), None),
+            (("-n", "shop", "doctor", "--role", name), "shop"),
+        ):
+            done = CliRunner().invoke(app, list(words))
+            (document,) = yaml_text.documents(done.stdout, "stdout")
+            assert document["rules"] == roles()[f"meshctl-{name}"]
+            assert document["metadata"].get("namespace") == (namespace if document["kind"] == "Role" else None)
+
+
+def test_a_role_that_is_not_there_is_refused() -> None:
+    done = CliRunner().invoke(app, ["doctor", "--role", "all"])
+    assert done.exit_code == 2
+    assert "there are: read, proxy, debug" in done.stderr
 
 
 def test_no_role_has_secrets_or_wildcards() -> None:
