@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from meshctl.frozen import dataclass
 from meshctl.kube.proxy_rules import decide
+from meshctl.netfilter.verdict import Walk
 from meshctl.path import forwarding
 from meshctl.path.node_walk import Flow
 from meshctl.path.passage import is_own
@@ -63,12 +64,32 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
     if places.refused:
         return Trouble(places.refused, True)
     found = [_kept(scene, station, server, places, place) for place in places.at]
+    if not places.known:
+        found = [kept if kept is not None and (kept.sure or _is_particular(kept.walk)) else None for kept in found]
     bad = [kept for kept in found if kept is not None]
     if not bad:
         return None
     sure = all(kept is not None and kept.sure for kept in found)
     share = f" ({len(bad)} of {len(found)} that may answer for {server})" if len(bad) < len(found) else ""
     return Trouble(f"{bad[0].why}{share}", sure)
+
+
+_NAMING = (" -d ", " -s ", " -p udp ", "port ", "ports ", "addr ", "udp ")
+"""Conditions on addresses, the protocol and ports, as iptables and nft write them."""
+
+
+def _is_particular(walk: Walk) -> bool:
+    """Whether the rule that keeps a packet back, or may, is about some packets, and not what a network starts from.
+
+    Chains of network plugins drop what they do not accept by its interface or mark. Which ones the kube-dns pods have
+    is not known where they were not recorded, and that everyone's lookups fail is not to be thought for that.
+    """
+    if walk.verdict == "dropped" and "policy" in walk.dropped_by:
+        return False
+    rules = [step for step in walk.steps if step.rule is not None]
+    open_ones = [step for step in rules if step.matched is None]
+    telling = open_ones if walk.verdict == "undecided" else [step for step in rules if step.matched][-1:]
+    return not telling or any(mark in f" {step.text} " for step in telling for mark in _NAMING)
 
 
 def _nobody(scene: Scene, server: str) -> str:

@@ -328,6 +328,25 @@ def test_who_answers_for_a_nameserver_that_was_not_recorded_is_not_known(tmp_pat
     assert named(tmp_path / "d", with_dns(node(forward=UDP)), dns="?").outcome.end.broken == "dns"
 
 
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        "-A FORWARD -i eth+ -j ACCEPT\n-A FORWARD -o weave -j DROP\n",
+        "-A FORWARD -s 10.0.0.0/8 -p tcp -j ACCEPT\n-A FORWARD -m mark ! --mark 0x10000/0x10000 -j DROP\n",
+        "-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -m set --match-set known src -j ACCEPT\n-A FORWARD -j DROP\n",
+    ],
+)
+def test_what_a_network_plugin_drops_by_default_is_not_held_against_unrecorded_kube_dns(
+    tmp_path: Path, plugins: str
+) -> None:
+    assert named(tmp_path, node(forward=plugins), dns="?").outcome.end.delivered
+
+
+def test_a_policy_that_drops_is_not_either(tmp_path: Path) -> None:
+    dropping = node(forward="-A FORWARD -p tcp -j ACCEPT\n").replace(":FORWARD ACCEPT", ":FORWARD DROP")
+    assert named(tmp_path, dropping, dns="?").outcome.end.delivered
+
+
 def test_questions_that_kube_proxy_refuses_are_in_vain(tmp_path: Path) -> None:
     refuse = '-A KUBE-SERVICES -d 10.96.0.10/32 -p udp -m comment --comment "kube-dns has no endpoints" -j REJECT\n'
     rules = node().replace("-A KUBE-FORWARD", f"{refuse}-A KUBE-FORWARD", 1)
