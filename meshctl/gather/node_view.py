@@ -19,6 +19,9 @@ _NODE_DUMPS: tuple[tuple[str, Family], ...] = (
     ("netns/ip6tables-save.txt", "ipv6"),
 )
 
+_IPVS = "kube-proxy runs in ipvs mode there, and its virtual servers (ipvsadm -Ln) were not recorded"
+_NOBODY = "no rule of kube-proxy is on the node: another program does its work (Cilium can), or it does not run"
+
 _NodeDumps: TypeAlias = Mapping[Family, tuple[NodeDump, str]]
 
 
@@ -35,6 +38,7 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
     dumps, native, gap = _node_rules(world, name)
+    modes = {dump.kube_proxy for dump, _ in dumps.values()}
     parsed: dict[str, tuple[Ruleset, ...]] = {}
     return NodeView(
         name,
@@ -43,6 +47,7 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         lambda address: _about(dumps, native, parsed, address),
         gap,
         cache(lambda: _forwarding(world, name, dumps, native)),
+        bool(dumps) and not native and modes == {""},
     )
 
 
@@ -89,8 +94,10 @@ def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...
             native = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
         except MeshctlError as error:
             gap = str(error)
-    known = native or any(dump.of_kube_proxy for dump, _ in dumps.values())
-    return dumps, native, "" if known else gap
+    modes = {dump.kube_proxy for dump, _ in dumps.values()}
+    if native or "iptables" in modes:
+        return dumps, native, ""
+    return dumps, native, gap or (_IPVS if "ipvs" in modes else _NOBODY)
 
 
 def _about(
@@ -100,6 +107,8 @@ def _about(
     if native or family not in dumps:
         return native
     dump, source = dumps[family]
+    if dump.kube_proxy == "ipvs":
+        return ()
     text = dump.about(address)
     if text not in parsed:
         try:

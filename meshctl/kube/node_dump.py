@@ -4,6 +4,7 @@ All other lines are left blank, so that line numbers stay those of the dump.
 """
 
 from collections import defaultdict
+from typing import Literal
 
 _STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL")
 
@@ -37,9 +38,14 @@ class NodeDump:
                 self._wide.setdefault(self._about(self._lines[number]), []).append(number)
 
     @property
-    def of_kube_proxy(self) -> bool:
-        """Whether kube-proxy's chains are in it."""
-        return "KUBE-SERVICES" in self._declared
+    def kube_proxy(self) -> Literal["iptables", "ipvs", ""]:
+        """The mode of the kube-proxy whose chains are in it; empty where there are none.
+
+        With ipvs the chains only mark and filter (``pkg/proxy/ipvs/proxier.go``, Kubernetes 1.34: KUBE-NODE-PORT).
+        """
+        if "KUBE-SERVICES" not in self._declared:
+            return ""
+        return "ipvs" if "KUBE-NODE-PORT" in self._declared else "iptables"
 
     def about(self, address: str) -> str:
         """The dump with only what can concern an address: its services' rules and the chains that they lead to.

@@ -191,10 +191,11 @@ def _by_objects(
     ready = _usable(scene, service, entry, node.name if node is not None else "", address)
     gap = node.gap if node is not None and node.gap else "the node's rules were not recorded"
     at = node.name if node else ""
+    used = None if node is not None and node.without_kube_proxy else True
     if not ready and scene.endpoints_gap:
         why = f"which endpoint of {name} kube-proxy chooses cannot be told: {gap}; {scene.endpoints_gap}"
         end = End(None, delivered=None, through_server=None, mtls="none", why=why, undecided=(why,))
-        told = KubeProxy(True, why)
+        told = KubeProxy(used, why)
         return NodeChoice((), told, Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "warn"), end)
     if not ready:
         elsewhere = service.internal_policy == "Local" and address in service.addresses and at != ""
@@ -204,7 +205,7 @@ def _by_objects(
         lost: Literal["refused", "timeout"] = "timeout" if elsewhere else "refused"
         end = End("nobody", delivered=False, broken=lost, mtls=None, why=why, cause="kube-proxy")
         return NodeChoice(
-            (), KubeProxy(True, why), Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "bad"), end
+            (), KubeProxy(used, why), Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "bad"), end
         )
     share = 1 / len(ready)
     places = tuple((e.address, e.port(entry.name) or port, share) for e in ready)
@@ -220,7 +221,7 @@ def _by_objects(
         (*(f"{place}:{number} {share:.0%}" for place, number, _ in places), gap),
         tuple(Evidence(e.origin.source, e.origin.path, e.address) for e in ready[:3]),
     )
-    return NodeChoice(places, KubeProxy(True, why, ", ".join(f"{a}:{p} {c:.0%}" for a, p, c in places)), hop)
+    return NodeChoice(places, KubeProxy(used, why, ", ".join(f"{a}:{p} {c:.0%}" for a, p, c in places)), hop)
 
 
 def not_used(scene: Scene, station: Station, address: str, port: int, why: str) -> KubeProxy:

@@ -98,6 +98,7 @@ class NodeView:
     """A node: its addresses, the range of its pods, and its own rules about an address (none: not recorded).
 
     `forwarding` is None where no rule of its stops or translates what it forwards, or where that is not recorded.
+    `without_kube_proxy`: its rules were recorded, and none of them is kube-proxy's.
     """
 
     name: str
@@ -106,6 +107,7 @@ class NodeView:
     rules_about: Callable[[str], tuple[Ruleset, ...]] = lambda _address: ()
     gap: str = ""
     forwarding: Callable[[], Forwarding | None] = lambda: None
+    without_kube_proxy: bool = False
 
 
 @dataclass(slots=True)

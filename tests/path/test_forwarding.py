@@ -420,3 +420,51 @@ def test_calicos_rules_are_followed_both_ways(tmp_path: Path, without: str, deli
     text = node(forward=CALICO_FORWARD, policy="DROP").replace(":OURS - [0:0]\n", CALICO_CHAINS)
     end = traced(tmp_path, CALICO + text.replace(without, ""), routes=CALICO_ROUTES).outcome.end
     assert end.delivered is delivered
+
+
+# --- a node without kube-proxy's iptables ----------------------------------------------------------------------------
+
+IPVS = """*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-FORWARD - [0:0]
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-NODE-PORT - [0:0]
+:KUBE-SERVICES - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+-A KUBE-SERVICES ! -s 10.0.0.0/16 -m set --match-set KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ
+-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODE-PORT
+-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT
+COMMIT
+"""
+NOTHING = (
+    "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "used", "said"),
+    [(IPVS, True, "kube-proxy runs in ipvs mode there"), (NOTHING, None, "no rule of kube-proxy is on the node")],
+)
+def test_the_slices_tell_where_the_nodes_rules_do_not(tmp_path: Path, rules: str, used: bool | None, said: str) -> None:
+    found = traced(tmp_path, rules)
+    assert found.outcome.end.delivered
+    assert found.kube_proxy.used is used
+    assert said in found.kube_proxy.why
+    assert "10.0.0.6:8080 100%" in found.kube_proxy.choice
+
+
+def test_what_is_not_told_of_the_way_is_not_told_of_kube_proxy(tmp_path: Path) -> None:
+    found = traced(tmp_path, node().replace("-A KUBE-SERVICES -d 10.96.0.6/32", "-A KUBE-SERVICES -d 10.96.0.7/32"))
+    assert found.outcome.end.delivered is None
+    assert found.kube_proxy.used is None
