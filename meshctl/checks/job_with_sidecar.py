@@ -9,6 +9,7 @@ from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.mode import PROXY_NAME
 from meshctl.kube.containers import Container, Running, Terminated
+from meshctl.kube.pods import ENDED
 
 ID = "MC132"
 TITLE = "A Job that the proxy keeps from ending"
@@ -34,7 +35,7 @@ def check(it: Evidence) -> Iterator[Finding]:
     proxy = it.description.injection.proxy
     if it.description.injection.mode not in ("sidecar", "grpc") or proxy is None or proxy.kind != "app":
         return
-    if it.pod.phase in ("Succeeded", "Failed") or isinstance(_state(proxy), Terminated):
+    if it.pod.phase in ENDED or isinstance(_state(proxy), Terminated):
         return
     own = [c for c in it.pod.app_containers if c.name not in it.description.injection.ours]
     if own and all(_done(c, it.pod.restart_policy) for c in own) and _runs(proxy):

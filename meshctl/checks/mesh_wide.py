@@ -13,7 +13,7 @@ from meshctl.istio.mesh import Mesh, entry_for
 from meshctl.istio.resource import Meta, host_fits
 from meshctl.istio.security import peer_mode
 from meshctl.istio.virtual_service import VirtualService
-from meshctl.kube.pods import Pod
+from meshctl.kube.pods import ENDED, Pod
 from meshctl.kube.services import Service, ServicePort
 from meshctl.refs import near_misses
 
@@ -114,7 +114,7 @@ def _plain_pod(cluster: Cluster, service: Service, port: ServicePort) -> tuple[P
     """A pod of the service that takes plain text only, and why."""
     root = cluster.mesh.config.root_namespace
     for pod in _selected(cluster, service):
-        if _is_ambient(pod) or pod.phase in ("Succeeded", "Failed"):
+        if _is_ambient(pod) or pod.phase in ENDED:
             continue
         if pod.labels.get("security.istio.io/tlsMode") != "istio":
             return pod, "it has no proxy of the mesh"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.checks.rejection import rejected
+from meshctl.kube.pods import ENDED
 
 ID = "MC119"
 TITLE = "The pod would be injected now, but was not"
@@ -15,7 +16,7 @@ def check(it: Evidence) -> Iterator[Finding]:
     result = it.description
     if not it.pod.has_status or result.injection.receipt is not None or result.decision.outcome != "injected":
         return
-    if result.injection.mode not in ("none", "ambient") or it.pod.phase in ("Succeeded", "Failed"):
+    if result.injection.mode not in ("none", "ambient") or it.pod.phase in ENDED:
         return
     if rejected(it):  # it would not be injected but refused: MC106 and MC107 say why
         return

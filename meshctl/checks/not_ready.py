@@ -6,6 +6,7 @@ from meshctl.checks.evidence import Evidence
 from meshctl.checks.finding import Finding
 from meshctl.injection.timeline import waits_for
 from meshctl.kube.containers import Container, Terminated
+from meshctl.kube.pods import ENDED
 
 ID = "MC203"
 TITLE = "The pod is not ready"
@@ -13,7 +14,7 @@ TITLE = "The pod is not ready"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """The pod is not ready."""
-    if it.pod.ready is not False or it.pod.phase in ("Succeeded", "Failed") or it.pod.deleted_at is not None:
+    if it.pod.ready is not False or it.pod.phase in ENDED or it.pod.deleted_at is not None:
         return
     waiting = [c.name for c in it.pod.containers if _unready(c)]
     proxy = it.description.injection.proxy

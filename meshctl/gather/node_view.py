@@ -38,7 +38,6 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
     dumps, native, gap = _node_rules(world, name)
-    modes = {dump.kube_proxy for dump, _ in dumps.values()}
     parsed: dict[str, tuple[Ruleset, ...]] = {}
     return NodeView(
         name,
@@ -47,7 +46,7 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         lambda address: _about(dumps, native, parsed, address),
         gap,
         cache(lambda: _forwarding(world, name, dumps, native)),
-        bool(dumps) and not native and modes == {""},
+        gap == _NOBODY,
     )
 
 
@@ -97,6 +96,8 @@ def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...
     modes = {dump.kube_proxy for dump, _ in dumps.values()}
     if native or "iptables" in modes:
         return dumps, native, ""
+    if "ipv4" not in dumps:
+        return dumps, native, gap
     return dumps, native, gap or (_IPVS if "ipvs" in modes else _NOBODY)
 
 

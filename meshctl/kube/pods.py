@@ -16,6 +16,9 @@ from meshctl.kube.containers import Container, Security
 from meshctl.kube.fields import Fields, Flaw, shown
 from meshctl.origin import NOWHERE, Origin
 
+ENDED = ("Succeeded", "Failed")
+"""The phases of a pod whose containers have all ended, for ever (Kubernetes API, PodPhase)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:

@@ -121,8 +121,8 @@ def _places(scene: Scene, station: Station, server: str) -> _Places:
     node = scene.node(station.pod.node)
     asked = node.forwarding() is not None
     if asked or (entry is not None and not ready):
-        own = next((ip for ip in (station.pod.ip, *station.pod.ips) if ip and (":" in ip) == (":" in server)), None)
-        decision = decide(node.rules_about(server), server, DNS, source=own, proto="udp")
+        own = station.own_ip(server)
+        decision = decide(node.rules_about(server), server, DNS, source=own or None, proto="udp")
         if decision.refused or decision.dropped:
             why = f"kube-proxy {'refuses' if decision.refused else 'drops'} the question to {server} (udp/53)"
             return _Places((), refused=f"{why}{': no endpoint answers there' if decision.cause else ''}")

@@ -52,7 +52,7 @@ def _decision(
         return None
     key = ("kube-proxy", node.name, station.key if station is not None else "", address, port)
     if key not in scene.cache:
-        source = _source(station, address)
+        source = station.own_ip(address) or None if station is not None else None
         local = address in node.addresses or scene.node_at(address) is not None
         own = station is not None and station.pod.host_network
         rulesets = node.rules_about(address)
@@ -62,14 +62,6 @@ def _decision(
         )
     found = scene.cache[key]
     return found if isinstance(found, NodeDecision) else None
-
-
-def _source(station: Station | None, address: str) -> str | None:
-    """The sender's own address of the family that the connection is of."""
-    if station is None:
-        return None
-    own = (station.pod.ip, *station.pod.ips)
-    return next((ip for ip in own if ip and (":" in ip) == (":" in address)), None)
 
 
 def proof(decision: NodeDecision) -> tuple[Evidence, ...]:

@@ -7,10 +7,10 @@ in between.
 
 from typing import Literal
 
+from meshctl.kube.pods import ENDED
 from meshctl.path.model import Cause, End
 from meshctl.path.scene import Scene, Station
 
-ENDED = ("Succeeded", "Failed")
 CAUSE: Cause = "not-alive"
 _OF_THE_MESH = ("envoy", "pilot-agent", "ztunnel", "pause", "istio-iptables")
 

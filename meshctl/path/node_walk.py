@@ -95,8 +95,7 @@ _SOMEWHERE = (
 
 def _packet(found: Forwarding, flow: Flow, address: str, here: bool) -> Packet:
     version, number = number_of(address)
-    pod = flow.station.pod
-    own = next((ip for ip in (pod.ip, *pod.ips) if ip and (":" in ip) == (version == 6)), "")
+    own = flow.station.own_ip(address)
     return Packet(
         direction="inbound",
         version=version,

@@ -18,7 +18,7 @@ from meshctl.injection.mode import Mode
 from meshctl.istio.api_routes import Converted
 from meshctl.istio.mesh import Mesh
 from meshctl.kube.pod_list import heads
-from meshctl.kube.pods import Pod
+from meshctl.kube.pods import ENDED, Pod
 from meshctl.kube.services import Services
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.routing import Network, Route
@@ -73,6 +73,11 @@ class Station:
     def key(self) -> str:
         """``namespace/name``."""
         return f"{self.pod.namespace}/{self.pod.name}"
+
+    def own_ip(self, like: str) -> str:
+        """The pod's own address of the family that another one is of; empty where it has none."""
+        own = (self.pod.ip, *self.pod.ips)
+        return next((ip for ip in own if ip and (":" in ip) == (":" in like)), "")
 
     @property
     def has_proxy(self) -> bool:
@@ -151,7 +156,7 @@ class Scene:
     def __post_init__(self) -> None:
         for index, pod in enumerate(heads(self.pods)):
             self._by_name.setdefault(f"{pod.namespace}/{pod.name}", index)
-            if pod.host_network or pod.phase in ("Succeeded", "Failed"):
+            if pod.host_network or pod.phase in ENDED:
                 continue
             for address in (*pod.ips, pod.ip):
                 if address:
@@ -201,7 +206,7 @@ class Scene:
     def ended_at(self, address: str) -> Pod | None:
         """The pod that had an address and has ended, where none has it now."""
         known = enumerate(heads(self.pods))
-        ended = ((i, h) for i, h in known if h.phase in ("Succeeded", "Failed") and not h.host_network)
+        ended = ((i, h) for i, h in known if h.phase in ENDED and not h.host_network)
         return next((self.pods[i] for i, h in ended if address in (h.ip, *h.ips)), None)
 
     def pod_named(self, key: str) -> Pod | None:

@@ -57,7 +57,7 @@ def of_host(scene: Scene, station: Station, host: str) -> str:
     if len(labels) > 2 and labels[2] == "svc":
         home = labels[1]
         known = any(service.namespace == home for service in scene.services.services)
-        return "" if known else of_mesh(scene, lambda name: name in (home, _ANOTHER) and home != scene.only)
+        return "" if known else _of_home(scene, home)
     return of_mesh(scene, _seen_by(scene, station))
 
 
@@ -86,6 +86,10 @@ def of_rules(scene: Scene, station: Station, host: str) -> str:
     if rule is not None and rule.meta.namespace == station.pod.namespace:
         return ""
     home, _ = registry.home_of(scene, host, station.pod.namespace)
+    return _of_home(scene, home)
+
+
+def _of_home(scene: Scene, home: str) -> str:
     return of_mesh(scene, lambda name: name in (home, _ANOTHER) and home != scene.only)
 
 

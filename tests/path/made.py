@@ -41,6 +41,17 @@ def pod(
     return {"metadata": metadata, "spec": spec, "status": status}
 
 
+def plain(name: str, ip: str, *, on: str = "one", phase: str = "Running") -> dict[str, Any]:
+    """A pod outside of the mesh."""
+    made = pod(name, ip)
+    made["metadata"]["annotations"] = {}
+    made["spec"]["containers"] = made["spec"]["containers"][:1]
+    del made["spec"]["initContainers"]
+    made["spec"]["nodeName"] = on
+    made["status"]["phase"] = phase
+    return made
+
+
 def service(
     name: str, address: str, port: int, target: int, *, namespace: str = "shop", more: Sequence[str] = ()
 ) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """What a node's own rules do with packets between others, beside what kube-proxy chooses."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from meshctl.path.model import Trace
-from tests.path.made import Mesh, endpoints, pod, service
+from tests.path.made import Mesh, endpoints, plain, service
 
 ROUTES = (
     '[{"dst": "default", "dev": "eth0"}, {"dst": "10.0.0.0/24", "dev": "cbr0"}, {"dst": "10.0.1.0/24", "dev": "eth0"}]'
@@ -48,21 +47,12 @@ COMMIT
 """
 
 
-def plain(name: str, ip: str, on: str = "one") -> dict[str, Any]:
-    made = pod(name, ip)
-    made["metadata"]["annotations"] = {}
-    made["spec"]["containers"] = made["spec"]["containers"][:1]
-    del made["spec"]["initContainers"]
-    made["spec"]["nodeName"] = on
-    return made
-
-
 def traced(folder: Path, rules: str, target: str = "web:80", routes: str = ROUTES, **nodes: str) -> Trace:
     """A request of a pod on node one; `nodes` are the rules of other nodes."""
     files = {f"nodes/{name}/netns/iptables-save.txt": text for name, text in {"one": rules, **nodes}.items()}
     files |= {f"nodes/{name}/netns/ip-route.json": routes for name in ("one", *nodes) if routes}
     return Mesh(
-        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6"), plain("far", "10.0.1.7", "two")],
+        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6"), plain("far", "10.0.1.7", on="two")],
         services=[service("web", "10.96.0.6", 80, 8080)],
         slices=[endpoints("web", 8080, "10.0.0.6")],
         listening={"web": ["0.0.0.0:8080"], "far": ["0.0.0.0:8080"]},
@@ -274,7 +264,7 @@ def named(folder: Path, rules: str, *, dns: str = "10.0.1.53", on: str = "two", 
     files |= {f"nodes/{name}/netns/ip-route.json": ROUTES for name in ("one", on)}
     files["pods/shop/client/netns/resolv.conf"] = "nameserver 10.96.0.10\nsearch shop.svc.cluster.local\n"
     return Mesh(
-        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6"), plain("far", "10.0.1.7", "two")],
+        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6"), plain("far", "10.0.1.7", on="two")],
         services=[service("web", "10.96.0.6", 80, 8080), *([kube_dns] if dns != "?" else [])],
         slices=[endpoints("web", 8080, "10.0.0.6"), *([ends] if dns != "?" else [])],
         listening={"web": ["0.0.0.0:8080"]},

@@ -3,23 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from meshctl.path.model import Trace
-from tests.path.made import NAMESPACES, Mesh, endpoints, pod, service
+from tests.path.made import NAMESPACES, Mesh, endpoints, plain, service
 
 CLIENT = 'tcp LISTEN 0 128 0.0.0.0:9 0.0.0.0:* users:(("app",pid=7,fd=3)) uid:1000'
-
-
-def plain(name: str, ip: str, phase: str = "Running") -> dict[str, Any]:
-    made = pod(name, ip)
-    made["metadata"]["annotations"] = {}
-    made["spec"]["containers"] = made["spec"]["containers"][:1]
-    del made["spec"]["initContainers"]
-    made["status"]["phase"] = phase
-    return made
 
 
 def traced(
@@ -33,7 +23,7 @@ def traced(
 ) -> Trace:
     """A request between pods with these phases; `seen` are those whose sockets were recorded."""
     made = Mesh(
-        pods=[plain("client", "10.0.0.5", client), plain("web", "10.0.0.6", web)],
+        pods=[plain("client", "10.0.0.5", phase=client), plain("web", "10.0.0.6", phase=web)],
         services=[service("web", "10.96.0.6", 80, 8080)],
         slices=[endpoints("web", 8080, "10.0.0.6")],
         listening={"client": ["0.0.0.0:9"], "web": ["0.0.0.0:8080"]},
