@@ -95,9 +95,9 @@ def kube_proxy_answer(
         if likeliest is not None and not place:
             why = f"{by} takes the connection, and it ends there"
         return kube_proxy.not_used(scene, station, address, aim.port, why)
-    if likeliest is not None and likeliest.end.undecided:
-        return KubeProxy(None, likeliest.end.undecided[0])
     if name.kind in ("service", "address") and name.service is not None:
+        if likeliest is not None and likeliest.end.undecided:
+            return KubeProxy(None, likeliest.end.undecided[0])
         return kube_proxy.not_used(scene, station, address, aim.port, "the connection does not reach the node's rules")
     return KubeProxy(False, f"{address} is no Service's address: kube-proxy has no rule for it")
 

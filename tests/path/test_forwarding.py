@@ -458,3 +458,10 @@ def test_what_is_not_told_of_the_way_is_not_told_of_kube_proxy(tmp_path: Path) -
     found = traced(tmp_path, node().replace("-A KUBE-SERVICES -d 10.96.0.6/32", "-A KUBE-SERVICES -d 10.96.0.7/32"))
     assert found.outcome.end.delivered is None
     assert found.kube_proxy.used is None
+
+
+def test_an_address_outside_is_no_work_of_kube_proxys(tmp_path: Path) -> None:
+    found = traced(tmp_path, node(), target="203.0.113.9:80")
+    assert found.outcome.end.delivered is None
+    assert found.kube_proxy.used is False
+    assert "203.0.113.9 is no Service's address" in found.kube_proxy.why
