@@ -20,7 +20,7 @@ _NODE_DUMPS: tuple[tuple[str, Family], ...] = (
 )
 
 _IPVS = "kube-proxy runs in ipvs mode there, and its virtual servers (ipvsadm -Ln) were not recorded"
-_NOBODY = "no rule of kube-proxy is on the node: another program does its work (Cilium can), or it does not run"
+_NOBODY = "no rule of kube-proxy is on the node: another program does its work (Cilium can), or nobody does"
 
 _NodeDumps: TypeAlias = Mapping[Family, tuple[NodeDump, str]]
 

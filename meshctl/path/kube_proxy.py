@@ -201,9 +201,8 @@ def _by_objects(
         )
     share = 1 / len(ready)
     places = tuple((e.address, e.port(entry.name) or port, share) for e in ready)
-    why = (
-        f"the address {address}:{port} is translated on the node: {gap}, so the choice is taken from the EndpointSlices"
-    )
+    translated = "is translated on the node" if used else "has to be translated on the node"
+    why = f"the address {address}:{port} {translated}: {gap}, so the choice is taken from the EndpointSlices"
     hop = Hop(
         "kube-proxy",
         "node",

@@ -5,10 +5,10 @@ from dataclasses import replace
 from meshctl.path import entering, forwarding, kube_proxy, lifetime, rules, server
 from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
-from meshctl.path.model import End, Hop, KubeProxy
+from meshctl.path.model import End, Hop, KubeProxy, succeeds
 from meshctl.path.netns import is_loopback, listens
 from meshctl.path.node_walk import Flow
-from meshctl.path.outcome import Course, untold
+from meshctl.path.outcome import Course, unsure, untold
 from meshctl.path.passage import drop, show_address, straight
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
@@ -76,6 +76,7 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
             replace(
                 course,
                 probability=course.probability * chance,
+                end=_if_translated(course.end, choice.answer),
                 hops=(choice.hop, *course.hops),
                 kube_proxy=choice.answer,
             )
@@ -90,6 +91,11 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
             )
         ]
     return courses
+
+
+def _if_translated(end: End, answer: KubeProxy) -> End:
+    """An end behind a Service's address: where nothing is known to translate that, a success is not sure."""
+    return unsure(end, answer.why) if answer.used is None and succeeds(end) is not False else end
 
 
 def across(

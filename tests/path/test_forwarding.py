@@ -443,12 +443,18 @@ NOTHING = (
 
 
 @pytest.mark.parametrize(
-    ("rules", "used", "said"),
-    [(IPVS, True, "kube-proxy runs in ipvs mode there"), (NOTHING, None, "no rule of kube-proxy is on the node")],
+    ("rules", "used", "delivered", "said"),
+    [
+        (IPVS, True, True, "kube-proxy runs in ipvs mode there"),
+        (NOTHING, None, None, "no rule of kube-proxy is on the node"),
+    ],
 )
-def test_the_slices_tell_where_the_nodes_rules_do_not(tmp_path: Path, rules: str, used: bool | None, said: str) -> None:
+def test_the_slices_tell_where_the_nodes_rules_do_not(
+    tmp_path: Path, rules: str, used: bool | None, delivered: bool | None, said: str
+) -> None:
     found = traced(tmp_path, rules)
-    assert found.outcome.end.delivered
+    assert found.outcome.end.delivered is delivered
+    assert bool(found.outcome.end.undecided) is (delivered is None)
     assert found.kube_proxy.used is used
     assert said in found.kube_proxy.why
     assert "10.0.0.6:8080 100%" in found.kube_proxy.choice
