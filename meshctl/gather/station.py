@@ -80,6 +80,10 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
     if trim is not None and (dump := parts.get("envoy/config_dump.json")) is not None and dump.content is not None:
         parts = {**parts, "envoy/config_dump.json": Part(dump.source, trim(dump.content))}
     rulesets, rules_from = rules_of(parts, pod, injection, gaps)
+    if rules_from == "seen":  # by one listing or another: what the others would say again is no gap
+        for name, _, _ in RULE_FILES:
+            if not parts[name].there:
+                gaps.pop(name, None)
     network = network_of(parts, pod, gaps)
     sockets = text_of(parts, "netns/sockets.txt")
     containers = _containers(pod)

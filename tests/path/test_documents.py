@@ -99,6 +99,12 @@ def test_exit_codes(snapshot: str, words: list[str], code: int) -> None:
         jsonschema.validate(json.loads(result.stdout), schema(name))
 
 
+def test_rules_that_nft_listed_are_not_said_to_be_missing() -> None:
+    found = json.loads(run("trace", *recorded("nftmode"), "web:8080", "-n", "nftmode", "-o", "json").stdout)
+    assert any("netns/nft.json" in proof["file"] for hop in found["hops"] for proof in hop["evidence"])
+    assert found["gaps"] == []
+
+
 def test_a_way_through_the_ingress_names_the_gateway_and_its_service() -> None:
     words = ["productpage:9080", "--from", "ingress", "--host", "a.example", "--path", "/productpage"]
     lines = run("trace", *recorded("bookinfo"), *words).stdout.splitlines()
