@@ -6,7 +6,7 @@ from typing import Any, Literal
 from meshctl.envoy import addresses, strings, tls
 from meshctl.envoy.metadata import filter_metadata, istio_config
 from meshctl.envoy.model.basics import Opaque, Status
-from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint, Health, Outlier, SocketMatch, Subsets
+from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint, Health, SocketMatch, Subsets
 from meshctl.envoy.reading import Deferred, Json, type_name, typed
 
 _TYPES = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")
@@ -39,7 +39,7 @@ def cluster(message: Json, status: Status) -> Cluster:
         socket=Deferred(lambda: tls.transport_socket(message.below("transport_socket"))),
         socket_matches=Deferred(lambda: tuple(_socket_match(m) for m in message.each("transport_socket_matches"))),
         subsets=_subsets(policy.subsets),
-        outlier=_outlier(message.below("outlier_detection")) if message.has("outlier_detection") else None,
+        ejects=message.has("outlier_detection"),
         panic_percent=(panic.number("value") or 0.0) if common.has("healthy_panic_threshold") else 50.0,
         fails_in_panic=common.below("zone_aware_lb_config").flag("fail_traffic_on_panic"),
         locality_weighted=policy.locality_weighted or common.has("locality_weighted_lb_config"),
@@ -177,19 +177,6 @@ def _subsets(message: Json) -> Subsets | None:
 
 
 _FALLBACK_LIST = ("FALLBACK_LIST", "1")
-
-
-def _outlier(message: Json) -> Outlier:
-    def seconds(key: str, default: float) -> float:
-        found = message.seconds(key)
-        return default if found is None else found
-
-    return Outlier(
-        consecutive_5xx=message.whole("consecutive_5xx", 5),
-        interval_s=seconds("interval", 10.0),
-        ejection_s=seconds("base_ejection_time", 30.0),
-        max_percent=message.whole("max_ejection_percent", 10),
-    )
 
 
 def assignment(message: Json) -> tuple[Endpoint, ...]:

@@ -23,13 +23,12 @@ _DEGRADED = "failed_active_degraded_check"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStatus:
-    """One host of a cluster as the proxy sees it now; `ejected` is outlier detection's doing."""
+    """One host of a cluster as the proxy sees it now."""
 
     address: Address
     hostname: str = ""
     health: Health = "healthy"
     because: str = ""
-    ejected: bool = False
     weight: int = 1
     priority: int = 0
     locality: str = ""
@@ -83,7 +82,6 @@ def _host(message: Json) -> HostStatus | None:
         hostname=message.text("hostname"),
         health="unhealthy" if reasons else "degraded" if degraded else "healthy",
         because=", ".join(reasons),
-        ejected=health.flag("failed_outlier_check"),
         weight=message.whole("weight", 1),
         priority=message.whole("priority"),
         locality=addresses.locality(message.below("locality")),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from meshctl.envoy.dump_entries import Entry, keep, keep_states, ports
 from meshctl.envoy.dump_sections import Sections, loaded, sections
 from meshctl.envoy.model.basics import Direction, State, Status
-from meshctl.envoy.model.state import Bootstrap, Extension, Secret
+from meshctl.envoy.model.state import Bootstrap, Secret
 from meshctl.envoy.outline import Held, Outline, outline
-from meshctl.envoy.reading import Json, type_name
+from meshctl.envoy.reading import Json
 
 if TYPE_CHECKING:
     from meshctl.envoy.model.clusters import Balance, Cluster, Endpoint
@@ -241,20 +241,6 @@ class ConfigDump:
         parts = self._sections.get("Secrets", ())
         return self._once("secrets", "", lambda: tuple(found for part in parts for found in secret.secrets(part)))
 
-    def extensions(self) -> tuple[Extension, ...]:
-        """Filter configurations that came by themselves (ECDS)."""
-        return tuple(
-            Extension(
-                name=config.text("name"),
-                type=type_name(config.below("typed_config")),
-                status=Entry(each, "ecds_filter", "active").status,
-                origin=each.origin,
-            )
-            for part in self._sections.get("Ecds", ())
-            for each in part.each("ecds_filters")
-            for config in (each.below("ecds_filter"),)
-        )
-
     def extension(self, name: str) -> "HttpConfig | Missing | None":
         """A filter's configuration that came by itself; None where the dump does not say what came."""
         from meshctl.envoy import http_filters
@@ -277,12 +263,6 @@ class ConfigDump:
         return (
             tuple(scoped.scope(one) for each in found for one in each.each("scoped_route_configs")) if found else None
         )
-
-    def scoped_routes(self) -> tuple[str, ...]:
-        """The names of the scoped route configurations."""
-        keys = ("inline_scoped_route_configs", "dynamic_scoped_route_configs")
-        parts = self._sections.get("ScopedRoutes", ())
-        return tuple(each.text("name") for part in parts for key in keys for each in part.each(key))
 
     def versions(self) -> Mapping[str, str]:
         """The version of the whole of each section that has one (listeners and clusters, from xDS)."""

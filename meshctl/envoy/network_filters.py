@@ -63,7 +63,6 @@ def manager(config: Json) -> HttpManager:
         "any" if config.flag("strip_any_host_port") else "matching" if config.flag("strip_matching_host_port") else ""
     )
     return HttpManager(
-        stat_prefix=config.text("stat_prefix"),
         rds=rds,
         inline_routes=Deferred(
             lambda: route.config(inline, Status("active"), inline=True) if config.has("route_config") else None
@@ -99,7 +98,6 @@ def manager(config: Json) -> HttpManager:
         most_header_kb=config.whole("max_request_headers_kb", 60),
         most_headers=common.whole("max_headers_count", 100),
         unsupported=tuple(key for key in _UNSUPPORTED if config.has(key)),
-        access_logs=tuple(_log_path(log) for log in config.each("access_log")),
         origin=config.origin,
     )
 
@@ -108,10 +106,6 @@ def _internal_ranges(config: Json) -> tuple[str, ...] | None:
     if not config.has("cidr_ranges"):
         return None
     return tuple(f"{r.text('address_prefix')}/{r.whole('prefix_len')}" for r in config.each("cidr_ranges"))
-
-
-def _log_path(message: Json) -> str:
-    return message.below("typed_config").text("path") or message.text("name")
 
 
 def _tcp_proxy(config: Json) -> TcpProxy:
@@ -129,10 +123,8 @@ def _tcp_proxy(config: Json) -> TcpProxy:
         targets = (Target(cluster=config.text("cluster"), metadata=subset),)
     return TcpProxy(
         targets=targets,
-        stat_prefix=config.text("stat_prefix"),
         weighted=config.has("weighted_clusters"),
         tunnel=config.below("tunneling_config").text("hostname"),
-        access_logs=tuple(_log_path(log) for log in config.each("access_log")),
         origin=config.origin,
     )
 

@@ -23,7 +23,6 @@ def config(message: Json) -> Rbac:
         rules=_rules(message, "rules", "matcher"),
         shadow=_rules(message, "shadow_rules", "shadow_matcher"),
         shadow_prefix=message.text("shadow_rules_stat_prefix"),
-        stat_prefix=message.text("stat_prefix"),
     )
 
 

@@ -4,7 +4,7 @@ Source: Envoy, ``source/common/router/config_impl.cc`` (``RouteEntryImplBase::ma
 """
 
 from meshctl.envoy import metadata_match, strings
-from meshctl.envoy.model.matching import Fraction, NamedMatch, PathMatch, RouteMatch
+from meshctl.envoy.model.matching import NamedMatch, PathMatch, RouteMatch
 from meshctl.envoy.reading import Json
 from meshctl.envoy.request import Request
 
@@ -121,13 +121,3 @@ def shown(match: RouteMatch) -> str:
     parts += [f"metadata {m.filter} {'.'.join(m.path)}" for m in match.metadata]
     parts += [f"({key}: not known to meshctl)" for key in match.unsupported]
     return ", ".join(parts)
-
-
-def depends_on(matches: tuple[NamedMatch, ...]) -> tuple[str, ...]:
-    """The names that a list of matchers looks at."""
-    return tuple(dict.fromkeys(m.name for m in matches))
-
-
-def is_chance(fraction: Fraction | None) -> bool:
-    """Whether a fraction leaves something to chance."""
-    return fraction is not None and 0.0 < fraction.share < 1.0

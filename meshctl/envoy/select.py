@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from meshctl.envoy import strings
 from meshctl.envoy.clusters_json import ClusterHosts
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.model.basics import Opaque
@@ -186,10 +185,3 @@ def chain_shown(chain: FilterChain) -> str:
     parts += [match.source_type.lower()] if match.source_type != "ANY" else []
     parts += [f"source port {', '.join(map(str, match.source_ports))}"] if match.source_ports else []
     return "; ".join(p for p in parts if p) or "everything"
-
-
-def sans_shown(cluster: Cluster) -> str:
-    """Whose certificates a cluster's TLS accepts, in words."""
-    sockets = (cluster.socket.get(), *(m.socket for m in cluster.socket_matches.get()))
-    names = dict.fromkeys(strings.shown(m.matcher) for s in sockets if s.tls is not None for m in s.tls.sans)
-    return ", ".join(names)

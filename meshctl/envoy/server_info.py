@@ -11,15 +11,12 @@ from meshctl.origin import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """State, version and start options; `uptime_s` is of the current process."""
+    """State and versions."""
 
     version: str = ""
     state: str = ""
-    uptime_s: float | None = None
     node_id: str = ""
     istio_version: str = ""
-    log_level: str = ""
-    concurrency: int | None = None
 
     @property
     def envoy_release(self) -> str:
@@ -56,15 +53,12 @@ def _document(content: bytes | str, source: str) -> Json:
 def parse(content: bytes | str, source: str) -> ServerInfo:
     """Read ``/server_info``."""
     message = _document(content, source)
-    options, node = message.below("command_line_options"), message.below("node")
+    node = message.below("node")
     return ServerInfo(
         version=message.text("version"),
         state=message.choice("state", "LIVE", "LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING"),
-        uptime_s=message.seconds("uptime_current_epoch"),
         node_id=node.text("id"),
         istio_version=node.below("metadata").text("ISTIO_VERSION"),
-        log_level=options.text("log_level"),
-        concurrency=options.whole("concurrency") or None,
     )
 
 

@@ -75,9 +75,9 @@ def fraction(message: Json) -> Fraction | None:
     if not message:
         return None
     if message.has("default_value"):
-        return Fraction(_share(message.below("default_value")), message.text("runtime_key"))
+        return Fraction(_share(message.below("default_value")))
     if message.has("runtime_key"):
-        return Fraction(0.0, message.text("runtime_key"))
+        return Fraction(0.0)
     return Fraction(_share(message))
 
 

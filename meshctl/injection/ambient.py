@@ -19,12 +19,11 @@ WAYPOINT = "istio.io/use-waypoint"
 
 @dataclass(frozen=True, slots=True)
 class Ambient:
-    """An ambient pod; `known_to_ztunnel` None where ztunnel's dump is not there, `waypoints` as (name, who asked)."""
+    """An ambient pod; `taken_over` None where ztunnel's dump does not tell, `waypoints` as (name, who asked)."""
 
     redirected: bool
     asked_by: str
     ztunnel: str = ""
-    known_to_ztunnel: bool | None = None
     taken_over: bool | None = None
     protocol: str = ""
     waypoints: tuple[tuple[str, str], ...] = ()
@@ -40,13 +39,13 @@ def of(
     if DATAPLANE not in pod.labels and labels.get(DATAPLANE) == "ambient":
         asked = f"label {DATAPLANE} of namespace {pod.namespace}"
     redirected = pod.annotations.get(REDIRECTION) == "enabled"
-    known, taken, protocol = _in_dump(pod, dump)
+    taken, protocol = _in_dump(pod, dump)
     problem = ""
     if pod.has_status and asked and not redirected and not pod.host_network:
         problem = "the pod asks for ambient mode, but its node does not redirect it: istio-cni has not taken it over"
     elif redirected and taken is False:
         problem = "the node redirects the pod's connections, but ztunnel does not carry it"
-    return Ambient(redirected, asked, ztunnel, known, taken, protocol, _waypoints(pod, labels, services), problem)
+    return Ambient(redirected, asked, ztunnel, taken, protocol, _waypoints(pod, labels, services), problem)
 
 
 def _waypoints(pod: Pod, labels: Mapping[str, str], services: Sequence[Service]) -> tuple[tuple[str, str], ...]:
@@ -60,10 +59,10 @@ def _waypoints(pod: Pod, labels: Mapping[str, str], services: Sequence[Service])
     return tuple(entry for entry in found if entry[0] != "none")
 
 
-def _in_dump(pod: Pod, dump: Mapping[str, Any] | None) -> tuple[bool | None, bool | None, str]:
-    """Whether ztunnel knows the pod, whether it carries it (its ``workloadState``), and by which protocol."""
+def _in_dump(pod: Pod, dump: Mapping[str, Any] | None) -> tuple[bool | None, str]:
+    """Whether ztunnel carries the pod (its ``workloadState``), and by which protocol."""
     if dump is None:
-        return None, None, ""
+        return None, ""
     workloads = dump.get("workloads")
     listed = list(workloads.values()) if isinstance(workloads, Mapping) else workloads
     listed = listed if isinstance(listed, list) else []
@@ -80,4 +79,4 @@ def _in_dump(pod: Pod, dump: Mapping[str, Any] | None) -> tuple[bool | None, boo
     if isinstance(state, Mapping):
         entry = state.get(pod.uid)
         taken = isinstance(entry, Mapping) and entry.get("state") == "Up"
-    return own is not None, taken, str(own.get("protocol", "")) if own else ""
+    return taken, str(own.get("protocol", "")) if own else ""

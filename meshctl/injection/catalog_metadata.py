@@ -272,8 +272,6 @@ WRITTEN_LABELS = frozenset(
     )
 )
 
-PREFIXES = ("istio.io/",)
-
 
 def is_istio_key(key: str) -> bool:
     """Whether an annotation or label key belongs to Istio (its prefix ends in ``istio.io``)."""

@@ -21,7 +21,6 @@ class Receipt:
     volumes: tuple[str, ...] = ()
     image_pull_secrets: tuple[str, ...] = ()
     revision: str = ""
-    template_hash: str = ""
     problem: str = ""
     raw: str = ""
 
@@ -45,7 +44,6 @@ def read(pod: Pod) -> Receipt | None:
         volumes=fields.texts("volumes"),
         image_pull_secrets=fields.texts("imagePullSecrets"),
         revision=fields.text("revision"),
-        template_hash=fields.text("version"),
         raw=text,
     )
     if not flaws:

@@ -15,8 +15,6 @@ from meshctl.kube.pods import Pod
 if TYPE_CHECKING:  # where no dump was recorded, nothing pays for Envoy's model
     from meshctl.envoy.config_dump import ConfigDump
 
-WILDCARDS = ("0.0.0.0", "*", "::", "")
-
 
 @dataclass(frozen=True, slots=True)
 class Listener:

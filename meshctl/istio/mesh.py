@@ -94,14 +94,6 @@ def virtual_services_of(mesh: Mesh, caller_namespace: str, gateway: str = "mesh"
     return [service for *_, service in sorted(found, key=lambda one: one[:2])]
 
 
-def virtual_services_for(mesh: Mesh, host: str, caller_namespace: str, gateway: str = "mesh") -> list[VirtualService]:
-    """The VirtualServices of a gateway (``mesh`` for sidecars) that cover a host, the most specific host first.
-
-    Of several with the same host the first in istiod's order comes first.
-    """
-    return about(virtual_services_of(mesh, caller_namespace, gateway), host)
-
-
 def about(services: Iterable[VirtualService], host: str) -> list[VirtualService]:
     """Those that cover a host, the most specific host first."""
     found = [(best, service) for service in services if (best := best_host(service.hosts, host)) is not None]

@@ -54,7 +54,6 @@ def containers(spec: Fields, told: Mapping[tuple[str, str], ContainerStatus], so
 
 def _container(raw: Fields, kind: ContainerKind, status: ContainerStatus | None, source: str) -> Container:
     restart = raw.text("restartPolicy")
-    resources = raw.below("resources")
     return Container(
         name=raw.text("name"),
         kind="sidecar" if kind == "init" and restart == "Always" else kind,
@@ -62,14 +61,12 @@ def _container(raw: Fields, kind: ContainerKind, status: ContainerStatus | None,
         command=raw.texts("command"),
         args=raw.texts("args"),
         env=tuple(map(_env, raw.each("env"))),
-        env_from=tuple(map(_env_from, raw.each("envFrom"))),
         ports=tuple(p for p in map(_port, raw.each("ports")) if p is not None),
         mounts=tuple(map(_mount, raw.each("volumeMounts"))),
         probes=_probes(raw),
         hooks=_hooks(raw.below("lifecycle")),
         security=security_of(raw.below("securityContext")),
-        requests=_quantities(resources.below("requests")),
-        limits=_quantities(resources.below("limits")),
+        limits=_quantities(raw.below("resources").below("limits")),
         restart_policy=restart,
         status=status,
         origin=Origin(source, path=raw.path),
@@ -100,13 +97,6 @@ def _env(raw: Fields) -> EnvVar:
             ref = origin.below(key)
             return EnvVar(name, None, f"{label} {ref.text('name')} key {ref.text('key')}", ref.text("name"))
     return EnvVar(name, None, shown(origin.raw))
-
-
-def _env_from(raw: Fields) -> str:
-    for key, label in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
-        if raw.has(key):
-            return f"{label} {raw.below(key).text('name')}"
-    return shown(raw.raw)
 
 
 def _port(raw: Fields) -> Port | None:
@@ -198,7 +188,6 @@ def security_of(raw: Fields) -> Security:
         added=capabilities.texts("add"),
         dropped=capabilities.texts("drop"),
         fs_group=raw.number("fsGroup"),
-        sysctls=tuple((s.text("name"), s.text("value")) for s in raw.each("sysctls")),
     )
 
 
@@ -211,7 +200,6 @@ def _container_status(raw: Fields) -> ContainerStatus:
         state=_state(raw.below("state")),
         last_state=_state(raw.below("lastState")),
         image=raw.text("image"),
-        image_id=raw.text("imageID"),
         container_id=raw.text("containerID"),
         user=_user(raw.below("user").below("linux")) if raw.has("user") else None,
     )

@@ -132,7 +132,6 @@ class Security:
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     fs_group: int | None = None
-    sysctls: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,6 @@ class ContainerStatus:
     state: State | None = None
     last_state: State | None = None
     image: str = ""
-    image_id: str = ""
     container_id: str = ""
     user: tuple[int, int] | None = None
 
@@ -194,13 +192,11 @@ class Container:
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
-    env_from: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     mounts: tuple[Mount, ...] = ()
     probes: tuple[Probe, ...] = ()
     hooks: tuple[Hook, ...] = ()
     security: Security = Security()
-    requests: tuple[tuple[str, str], ...] = ()
     limits: tuple[tuple[str, str], ...] = ()
     restart_policy: str = ""
     status: ContainerStatus | None = None

@@ -10,7 +10,7 @@ from meshctl.kube.fields import Fields, Flaw
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `container` is set where it is about one, `count` how often it happened until `last_at`."""
+    """One event; `container` is set where it is about one, `count` how often it happened."""
 
     reason: str
     message: str
@@ -21,7 +21,6 @@ class Event:
     uid: str = ""
     container: str = ""
     first_at: datetime | None = None
-    last_at: datetime | None = None
     count: int = 1
     reporter: str = ""
 
@@ -43,7 +42,6 @@ def event(raw: Mapping[str, Any]) -> Event:
         uid=about.text("uid"),
         container=path.partition("{")[2].rstrip("}"),
         first_at=top.time("firstTimestamp") or moment,
-        last_at=top.time("lastTimestamp") or moment,
         count=top.number("count") or 1,
         reporter=top.text("reportingComponent") or top.below("source").text("component"),
     )

@@ -103,11 +103,6 @@ class Pod:
         """Everything under ``containers``."""
         return tuple(c for c in self.containers if c.kind == "app")
 
-    @property
-    def ephemeral_containers(self) -> tuple[Container, ...]:
-        """Containers that were added to debug the running pod."""
-        return tuple(c for c in self.containers if c.kind == "ephemeral")
-
     def container(self, name: str) -> Container | None:
         """The first container of a name, of whatever kind."""
         return next((c for c in self.containers if c.name == name), None)

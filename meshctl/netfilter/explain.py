@@ -3,7 +3,7 @@
 Pure and cached by the rules' text: pods of one workload share almost all of their rules.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 
 from meshctl.frozen import dataclass
@@ -285,13 +285,3 @@ def _setting(role: str, value: str, capture: Capture | None) -> Setting | None:
     if capture.writer == "ambient":
         return Setting(default.flag if field else "", value, "always written for ambient pods")
     return Setting(default.flag, shown, "default")
-
-
-def not_understood(rulesets: tuple[Ruleset, ...]) -> Mapping[str, str]:
-    """The clauses that meshctl cannot judge, with the place of the first rule that has each."""
-    found: dict[str, str] = {}
-    for ruleset in rulesets:
-        for table, chain, number, rule in ruleset.rules:
-            for part in rule.opaque:
-                found.setdefault(part.text, f"{table.name} {chain.name} rule {number} ({rule.origin})")
-    return found

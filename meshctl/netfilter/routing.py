@@ -5,7 +5,6 @@ local addresses, the default rules, and a default route over its first interface
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from meshctl.errors import BadInput
@@ -282,11 +281,3 @@ def _default_routes(addresses: Sequence[Address]) -> tuple[Route, ...]:
                 near = Prefix(one.version, one.number & mask, mask)
                 found.append(Route(one.version, "main", "unicast", near, one.interface, one.number))
     return tuple(found)
-
-
-def with_addresses(network: Network, more: Iterable[Address]) -> Network:
-    """The network with addresses that it turned out to have."""
-    new = tuple(one for one in more if network.owner(one.version, one.number) is None)
-    if not new:
-        return network
-    return replace(network, addresses=(*network.addresses, *new), routes=(*network.routes, *_local_routes(new)[1:]))

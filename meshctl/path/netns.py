@@ -141,16 +141,6 @@ def processes(text: str, source: str) -> tuple[Process, ...]:
     return tuple(found)
 
 
-def interfaces(text: str, source: str) -> Mapping[str, tuple[str, ...]]:
-    """The addresses of each interface, from ``ip -j address``."""
-    found = {}
-    for raw in _json_list(text, source):
-        entries = raw.get("addr_info")
-        local = [str(e["local"]) for e in entries if isinstance(e, dict) and "local" in e] if entries else []
-        found[str(raw.get("ifname", ""))] = tuple(local)
-    return found
-
-
 def _json_list(text: str, source: str) -> list[Mapping[str, Any]]:
     try:
         parsed = json_text.loads(text)

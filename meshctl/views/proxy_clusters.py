@@ -49,7 +49,7 @@ def _cluster_document(cluster: Cluster, hosts: tuple[int, int] | None) -> dict[s
         "sans": [strings.shown(m.matcher) for s in sockets if s.tls is not None for m in s.tls.sans],
         "lb_policy": cluster.policy,
         "connect_timeout_seconds": cluster.connect_timeout_s,
-        "outlier_detection": cluster.outlier is not None,
+        "outlier_detection": cluster.ejects,
         "endpoints": {"healthy": hosts[0], "total": hosts[1]} if hosts else None,
         "object": object_document(cluster.istio),
         "path": path(cluster.origin),

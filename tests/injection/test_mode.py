@@ -117,7 +117,6 @@ def test_a_receipt_of_an_old_version_is_read() -> None:
     text = json.dumps({"version": "abc", "initContainers": ["istio-init"], "containers": ["istio-proxy"]})
     found = recognise(pods.pod(build.injected({"sidecar.istio.io/status": text})))
     assert found.receipt is not None
-    assert found.receipt.template_hash == "abc"
     assert found.problems == ()
 
 

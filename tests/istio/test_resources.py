@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from meshctl.istio import mesh, mesh_config, virtual_service
 from meshctl.istio.destination_rule import rule_for
 from meshctl.istio.entries import sidecar_for
-from meshctl.istio.mesh import entry_for, virtual_services_for
+from meshctl.istio.mesh import about, entry_for, virtual_services_of
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.istio.resource import full_host, host_fits
 from meshctl.istio.security import authorization_for, peer_mode
@@ -179,8 +179,8 @@ def test_entries_and_virtual_services_are_found_by_their_most_specific_host() ->
     entry = entry_for(found, "a.example.com", "shop")
     assert entry is not None
     assert entry.meta.name == "exact"
-    assert [v.meta.name for v in virtual_services_for(found, "a.example.com", "shop")] == ["exact", "wide"]
-    assert [v.meta.name for v in virtual_services_for(found, "a.example.com", "shop", "shop/front")] == ["gate"]
+    assert [v.meta.name for v in about(virtual_services_of(found, "shop"), "a.example.com")] == ["exact", "wide"]
+    assert [v.meta.name for v in about(virtual_services_of(found, "shop", "shop/front"), "a.example.com")] == ["gate"]
 
 
 def test_mesh_config_has_istios_defaults() -> None:

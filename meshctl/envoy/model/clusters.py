@@ -65,16 +65,6 @@ class Balance:
     drop_share: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outlier:
-    """When a host is put aside, and for how long (seconds)."""
-
-    consecutive_5xx: int
-    interval_s: float
-    ejection_s: float
-    max_percent: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Hosts that requests are sent to. `http` says which HTTP it speaks upstream ("" is HTTP/1.1 by default).
@@ -94,7 +84,7 @@ class Cluster:
     socket: Deferred[TransportSocket]
     socket_matches: Deferred[tuple[SocketMatch, ...]]
     subsets: Subsets | None = None
-    outlier: Outlier | None = None
+    ejects: bool = False
     panic_percent: float = 50.0
     fails_in_panic: bool = False
     locality_weighted: bool = False

@@ -65,7 +65,6 @@ class Rbac:
     rules: Rules | None
     shadow: Rules | None
     shadow_prefix: str = ""
-    stat_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

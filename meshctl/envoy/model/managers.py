@@ -73,7 +73,6 @@ class HttpManager:
     becomes of headers that have one in their name. `unsupported` changes requests in ways not modelled.
     """
 
-    stat_prefix: str
     rds: str = ""
     inline_routes: Deferred[RouteConfig | None]
     scoped: ScopedRoutes | None = None
@@ -99,7 +98,6 @@ class HttpManager:
     most_header_kb: int = 60
     most_headers: int = 100
     unsupported: tuple[str, ...] = ()
-    access_logs: tuple[str, ...] = ()
     origin: Origin
 
 
@@ -108,10 +106,8 @@ class TcpProxy:
     """Bytes as they are, to one cluster or to several by weight."""
 
     targets: tuple[Target, ...]
-    stat_prefix: str = ""
     weighted: bool = False
     tunnel: str = ""
-    access_logs: tuple[str, ...] = ()
     origin: Origin
 
 

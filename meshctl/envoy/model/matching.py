@@ -41,10 +41,9 @@ class NamedMatch:
 
 @dataclass(frozen=True, slots=True)
 class Fraction:
-    """A share of requests, 0..1; `runtime_key` may override it at run time."""
+    """A share of requests, 0..1."""
 
     share: float
-    runtime_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

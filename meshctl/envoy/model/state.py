@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from meshctl.envoy.model.basics import Failure, State, Status
+from meshctl.envoy.model.basics import Failure, State
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
 
@@ -20,16 +20,6 @@ class Secret:
     version: str = ""
     failure: Failure | None = None
     roots: int = 0
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
-    """A filter's configuration that came by itself (ECDS)."""
-
-    name: str
-    type: str
-    status: Status
     origin: Origin
 
 
