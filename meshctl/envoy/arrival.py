@@ -1,6 +1,6 @@
 """How a connection arrives: its listener, what is found out about it, its filter chain, and the end of its TLS."""
 
-from meshctl.envoy import client, filter_chain, headers, ip, listener, matcher_tree, tls
+from meshctl.envoy import client, filter_chain, headers, ip, listener, matcher_tree, release, tls
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.journal import Journal
 from meshctl.envoy.model.basics import Opaque
@@ -42,7 +42,7 @@ def inspected(walk: Journal, where: Listener) -> filter_chain.Connection:
         looks = listener.both(listener.inspectors(entry, query.port), looks)
     for unknown in looks.unknown:
         walk.undecided(f"the listener filter {unknown} is not modelled")
-    transport, name, protocols, because = client.inspected(query, looks)
+    transport, name, protocols, because = client.inspected(query, looks, release.any_method(walk.dump.build()))
     if looks.tls or looks.http or looks.tls is None or looks.http is None:
         shown = " ".join(filter(None, (transport or "unknown", name, ",".join(protocols or ()))))
         if query.protocol == "tcp" and query.tls == "plaintext" and (looks.tls or looks.http):
@@ -125,15 +125,9 @@ def request_of(walk: Journal, connection: filter_chain.Connection, chain: Filter
         path=query.path,
         headers=headers.by_name(query.headers),
         unsettled=dict.fromkeys(query.unsure),
-        each_value=_since(walk, (1, 39), (1, 39)),
-        each_value_in_policies=_since(walk, (1, 38), (1, 35)),
+        each_value=release.each_value(walk.dump.build()),
+        each_value_in_policies=release.each_value_in_policies(walk.dump.build()),
     )
-
-
-def _since(walk: Journal, surely: tuple[int, int], maybe: tuple[int, int]) -> bool | None:
-    """Whether this Envoy has what came with a release; None where it may be a fix in an older one."""
-    release = walk.dump.release()
-    return None if release is None or maybe <= release < surely else release >= surely
 
 
 def _listener(dump: ConfigDump, query: Query) -> tuple[Listener | None, str, Listener | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from meshctl.envoy import addresses
-from meshctl.envoy.model.state import Bootstrap
+from meshctl.envoy.model.state import Bootstrap, Build
 from meshctl.envoy.reading import Json
 
 
@@ -21,7 +21,7 @@ def bootstrap(section: Json) -> Bootstrap:
         ips=tuple(ip for ip in str(metadata.value("INSTANCE_IPS") or "").split(",") if ip),
         namespace=_word(metadata, "NAMESPACE"),
         istio_version=_word(metadata, "ISTIO_VERSION"),
-        envoy_version=".".join(map(str, version(node.below(BUILD)))),
+        envoy_version=".".join(map(str, told.version)) if (told := build(node.below(BUILD))) is not None else "",
         trust_domain=_word(metadata, "MESH_ID"),
         interception_mode=_word(metadata, "INTERCEPTION_MODE"),
         service_account=_word(metadata, "SERVICE_ACCOUNT"),
@@ -38,10 +38,16 @@ BUILD = "user_agent_build_version"
 """The field of the node that has Envoy's version."""
 
 
-def version(build: Json) -> tuple[int, ...]:
-    """Envoy's major and minor number and patch from a node's build version; empty where it has none."""
-    found = build.below("version")
-    return tuple(found.whole(part) for part in ("major_number", "minor_number", "patch")) if found else ()
+def build(message: Json) -> Build | None:
+    """Which Envoy it is, from a node's build version; None where it has none.
+
+    Its label is what follows the number, ``dev`` between releases (``source/common/version``).
+    """
+    found = message.below("version")
+    if not found:
+        return None
+    numbers = found.whole("major_number"), found.whole("minor_number"), found.whole("patch")
+    return Build(numbers, not message.below("metadata").text("build.label"))
 
 
 def _word(metadata: Json, key: str) -> str:

@@ -4,19 +4,32 @@ from meshctl.envoy import codec, ip, listener, rewrite
 from meshctl.envoy.query import Query
 
 
-def inspected(query: Query, looks: listener.Inspectors) -> tuple[str | None, str, tuple[str, ...] | None, str]:
-    """Transport, server name and application protocols as the inspectors report them; None is not known."""
+def inspected(
+    query: Query, looks: listener.Inspectors, any_method: bool | None
+) -> tuple[str | None, str, tuple[str, ...] | None, str]:
+    """Transport, server name and application protocols as the inspectors report them; None is not known.
+
+    `any_method`: see `codec.looks_like_http`.
+    """
     if query.tls != "plaintext":
         if looks.tls:
             return "tls", server_name(query), offered_alpn(query), "the TLS inspector reads the ClientHello"
         if looks.tls is None:
             return None, server_name(query), None, "whether the TLS inspector runs for this port cannot be told"
         return "raw_buffer", "", (), "no TLS inspector runs for this port, so TLS is not noticed"
-    if looks.http is False or not codec.looks_like_http(query.protocol, query.path):
-        because = "the bytes are no HTTP" if looks.http else "no inspector recognises an application protocol"
+    is_http = codec.looks_like_http(query.protocol, query.method, query.path, any_method)
+    if looks.http is False or is_http is False:
+        because = "no inspector recognises an application protocol"
+        if looks.http and query.protocol == "http" and query.method not in codec.METHODS:
+            because = f"the HTTP inspector does not know the method {query.method}{codec.meant(query.method)}"
+        elif looks.http:
+            because = "the bytes are no HTTP"
         return "raw_buffer", "", (), because
     if looks.http is None:
         return "raw_buffer", "", None, "whether the HTTP inspector runs for this port cannot be told"
+    if is_http is None:
+        because = f"whether the HTTP inspector takes the method {query.method} depends on Envoy's release"
+        return "raw_buffer", "", None, because
     protocol = "h2c" if query.protocol == "http2" else "http/1.1"
     return "raw_buffer", "", (protocol,), "the HTTP inspector recognises the first bytes"
 

@@ -42,11 +42,19 @@ def details(method: str, path: str) -> str:
     return "http1.invalid_scheme" if method in METHODS and _ABSOLUTE.match(path) else "http1.codec_error"
 
 
-def looks_like_http(protocol: Literal["http", "http2", "tcp"], path: str) -> bool:
-    """Whether the HTTP inspector takes the first line for HTTP: any method will do, but not any path."""
+def looks_like_http(
+    protocol: Literal["http", "http2", "tcp"], method: str, path: str, any_method: bool | None
+) -> bool | None:
+    """Whether the HTTP inspector takes the first line for HTTP; not any path will do.
+
+    `any_method`: nor will methods that the parsers do not know, before Envoy 1.39 (seen of 1.36 to 1.40); None is not
+    known.
+    """
     if protocol != "http":
         return protocol == "http2"
-    return _printable(path) and (path.startswith(("/", "*")) or _ABSOLUTE.match(path) is not None)
+    if not _printable(path) or not (path.startswith(("/", "*")) or _ABSOLUTE.match(path)):
+        return False
+    return any_method if method not in METHODS else True
 
 
 _ABSOLUTE = re.compile(r"[a-z]+://")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from meshctl.envoy.dump_entries import Entry, keep, keep_states, ports
 from meshctl.envoy.dump_sections import Sections, loaded, sections
 from meshctl.envoy.model.basics import Direction, State, Status
-from meshctl.envoy.model.state import Bootstrap, Secret
+from meshctl.envoy.model.state import Bootstrap, Build, Secret
 from meshctl.envoy.outline import Held, Outline, outline
 from meshctl.envoy.reading import Json
 
@@ -288,22 +288,20 @@ class ConfigDump:
         parts = self._sections.get("Bootstrap", ())
         return self._once("bootstrap", "", lambda: bootstrap.bootstrap(parts[0] if parts else Json({}, self.source)))
 
-    def release(self) -> tuple[int, int] | None:
-        """Envoy's major and minor number, None where the proxy does not say; without reading all of the bootstrap."""
-        return self._once("release", "", self._release)
+    def build(self) -> Build | None:
+        """The Envoy that wrote the dump, None where it does not say; without reading all of the bootstrap."""
+        return self._once("build", "", self._build)
 
     # --- what is found without reading the rest
 
-    def _release(self) -> tuple[int, int] | None:
+    def _build(self) -> Build | None:
         from meshctl.envoy import bootstrap
 
         alone = self._outline.only("Bootstrap", bootstrap.BUILD) if self._outline is not None else None
         if isinstance(alone, dict):
-            told = bootstrap.version(Json(alone, self.source))
-        else:
-            parts = self._sections.get("Bootstrap", ())
-            told = bootstrap.version(parts[0].below("bootstrap").below("node").below(bootstrap.BUILD)) if parts else ()
-        return (told[0], told[1]) if told else None
+            return bootstrap.build(Json(alone, self.source))
+        parts = self._sections.get("Bootstrap", ())
+        return bootstrap.build(parts[0].below("bootstrap").below("node").below(bootstrap.BUILD)) if parts else None
 
     def _found(
         self,

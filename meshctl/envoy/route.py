@@ -47,6 +47,7 @@ def config(message: Json, status: Status, *, inline: bool = False) -> RouteConfi
         header_changes=header_changes.parse(message),
         specific_last=message.flag("most_specific_header_mutations_wins"),
         status=status,
+        ignores_parameters=message.flag("ignore_path_parameters_in_path_matching"),
         vhds=message.has("vhds"),
         origin=message.origin,
     )

@@ -107,6 +107,8 @@ def routes_of(walk: Journal, manager: HttpManager, request: Request) -> RouteCon
         because = "it stands in the connection manager"
     walk.step("route config", found.name, because, found.origin)
     walk.note(route_config=found, route_config_name=found.name or manager.rds or None)
+    if found.ignores_parameters and ";" in request.path:
+        raise walk.give_up("route config", "ignore_path_parameters_in_path_matching is not modelled", found.origin)
     return found
 
 

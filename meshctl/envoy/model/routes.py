@@ -179,6 +179,7 @@ class RouteConfig:
     filter_config: Mapping[str, PerFilter] = field(default_factory=dict)
     header_changes: HeaderChanges = NO_CHANGES
     specific_last: bool = False
+    ignores_parameters: bool = False
     status: Status
     vhds: bool = False
     origin: Origin

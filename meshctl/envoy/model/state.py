@@ -23,6 +23,14 @@ class Secret:
     origin: Origin
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The Envoy that runs: `version` is major, minor and patch; `released` is false between releases (Istio's are)."""
+
+    version: tuple[int, int, int]
+    released: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrap:
     """What the proxy was started with: who it says it is."""
