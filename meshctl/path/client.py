@@ -104,7 +104,8 @@ def _decided(
     if decision.refusal is not None:
         cluster = None if "NC" in decision.refusal.flags else _only(decision)
         shares = [upstream.share(o, hosts.unfit(scene, o.upstream)) for o in decision.options]
-        return [Course(chance, _refused(_with_reason(scene, station, decision), by), hops, cluster)], shares
+        refused = Course(chance, _refused(_with_reason(scene, station, decision), by), hops, cluster)
+        return _with_faults([refused], decision, hops, by), shares
     courses: list[Course] = []
     shares = []
     for option in decision.options:

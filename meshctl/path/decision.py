@@ -237,9 +237,12 @@ def _because(match: Match) -> str:
 
 
 def _injected(verdicts: tuple[Verdict, ...]) -> Iterator[Injected]:
+    """The faults, as far as the filter that answers every request: it sees what the ones before it let through."""
     for verdict in verdicts:
         if verdict.shadow or verdict.share <= 0:
             continue
+        if verdict.decision == "answers" and verdict.share >= 1:
+            return
         if verdict.decision == "delays":
             yield Injected(verdict.share, None, verdict.flags or "DI", verdict.delay_s, verdict.because)
         elif verdict.decision == "answers" and verdict.share < 1:

@@ -142,14 +142,16 @@ def _of_rule(
     base = Decision(
         route=rule.name or None, steps=(said, chosen), assumed=True, forwarded=sent, no_cluster=rule.no_cluster
     )
+    injected = tuple(_faults(rule, request))  # of a redirect, too (``translateRoute``)
     if rule.redirect_code is not None:
-        return replace(base, refusal=Refusal(rule.redirect_code, "", "direct_response", f"{service.meta} redirects"))
+        refusal = Refusal(rule.redirect_code, "", "direct_response", f"{service.meta} redirects")
+        return replace(base, refusal=refusal, injected=injected)
     if rule.direct_status is not None:
-        why = f"{service.meta} answers itself"
-        return replace(base, refusal=Refusal(rule.direct_status, "", "direct_response", why))
+        refusal = Refusal(rule.direct_status, "", "direct_response", f"{service.meta} answers itself")
+        return replace(base, refusal=refusal, injected=injected)
     if not rule.destinations:
         return replace(base, undecided=(f"{service.meta} {rule.path} names no destination that is recorded",))
-    injected, answered = tuple(_faults(rule, request)), preflight(rule, request)
+    answered = preflight(rule, request)
     if answered is not False and not any(i.status is not None and i.share >= 1 for i in injected):
         return _of_preflight(base, service, rule, answered, bool(injected))
     return replace(

@@ -52,6 +52,13 @@ class TestFaults:
         found = ask(scene(virtual(route("web", fault=fault))), "10.96.0.1", 80, "web", **request_)
         assert [(one.status, one.grpc_status, one.flags) for one in found.injected] == [(*told, "FI")]
 
+    @pytest.mark.parametrize("instead", [{"redirect": {"uri": "/x"}}, {"directResponse": {"status": 299}}])
+    def test_faults_are_of_redirects_and_direct_answers_too(self, instead: Any) -> None:
+        fault = {"abort": {"httpStatus": 503, "percentage": {"value": 12.5}}}
+        found = ask(scene(virtual({**instead, "fault": fault})), "10.96.0.1", 80, "web")
+        assert found.refusal is not None
+        assert [(one.share, one.status) for one in found.injected] == [(0.125, 503)]
+
 
 def changes(**request: Any) -> dict[str, Any]:
     return {"headers": {"request": request}}

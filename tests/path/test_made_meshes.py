@@ -466,3 +466,45 @@ def test_an_endpoint_without_a_recorded_pod_is_not_outside_of_the_cluster(tmp_pa
     end = mesh.trace(tmp_path, "http://172.17.1.52:8080/", "client").outcome.end
     assert end.delivered is None
     assert end.why.startswith("172.17.1.52 is an endpoint of Service shop/web, and no pod that was recorded has it")
+
+
+FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault"
+HELD = {"delay": {"fixed_delay": "0.5s", "percentage": {"numerator": 100}}}
+HALF = {"abort": {"http_status": 555, "percentage": {"numerator": 50}}}
+ALL = {"abort": {"http_status": 555, "percentage": {"numerator": 100}}}
+AWAY = {"redirect": {"path_redirect": "/x"}}
+LOST = {"route": {"cluster": "outbound|80||web.shop.svc.cluster.local"}}
+GONE = {"route": {"cluster": "outbound|80||nowhere"}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "action", "ends"),
+    [
+        (HELD | ALL, LOST, [(1, 555, "DI,FI")]),
+        (HELD, AWAY, [(1, 301, "DI")]),
+        (HELD, LOST, [(1, 503, "DI,UH")]),
+        (HELD, GONE, [(1, 503, "DI,NC")]),
+        (HALF, AWAY, [(0.5, 301, ""), (0.5, 555, "FI")]),
+        (HALF, LOST, [(0.5, 503, "UH"), (0.5, 555, "FI")]),
+        (HELD | HALF, AWAY, [(0.5, 301, "DI"), (0.5, 555, "DI,FI")]),
+    ],
+)
+def test_faults_come_before_what_the_proxy_answers_itself(
+    tmp_path: Path, fault: dict[str, Any], action: dict[str, Any], ends: list[object]
+) -> None:
+    own = {
+        "match": {"prefix": "/"},
+        **action,
+        "typed_per_filter_config": {"envoy.filters.http.fault": typed(FAULT, **fault)},
+    }
+    filters = [{"name": "envoy.filters.http.fault", "typed_config": typed(FAULT)}]
+    chain = http_chain("http", route_config("80", host("web:80", ["web"], own)), filters=filters)
+    outbound = listener("0.0.0.0_80", "0.0.0.0", 80, chain, bind_to_port=False)
+    virtual = listener("virtualOutbound", "0.0.0.0", 15001, CATCH_ALL, use_original_dst=True)
+    found = Mesh(
+        pods=[pod("client", "10.0.0.5")],
+        services=[service("web", "10.96.0.1", 80, 8080)],
+        dumps={"client": document([outbound, virtual], [], [at("outbound|80||web.shop.svc.cluster.local", 80)])},
+    ).trace(tmp_path, "web:80", "client")
+    told = [(b.probability, b.end.status, b.end.flags) for b in found.outcome.branches]
+    assert told == ends
