@@ -18,7 +18,7 @@ from meshctl.errors import MeshctlError, NoAccess, Unavailable
 from meshctl.frozen import dataclass
 from meshctl.gather import probe_logs
 from meshctl.path.model import Trace
-from meshctl.path.observed import Answer, Logged, Observation, judge
+from meshctl.path.observed import Answer, Logged, Observation, gave_up, judge
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import server_name
 from meshctl.sources import request_tools
@@ -77,6 +77,8 @@ def _observation(
     verdict = judge(trace, answer, lines["caller"], lines["callee"])
     if verdict.agrees is None and got.connected and got.status is None and not got.broken and not got.spoke:
         missing = (*missing, "no byte was sent, and a proxy may wait for the first one before it decides")
+    if verdict.agrees is None and gave_up(answer, lines["caller"]):
+        missing = (*missing, f"the client gave up after {WAIT_S:g} s, while the caller's proxy still tried")
     return Observation(
         sent_from=tried.where,
         command=tried.shown,

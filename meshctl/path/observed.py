@@ -1,6 +1,7 @@
 """What a request that was really sent did, and whether that is what was predicted."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from meshctl.envoy.access_log import LogLine
@@ -109,7 +110,11 @@ def _of_branch(
 ) -> Judgement:
     end = branch.end
     points = [Point("answer", "", "", _answered(end, answer, caller, callee))]
-    if caller:
+    if gave_up(answer, caller) and not end.delivered and not end.broken:
+        # The proxy's own answer was yet to come: it tries a host that does not answer for longer than the client waits.
+        points = [replace(point, fits=None) for point in points]
+        points += [_unlike_flags(point) for point in _of_caller(trace, branch, caller[-1])]
+    elif caller:
         points += _of_caller(trace, branch, caller[-1])
     if callee:
         points += _of_callee(end, callee[-1])
@@ -117,6 +122,11 @@ def _of_branch(
     if False in verdicts:
         return Judgement(False, branch, tuple(points))
     return Judgement(True if verdicts[0] else None, branch, tuple(points))
+
+
+def gave_up(answer: Answer, caller: Sequence[LogLine]) -> bool:
+    """Whether the client's time was up while its proxy still tried: it logs that the client went away."""
+    return answer.broken == "timeout" and bool(caller) and "DC" in caller[-1].flags
 
 
 def _answered(end: End, answer: Answer, caller: Sequence[LogLine], callee: Sequence[LogLine]) -> bool | None:
@@ -155,6 +165,10 @@ def _of_caller(trace: Trace, branch: Branch, line: LogLine) -> Iterable[Point]:
         known = places.get(line.upstream_host)
         seen = f"{line.upstream_host} ({known})" if known else line.upstream_host
         yield Point("endpoint", ", ".join(places), seen, _unless(end, line.upstream_host in places))
+
+
+def _unlike_flags(point: Point) -> Point:
+    return replace(point, fits=None) if point.what == "caller-flags" else point
 
 
 def _endpoints(trace: Trace, branch: Branch) -> dict[str, str]:

@@ -15,8 +15,10 @@ from meshctl.sources.plain_request import PlainAnswer, PlainRequest, answer_of, 
 _CURL_ENDS = {6: "dns", 7: "refused", 28: "timeout", 35: "tls", 52: "reset", 56: "reset", 60: "tls", 92: "reset"}
 """curl's exit codes (curl(1), EXIT CODES) in the words of a predicted end."""
 _AFTER = re.compile(r" after (\d+) ms")
-_NOBODY_MS = 1000
-"""curl says 7 as well where nobody answers: the kernel gives up looking for a neighbour after three seconds."""
+_REFUSED_MS, _NOBODY_MS = 250, 1000
+"""curl says 7 as well where nobody answers: the kernel gives up looking for a neighbour after three seconds, or sooner
+where it was looking already. A refusal takes one round trip; in between it may be either.
+"""
 _CURL_UNABLE = (1, 2, 4, 48)
 """Exit codes of a curl that lacks the protocol or an option: nothing was sent."""
 _CURL_SAYS = "\\n%{http_code} %{local_ip} %{local_port} %{time_connect} %{size_download}\\n"
@@ -124,9 +126,11 @@ def _read_curl(request: PlainRequest, stdout: bytes, stderr: bytes, code: int) -
     if code in _CURL_UNABLE and "HTTP/0.9" not in said:
         return None
     broken = _CURL_ENDS.get(code, "")
-    after = _AFTER.search(said)
-    if code == 7 and (b"oute to host" in stderr or (after is not None and int(after[1]) >= _NOBODY_MS)):
+    after = int(found_after[1]) if (found_after := _AFTER.search(said)) is not None else 0
+    if code == 7 and (b"oute to host" in stderr or after >= _NOBODY_MS):
         broken = "timeout"
+    elif code == 7 and after >= _REFUSED_MS:
+        broken = ""
     return replace(found, broken=broken, spoke="HTTP/0.9" in said, text=said or f"curl ended with {code}")
 
 

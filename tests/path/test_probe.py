@@ -12,7 +12,7 @@ from meshctl.errors import ExitCode, MeshctlError, NoAccess, Unavailable
 from meshctl.gather import probe, probe_logs
 from meshctl.gather.question import Asked, question
 from meshctl.gather.scope import Scope
-from meshctl.path.model import Request
+from meshctl.path.model import End, Request
 from meshctl.path.trace import trace
 from meshctl.sources.kube_streams import Exit
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
@@ -144,6 +144,31 @@ def test_a_cut_connection_where_an_answer_was_predicted_disagrees() -> None:
 def test_a_failed_lookup_that_was_predicted_agrees() -> None:
     observed, _ = sent(Exit(b"\n000  0 0.000000 0\n", b"curl: (6)", 6), "http://nosuch:9080/")
     assert observed.agrees is True
+
+
+@pytest.mark.parametrize(
+    ("flags", "cluster", "delivered", "agrees"),
+    [
+        ("DC", "", False, None),  # the proxy still tried
+        ("URX,UF", "", False, False),
+        ("DC", "outbound|80||elsewhere", False, False),
+        ("DC", "", True, False),
+    ],
+)
+def test_a_client_that_gives_up_first_contradicts_no_failure_of_its_proxy(
+    flags: str, cluster: str, delivered: bool, agrees: bool | None
+) -> None:
+    place = scene("classic")
+    caller = next(pod for pod in place.pods if pod.name.startswith("productpage"))
+    found = predicted("classic", f"classic/{caller.name}", "http://details:9080/", Request())
+    if not delivered:
+        (branch,) = found.outcome.branches
+        failed = End("client-proxy", 503, "URX,UF", "", False, True, None, None, why="dropped")
+        found = replace(found, outcome=replace(found.outcome, branches=(replace(branch, end=failed),)))
+    api = Api(Exit(FAILED, b"curl: (28) Operation timed out", 28))
+    seen = probe.send(Live(api, flags, cluster=cluster or Live.cluster), place, found)  # type: ignore[arg-type]
+    assert seen.agrees is agrees
+    assert ("the client gave up after 15 s" in " ".join(seen.missing)) is (agrees is None)
 
 
 def test_without_curl_it_says_what_is_missing() -> None:

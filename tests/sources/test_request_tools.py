@@ -86,6 +86,7 @@ def test_what_takes_the_server_name_from_its_url_is_not_asked_for_another() -> N
         (GET, "\n000  0 0.000000 0\n", 7, "curl: (7) Failed to connect", (None, "refused", False)),
         (GET, "\n000  0 0.0 0\n", 7, "curl: (7) Failed to connect to x port 1 after 0 ms", (None, "refused", False)),
         (GET, "\n000  0 0.0 0\n", 7, "curl: (7) Failed to connect to x port 1 after 3079 ms", (None, "timeout", False)),
+        (GET, "\n000  0 0.0 0\n", 7, "curl: (7) Failed to connect to x port 1 after 594 ms", (None, "", False)),
         (GET, "\n000 10.0.0.1 40000 0.001 0\n", 56, "curl: (56) Recv failure", (None, "reset", False)),
         (GET, "\n000 10.0.0.1 40000 0.001 0\n", 52, "curl: (52) Empty reply", (None, "reset", False)),
         (GET, "\n000 10.0.0.1 40000 0.001 0\n", 28, "curl: (28) Operation timed out", (None, "timeout", False)),
