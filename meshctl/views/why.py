@@ -1,5 +1,6 @@
 """A status, flags or a log line taken apart, as a document (``meshctl.why/v1``) and as a page."""
 
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -92,14 +93,20 @@ def _blocks(reading: Reading, here: tuple[Here, ...]) -> list[Block]:
         for number, cause in enumerate(reading.causes, 1):
             blocks.append(Text(f"{number}. {cause.text}{' (the line says so)' if cause.told else ''}", 2))
             blocks.append(Verbatim(cause.command, 5))
-    if reading.unknown:
-        blocks.append(Note(f"not known: {', '.join(reading.unknown)}", "warn"))
+    blocks += [Note(_stranger(word), "warn") for word in reading.unknown]
     if here:
         blocks.append(Heading("Here"))
         blocks += [
             Note(h.says, "bad" if h.bad else "info", tuple(x for x in (h.pod, h.line, h.command) if x)) for h in here
         ]
     return blocks
+
+
+def _stranger(word: str) -> str:
+    """A word that is no status and no flag."""
+    if re.fullmatch(r"M[CT]\d{3}", word, re.IGNORECASE):
+        return f"{word} looks like the id of a finding: meshctl why {word} explains it"
+    return f"not known: {word}"
 
 
 def _direction(line: LogLine) -> str:

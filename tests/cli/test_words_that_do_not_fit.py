@@ -62,6 +62,12 @@ def test_a_flag_that_nobody_knows_hides_no_other() -> None:
     assert "\nUF " in done.stdout
 
 
+def test_the_id_of_a_finding_among_flags_is_told_from_a_flag() -> None:
+    done = CliRunner().invoke(app, ["why", "503", "MC101"])
+    assert done.exit_code == 0
+    assert "meshctl why MC101 explains it" in done.stdout
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_said_in_a_line() -> None:
     with Path("/dev/full").open("w") as full:
