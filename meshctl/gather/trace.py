@@ -78,6 +78,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         now=world.now(),
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
+        gone=lambda key: _gone(world, key),
         network_policies=lambda namespace: _network_policies(world, namespace),
         node_labels={name: _labels(raw) for name, raw in by_name.items()},
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
@@ -132,6 +133,16 @@ def _ztunnel(world: World, pods: PodList, node: str) -> ambient.Ztunnel | None:
             if part.content is not None:
                 return ambient.read(part.content, part.source)
     return None
+
+
+def _gone(world: World, key: str) -> bool:
+    """Whether a pod that an EndpointSlice names is not there: the list of pods may be older than the slices."""
+    ask = getattr(world, "has_now", None)
+    namespace, _, name = key.partition("/")
+    try:
+        return callable(ask) and not ask(kinds.PODS, namespace, name)
+    except MeshctlError:
+        return False
 
 
 def _answered(world: World, pod: Pod, port: int) -> str:

@@ -52,6 +52,18 @@ def at_ended(scene: Scene, station: Station, address: str) -> tuple[End, Literal
     return End(None, through_server=None, mtls=None, why=why, undecided=(why,)), "warn"
 
 
+def at_deleted(scene: Scene, address: str) -> tuple[End, Literal["bad", "warn"]] | None:
+    """The same of a pod that an EndpointSlice still names and that the cluster does not have any more.
+
+    None where no slice names one, or where that cannot be asked.
+    """
+    named = scene.endpoint_pod(address)
+    if not named or not scene.all_recorded or scene.pod_named(named) is not None or not scene.gone(named):
+        return None
+    why = f"{address} is the address of {named}, which is deleted though an EndpointSlice still has it: nobody answers"
+    return End("nobody", delivered=False, mtls=None, broken="timeout", why=f"{why} there", cause=CAUSE), "bad"
+
+
 def remark(station: Station, *, sends: bool) -> str:
     """What is odd about a pod that is traced as running; empty for nothing."""
     if station.pod.phase != "Pending":

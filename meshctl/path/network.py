@@ -152,9 +152,10 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: b
         if passage.kind == "straight" and station.mode == "gateway" and _is_gateway_port(station, port):
             return entering.at_gateway(scene, station, address, port, conn, passage.hop)
         return server.at_pod(scene, station, address, port, conn, passage)
-    gone = scene.ended_at(address)
-    if gone is not None:
-        end, mood = lifetime.at_ended(scene, scene.station(gone), address)
+    ended = scene.ended_at(address)
+    found = lifetime.at_ended(scene, scene.station(ended), address) if ended is not None else None
+    if found := found or lifetime.at_deleted(scene, address):
+        end, mood = found
         hop = Hop("endpoint", "network", address, f"{address}:{port}", end.why, (), (), mood)
         return [Course(1.0, end, (hop,), endpoint=f"{address}:{port}")]
     return [_outside(scene, address, port, conn)]

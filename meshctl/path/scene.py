@@ -122,6 +122,7 @@ class Scene:
     `recorded` are the namespaces whose objects are known, empty for all; `only` is the one that the user may read, if
     there is but one: others may be there that nothing names. `compares`: whether a proxy's configuration is compared
     with the resources that it should come from.
+    `gone`: whether the cluster says now that a pod (``namespace/name``) is not there; a recording cannot be asked.
     `namespace_labels` and `node_labels` are those of what was recorded. `network_policies` gives a namespace's.
     """
 
@@ -141,6 +142,7 @@ class Scene:
     load_api: Callable[[], Converted] | None = None
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
+    gone: Callable[[str], bool] = lambda _key: False
     compares: bool = True
     only: str = ""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -110,6 +110,10 @@ class Cluster:
             self._single[key] = found
         return found
 
+    def has_now(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether an object is there at this moment, whatever a list said before. Raises NoAccess, Unavailable."""
+        return self._get_one(kind, namespace if kind.namespaced else None, name) is not None
+
     def part(self, namespace: str, pod: str, name: str) -> Part:
         """One named part of a pod."""
         return self.parts(namespace, pod, [name])[name]

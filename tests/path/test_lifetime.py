@@ -2,11 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from meshctl.gather import question
+from meshctl.gather import trace as gather
+from meshctl.gather.scope import Scope
 from meshctl.path.model import Trace
+from meshctl.path.trace import trace
+from meshctl.sources.snapshot import open_snapshot
 from tests.path.made import NAMESPACES, Mesh, endpoints, plain, service
 
 CLIENT = 'tcp LISTEN 0 128 0.0.0.0:9 0.0.0.0:* users:(("app",pid=7,fd=3)) uid:1000'
@@ -105,3 +111,26 @@ def test_running_pods_get_no_remark(tmp_path: Path) -> None:
     found = traced(tmp_path)
     assert found.outcome.end.delivered
     assert found.findings == ()
+
+
+@pytest.mark.parametrize(("gone", "told"), [(True, "is deleted though an EndpointSlice"), (False, "was not recorded")])
+def test_a_pod_that_only_an_endpoint_slice_still_has_is_asked_for(tmp_path: Path, gone: bool, told: str) -> None:
+    mesh = Mesh(
+        pods=[plain("client", "10.0.0.5")],
+        services=[service("web", "10.96.0.1", 80, 8080)],
+        slices=[endpoints("web", 8080, "10.0.0.9")],
+        files={"resources/namespaces.json": json.dumps({"items": [{"metadata": {"name": n}} for n in NAMESPACES]})},
+    )
+    mesh.write(tmp_path)
+    world = open_snapshot(str(tmp_path))
+    asked: list[str] = []
+    place = gather.scene(world, Scope("shop"))
+    assert place.gone("shop/web") is False  # a recording cannot be asked
+    place = replace(place, gone=lambda key: asked.append(key) is None and gone)
+    found = trace(
+        place, question.question(world, place, question.Asked(target="web:80", sender="client"), Scope("shop"))
+    )
+    end = found.outcome.end
+    assert told in end.why
+    assert (end.delivered, end.broken) == ((False, "timeout") if gone else (None, ""))
+    assert asked == ["shop/web"]

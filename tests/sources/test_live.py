@@ -328,6 +328,13 @@ def test_pods_without_a_namespace_of_their_own_say_so(cluster: Cluster, change: 
     assert said in found["netns/nft.json"].gap
 
 
+def test_whether_an_object_is_there_now_is_asked_anew(served_config: str) -> None:
+    world = live.open(Connection(kubeconfig=served_config))
+    world.objects(kinds.PODS)
+    assert world.has_now(kinds.PODS, NAMESPACE, POD)
+    assert not world.has_now(kinds.PODS, NAMESPACE, "gone-0")
+
+
 def test_an_unknown_way_is_bad_usage(served_config: str) -> None:
     world = live.open(Connection(kubeconfig=served_config, via="magic"))
     with pytest.raises(BadInput, match="no way 'magic'"):
