@@ -41,7 +41,8 @@ def request_for(target: Target, port: int, base: Request, declared: str) -> Requ
     host = base.host or _host_header(target, port)
     tls = target.scheme in TLS_SCHEMES or (not target.scheme and declared in ("https", "tls"))
     protocol = base.protocol
-    if target.scheme in ("tcp", "tls") or (not target.scheme and declared in ("tcp", "tls", "mongo", "mysql", "redis")):
+    no_http = not target.scheme and not target.path and base.path == "/"
+    if target.scheme in ("tcp", "tls") or (no_http and declared in ("tcp", "tls", "mongo", "mysql", "redis")):
         protocol = "tcp"
     elif target.scheme == "grpc" or (not target.scheme and declared in ("grpc", "http2")):
         protocol = "http2"

@@ -505,6 +505,32 @@ class TestDns:
         assert dns.resolve("10.9.9.9", a_zone()).addresses == ("10.9.9.9",)
 
 
+@pytest.mark.parametrize(
+    ("text", "declared", "path", "protocol", "tls"),
+    [
+        ("a:1", "", "/", "http", False),
+        ("a:1", "http", "/", "http", False),
+        ("a:1", "mysql", "/", "tcp", False),
+        ("a:1", "tls", "/", "tcp", True),
+        ("a:1", "https", "/", "http", True),
+        ("a:1", "grpc", "/", "http2", False),
+        ("http://a:1", "tcp", "/", "http", False),
+        ("tcp://a:1", "http", "/", "tcp", False),
+        ("tls://a:1", "http", "/", "tcp", True),
+        ("a:1/", "tcp", "/", "http", False),
+        ("a:1/x", "redis", "/", "http", False),
+        ("a:1", "tcp", "/x", "http", False),
+        ("a:1/x", "http2", "/", "http2", False),
+        ("grpc://a:1", "tcp", "/", "http2", False),
+    ],
+)
+def test_the_scheme_decides_the_protocol_then_what_the_port_declares(
+    text: str, declared: str, path: str, protocol: str, tls: bool
+) -> None:
+    request = request_for(parse_target(text), 1, Request(path=path), declared)
+    assert (request.protocol, request.tls) == (protocol, tls)
+
+
 class TestTarget:
     def test_the_only_port_is_taken(self) -> None:
         service = services.service(a_service("cart"))
