@@ -44,7 +44,7 @@ from meshctl.views.pod_start import start_blocks
 def page(it: Evidence, findings: Sequence[Finding]) -> Page:
     """The whole story of one pod."""
     blocks: list[Block] = [*_opening(it), *_facts(it)]
-    blocks += pod_view.findings_blocks(findings)
+    blocks += pod_view.findings_blocks(findings, every=True)
     chapters = [list(told(it)) for told in (_injection, _init, _rules, _processes, _start, _path, _now)]
     for number, (title, *rest) in enumerate(filter(None, chapters), 1):
         blocks += [_numbered(number, title), *rest]

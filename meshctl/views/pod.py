@@ -1,6 +1,7 @@
 """One pod as the page that `describe pod` shows: what a colleague would tell about it, the most important first."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span, Table, Text
@@ -111,17 +112,24 @@ def _outside(result: Description, word: str, rest: str) -> tuple[str, str]:
 
 
 _MOOD = {"error": "bad", "warning": "warn", "info": "info"}
+_ALIKE = 2
+"""How many findings are shown of those that differ only in what they are about."""
 
 
-def findings_blocks(findings: Sequence[Finding]) -> Iterator[Block]:
-    """What is wrong, worst first."""
+def findings_blocks(findings: Sequence[Finding], *, every: bool = False) -> Iterator[Block]:
+    """What is wrong, worst first; of many that say the same of other things, the first few, unless all are wanted."""
     if not findings:
         return
     yield Heading("What is wrong or worth a look")
-    for f in findings:
-        more: list[Line] = [("fix: ", f.fix)] if f.fix else []
-        mood: Any = _MOOD[f.severity]
-        yield Note((Span(f"{f.id} ", "dim"), f.text), mood, tuple(more))
+    for (id_, severity, fix), alike in groupby(findings, key=lambda f: (f.id, f.severity, f.fix)):
+        found = list(alike)
+        shown = found if every or len(found) <= _ALIKE + 1 else found[:_ALIKE]
+        more: list[Line] = [("fix: ", fix)] if fix else []
+        mood: Any = _MOOD[severity]
+        for f in shown:
+            yield Note((Span(f"{id_} ", "dim"), f.text), mood, tuple(more))
+        if left := len(found) - len(shown):
+            yield Note((Span(f"{id_} ", "dim"), f"the same of {left} more: `meshctl check` names all"), mood)
 
 
 def added_blocks(result: Description) -> Iterator[Block]:

@@ -6,9 +6,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from meshctl.blocks import Graph, Heading, Page, Timeline
+from meshctl.blocks import Graph, Heading, Note, Page, Timeline
 from meshctl.checks import registry
 from meshctl.checks.evidence import Evidence
+from meshctl.checks.finding import Finding
 from meshctl.injection import state as states
 from meshctl.kube import namespaces
 from meshctl.render import terminal
@@ -390,3 +391,15 @@ def test_a_pod_may_have_been_made_while_its_injector_did_not_answer() -> None:
     assert "did not answer then" not in drawn(running, **ENABLED)
     lax = tuple(replace(hook, failure_policy="Ignore") for hook in build.recorded_webhooks())
     assert "did not answer then" in drawn(running, namespace=ENABLED["namespace"], webhooks=lax)
+
+
+def test_of_many_findings_that_are_alike_the_first_are_shown_and_the_others_counted() -> None:
+    def found(id: str, number: int) -> list[Finding]:
+        made = (f"no endpoint for {n}" for n in range(number))
+        return [Finding(id=id, severity="warning", subject="pod/a/b", text=text, fix="look") for text in made]
+
+    findings = [*found("MC402", 5), *found("MC404", 3)]
+    notes = [block for block in pod.findings_blocks(findings) if isinstance(block, Note)]
+    assert len(notes) == 3 + 3
+    assert "the same of 3 more" in str(notes[2])
+    assert len([b for b in pod.findings_blocks(findings, every=True) if isinstance(b, Note)]) == 8
