@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshctl.envoy import config_dump, select
+from meshctl.envoy import clusters_json, config_dump, select
 from meshctl.envoy.match import Query, match
 from meshctl.envoy.reading import camel
 from meshctl.errors import BadInput
@@ -182,3 +182,18 @@ def test_a_recorded_dump_that_is_damaged_never_crashes(seed: int) -> None:
     query = Query(direction="inbound", address="172.17.0.116", port=9080, tls="mtls", host="backend", path="/api/x")
     with contextlib.suppress(BadInput):
         match(config_dump.read(document, "fuzzed"), query)
+
+
+def test_how_many_endpoints_are_healthy_is_told_where_they_are_known() -> None:
+    content, source = dumps.part("policies", "policies", "client", "envoy/config_dump.json")
+    dump = config_dump.parse(content, source)
+    seen = clusters_json.parse(*dumps.part("policies", "policies", "client", "envoy/clusters.json"))
+    told = {c.name: select.healthy(dump, seen, c) for c in dump.clusters()}
+    assert told["outbound|9080|v1|backend.policies.svc.cluster.local"] == (2, 2)
+    assert told["PassthroughCluster"] is None
+    document = json.loads(content)
+    document["configs"] = [each for each in document["configs"] if "EndpointsConfigDump" not in each["@type"]]
+    unknown = config_dump.parse(json.dumps(document), source)
+    (routed,) = (c for c in unknown.clusters() if c.name == "outbound|9080|v1|backend.policies.svc.cluster.local")
+    assert select.healthy(unknown, None, routed) is None
+    assert select.healthy(unknown, seen, routed) == (2, 2)

@@ -41,6 +41,11 @@ def test_only_what_a_recording_cannot_tell_is_undecided(case: Case) -> None:
         assert any(expected in reason for reason in reasons), reasons
 
 
+def test_a_pod_that_was_not_recorded_has_its_proxy_on_the_path_where_the_connection_is_mutual_tls() -> None:
+    (found,) = (of_case(case) for case in CASES if (case.name, case.number) == ("classic", 4))
+    assert {branch.end.through_server for branch in found.outcome.branches} == {True}
+
+
 def test_every_recorded_request_is_tried() -> None:
     assert len(CASES) == 41
 
