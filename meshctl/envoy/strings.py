@@ -10,6 +10,7 @@ from typing import Any
 
 from meshctl.envoy.model.matching import Fraction, NamedMatch, PresentMatch, RangeMatch, StringMatch
 from meshctl.envoy.reading import Json
+from meshctl.withheld import REDACTED, begins
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
 _KINDS = ("exact", "prefix", "suffix", "contains")
@@ -159,8 +160,10 @@ def _written(part: str, found: Any) -> str:
 
 
 def holds(match: StringMatch, text: str) -> bool | None:
-    """Whether a text matches; None where the matcher is of a kind that meshctl does not know."""
+    """Whether a text matches; None where the matcher is of an unknown kind, or where its secret was taken out."""
     value = match.value
+    if REDACTED in value and match.kind not in ("any", "unknown"):
+        return begins(value, text) if match.kind in ("exact", "prefix") and not match.ignore_case else None
     if match.ignore_case:
         value, text = value.lower(), text.lower()
     match match.kind:

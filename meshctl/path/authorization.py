@@ -22,6 +22,7 @@ from meshctl.path.request_tokens import Told, judged
 from meshctl.path.retries import older
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
+from meshctl.withheld import REDACTED
 
 _Fact: TypeAlias = str | tuple[tuple[str, ...], ...] | None
 """A value, None where it is not known; of a header that came twice what a proxy may look at, one set of values each."""
@@ -263,7 +264,7 @@ def _term(term: Term, facts: _Facts, tcp: bool, denies: bool) -> bool | None:
             return term.negated
         return None
     value = facts[field]
-    if value is None:
+    if value is None or any(REDACTED in pattern for pattern in term.values):
         return None
     if isinstance(value, str):
         return any(_value(field, pattern, value) for pattern in term.values) is not term.negated

@@ -16,7 +16,8 @@ from meshctl import json_text
 from meshctl.frozen import dataclass
 from meshctl.sources import secret_shapes
 from meshctl.sources.readdress import Readdress
-from meshctl.sources.secret_shapes import KEY_MATERIAL, REDACTED, USER_FLAGS, names_secret
+from meshctl.sources.secret_shapes import KEY_MATERIAL, USER_FLAGS, names_secret
+from meshctl.withheld import REDACTED
 
 _LOGIN = re.compile(r"((?<![\w-])(?:-[uU]|--user|--proxy-user)(?:[ \t]+|=)[\"']?)([^\s:\"'/]+:[^\s\"']+)")
 _PATTERN = "[(.^*?"

@@ -7,7 +7,7 @@ decides wherever it occurs. Neither finds a password in a place that says nothin
 import re
 from functools import cache
 
-REDACTED = "REDACTED"
+from meshctl.withheld import REDACTED
 
 HARMLESS = frozenset(
     {

@@ -329,3 +329,20 @@ def test_whether_a_listener_asks_who_connects(chain: Any, expected: bool) -> Non
 
 def test_without_the_listener_it_is_taken_to_ask() -> None:
     assert dumps.dump([]).asks_who("inbound")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text", "expected"),
+    [
+        ("exact", "Bearer REDACTED", "Bearer abc", None),
+        ("exact", "Bearer REDACTED", "Basic abc", False),
+        ("prefix", "Bearer REDACTED", "Bearer abc", None),
+        ("regex", "Bearer REDACTED", "Bearer abc", None),
+        ("contains", "REDACTED", "abc", None),
+        ("exact", "abc", "abc", True),
+    ],
+)
+def test_what_a_recording_took_out_of_a_matcher_decides_nothing(
+    kind: Any, value: str, text: str, expected: bool | None
+) -> None:
+    assert strings.holds(StringMatch(kind, value), text) is expected

@@ -60,6 +60,15 @@ class TestFaults:
         assert [(one.share, one.status) for one in found.injected] == [(0.125, 503)]
 
 
+class TestWithheld:
+    def test_a_secret_that_was_taken_out_of_a_rule_leaves_it_open(self) -> None:
+        keyed = {"match": [{"headers": {"authorization": {"exact": "Bearer REDACTED"}}}], **route("other")}
+        place = scene(virtual(keyed, route("web")))
+        assert ask(place, "10.96.0.1", 80, "web", headers=(("authorization", "Bearer abc"),)).undecided
+        for headers in ((), (("authorization", "Basic abc"),)):
+            assert not ask(place, "10.96.0.1", 80, "web", headers=headers).undecided
+
+
 def changes(**request: Any) -> dict[str, Any]:
     return {"headers": {"request": request}}
 
