@@ -123,6 +123,14 @@ def checked(pod: LocalPod) -> LocalPod:
     return pod
 
 
+def is_beside(pod: LocalPod) -> bool:
+    """Whether a pod on its node's network runs in the very namespace that meshctl runs in.
+
+    A machine may be several nodes, each in a namespace of its own. Raises as `entrance`.
+    """
+    return pod.host_network and entrance(pod)[1] == proc_scan.namespace_of("self")
+
+
 def entrance(pod: LocalPod) -> tuple[LocalContainer, NamespaceId]:
     """The container to enter a pod by, and its namespace, which the others must share.
 

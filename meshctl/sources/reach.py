@@ -35,7 +35,7 @@ def parts(api: Api, connection: Connection, pod: Raw, names: Sequence[str]) -> M
     inside = [name for name in names if name.startswith("netns/")]
     why_not = _nothing_to_enter(pod)
     if why_not:
-        return {name: Part(name, None, why_not) for name in names}
+        return {**{name: Part(name, None, why_not) for name in names}, **_of_host(pod, names)}
     local = _local(pod, required=connection.via == "node")
     found = {name: _runtime(local, name) for name in names if name not in inside}
     if not inside:
@@ -63,6 +63,18 @@ def _nothing_to_enter(pod: Raw) -> str:
     if phase == "Pending" and not _any_running(pod):
         return f"{reference} is Pending: no container of it runs yet"
     return ""
+
+
+def _of_host(pod: Raw, names: Sequence[str]) -> Mapping[str, Part]:
+    """Who listens on a node, for a pod on its network, where meshctl is root in that very network; else nothing."""
+    if _SOCKETS not in names or not pod.get("spec", {}).get("hostNetwork") or os.geteuid() != 0:
+        return {}
+    try:
+        local = _local(pod, required=False)
+        here = local is not None and node.is_beside(local)
+    except MeshctlError:
+        return {}
+    return {_SOCKETS: node_world.own_part(_SOCKETS)} if here else {}
 
 
 def _any_running(pod: Raw) -> bool:

@@ -27,6 +27,7 @@ Raw = Mapping[str, Any]
 SCHEMA = "meshctl.snapshot/v1"
 NODE_PARTS = ("netns/iptables-save.txt", "netns/ip6tables-save.txt", "netns/nft.json", "netns/ip-route.json")
 ENVOY_PARTS = ("config_dump.json", "clusters.json", "server_info.json", "certs.json", "stats.txt")
+_SOCKETS = "netns/sockets.txt"
 _MESH_CONTAINERS = ("istio-proxy", "istio-init", "istio-validation", "ztunnel", "discovery", "install-cni")
 CONFIG_MAPS = ("istio", "istio-sidecar-injector")
 
@@ -214,7 +215,8 @@ class _Work:
             for part in group:
                 answer = found[part]
                 if answer.content is None:
-                    done.left_out.append((f"{folder}/{part}", answer.gap))
+                    if part != _SOCKETS or not raw["spec"].get("hostNetwork"):  # only root on its node sees these
+                        done.left_out.append((f"{folder}/{part}", answer.gap))
                     continue
                 redactor = self.redactor()
                 self.partial.write(f"{folder}/{part}", redactor.content(answer.content, part))
@@ -224,7 +226,7 @@ class _Work:
 
     def _wanted(self, raw: Raw, namespace: str, name: str) -> list[str]:
         containers = [c["name"] for key in ("initContainers", "containers") for c in raw["spec"].get(key) or ()]
-        wanted = list(NETNS_PARTS) if not raw["spec"].get("hostNetwork") else []
+        wanted = list(NETNS_PARTS) if not raw["spec"].get("hostNetwork") else [_SOCKETS]
         if "istio-proxy" in containers:
             wanted += [f"envoy/{part}" for part in ENVOY_PARTS]
         if "ztunnel" in containers:

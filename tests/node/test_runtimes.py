@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshctl.errors import BadInput, NoAccess, NotFound, Unavailable
-from meshctl.sources import node, node_world, proc_pods, proc_scan
+from meshctl.sources import node, node_world, proc_pods, proc_scan, reach
+from meshctl.sources.connection import Connection
 from meshctl.sources.kinds import PODS
 from meshctl.sources.local_pods import Wanted
 from meshctl.sources.snapshot import open_demo
@@ -177,6 +179,26 @@ def test_a_pod_in_the_nodes_network_is_refused(runtime: Containerd) -> None:
             node.find(str(runtime.socket), Wanted("shop", "host-1"))
         with pytest.raises(BadInput, match="hostNetwork"):
             node.find("proc", Wanted("shop", "host-1"))
+    finally:
+        runtime.remove(sandbox)
+
+
+@needs_containerd
+def test_of_a_pod_in_the_nodes_network_the_nodes_sockets_are_read(runtime: Containerd) -> None:
+    uid = UID.replace("a", "b")
+    sandbox = runtime.pod("host-1", "shop", uid, host=True)
+    names = ["netns/sockets.txt", "netns/iptables-save.txt"]
+    spec = {"metadata": {"name": "host-1", "namespace": "shop", "uid": uid}, "spec": {"hostNetwork": True}}
+    elsewhere = {**spec, "metadata": {"name": "host-2", "namespace": "shop", "uid": UID.replace("a", "c")}}
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            found, other = (reach.parts(None, Connection(), pod, names) for pod in (spec, elsewhere))  # type: ignore[arg-type]
+            port = server.getsockname()[1]
+        assert f"127.0.0.1:{port} ".encode() in (found[names[0]].content or b"")
+        assert "hostNetwork" in found[names[1]].gap
+        assert "hostNetwork" in other[names[0]].gap
+        inside = node.find(str(runtime.socket), Wanted("shop", "web-1"))
+        assert not node.is_beside(replace(inside, host_network=True))
     finally:
         runtime.remove(sandbox)
 
