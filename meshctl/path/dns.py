@@ -169,6 +169,9 @@ def _in_cluster(
                 return None
             ends = zone.services.endpoints(service)
             named = [e for e in ends if _endpoint_name(e) == hostname and (e.ready or service.publishes_unready)]
+            if not named and zone.endpoints_gap and not ends:
+                reason = f"{full} would be an endpoint's name, and the endpoints are not known ({zone.endpoints_gap})"
+                return Name(asked, "pod", (), full, service, tried=tried, undecided=reason)
             if not named:
                 return None
             return Name(asked, "pod", tuple(e.address for e in named), full, service, tried=tried)

@@ -486,6 +486,16 @@ class TestDns:
         assert dns.resolve("db-x.db", zone).fails
         assert dns.resolve("10-1-0-3.db.shop.svc.cluster.local", zone).addresses == ("10.1.0.3",)
 
+    def test_headless_without_known_endpoints_is_undecided(self) -> None:
+        read = services.read([a_service("db", clusterIP="None")], [])
+        zone = dns.Zone(read, Mesh(), ("shop",), "shop", dns.default_resolver("shop"))
+        assert dns.resolve("db", zone).fails
+        unread = replace(zone, endpoints_gap="no slices.json")
+        for name in ("db", "db-0.db", "10-1-0-3.db.shop.svc.cluster.local"):
+            found = dns.resolve(name, unread)
+            assert not found.fails
+            assert "no slices.json" in found.undecided
+
     def test_an_external_name_is_followed(self) -> None:
         raw = a_service("old", type="ExternalName", externalName="cart.other.svc.cluster.local", clusterIP="")
         assert dns.resolve("old", a_zone(raw, a_service("cart", "other"))).addresses == ("10.0.0.1",)
