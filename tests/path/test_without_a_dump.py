@@ -33,7 +33,9 @@ def caller(prefix: str) -> Station:
 
 
 def ends(station: Station, target: str) -> tuple[End, str | None, set[str]]:
-    whole = replace(scene("policies"), recorded=())  # namespace default was not recorded, and has nothing of the mesh
+    whole = replace(
+        scene("policies"), recorded=(), cache={}
+    )  # namespace default was not recorded, and has nothing of the mesh
     found = trace(whole, Question(caller=station, target=parse_target(target), request=Request()))
     return found.outcome.end, found.outcome.route, {share.name for share in found.outcome.clusters}
 
