@@ -426,6 +426,28 @@ def test_it_is_found_where_it_is_and_only_there(id: str, triggers: Callable[[], 
     assert [f.text for f in near() if f.id == id] == []
 
 
+@pytest.mark.parametrize(
+    "may_open", [{"runAsUser": 0}, {"runAsUser": 1337, "capabilities": {"add": ["NET_BIND_SERVICE"]}}]
+)
+def test_a_proxy_that_may_open_any_port_is_no_finding(may_open: dict[str, Any]) -> None:
+    def ids(security: dict[str, Any]) -> set[str]:
+        env = [{"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"}]
+        proxy = {"env": env, "securityContext": security}
+        return {f.id for f in findings(injected(proxy=proxy), mesh_services=(service(port=443),))}
+
+    assert "MC112" in ids({"runAsUser": 1337})
+    assert "MC112" not in ids(may_open)
+
+
+def test_what_the_proxy_waits_for_is_told_where_the_proxy_is_not_ready() -> None:
+    waits = "the proxy is ready when it has its certificate"
+    for app, proxy in ((True, False), (False, True)):
+        raw = running(injected(), ready=proxy, app={"ready": app})
+        raw["status"]["conditions"][0]["status"] = "False"
+        (found,) = [f for f in findings(raw) if f.id == "MC203"]
+        assert (waits in found.text) is (not proxy)
+
+
 def test_every_check_has_a_case_and_ids_are_unique() -> None:
     ids = [check.ID for check in CHECKS]
     assert len(set(ids)) == len(ids)

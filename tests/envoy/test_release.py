@@ -121,6 +121,19 @@ def test_which_methods_the_inspector_takes_for_http(version: str | None, method:
     assert bool(found.undecided_because) is (chain is None)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("FOO", "/a", "the HTTP inspector does not know the method FOO"),
+        ("get", "/a", "the HTTP inspector does not know the method get (case counts: GET is one)"),
+        ("GET", "a", "the bytes are no HTTP"),
+    ],
+)
+def test_why_the_inspector_does_not_take_it_for_http(method: str, path: str, said: str) -> None:
+    (looked,) = [step for step in asked("1.38.3", method, path).steps if step.what == "listener filters"]
+    assert looked.because == said
+
+
 def test_ignored_parameters_of_a_path_are_not_modelled() -> None:
     assert asked("1.40.0", "GET").status == 204
     assert asked("1.40.0", "GET", "/a;b=1").undecided_because

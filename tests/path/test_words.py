@@ -156,7 +156,8 @@ class TestOutcome:
 
     def test_a_redirect_is_a_success_and_undecided_is_neither(self) -> None:
         assert succeeds(End("client-proxy", 302, delivered=False)) is True
-        assert succeeds(End("server-proxy", 403, delivered=False)) is False
+        assert succeeds(End("client-proxy", 399, delivered=False)) is True
+        assert succeeds(End("server-proxy", 400, delivered=False)) is False
         assert succeeds(End(None, delivered=None, undecided=("why",))) is None
 
 
