@@ -32,12 +32,12 @@ _FIXES: Mapping[Cause, str] = {
     "certificate": "meshctl proxy secrets shows what a proxy has; the agent's log says why it got no other",
     "strict": "let the caller speak mutual TLS (a sidecar, and the Service's name), or set PERMISSIVE for the port",
     "registry-only": "add a ServiceEntry for it, name it in the Sidecar's egress hosts, or set ALLOW_ANY",
-    "nobody-listens": "let targetPort name the port that the application listens on, on all addresses",
+    "nobody-listens": "call a port, or let targetPort name one, that the application listens on, on all addresses",
     "proxy-down": "meshctl describe pod shows why the proxy is not up",
     "no-port": "call a port that the Service has",
     "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
     "not-running": "meshctl check says what Envoy refused, and what it still waits for: mend that configuration first",
-    "not-alive": "name a pod that runs, or see why this one does not: kubectl describe pod",
+    "not-alive": "call, or trace from, a pod that runs; why this one does not: kubectl describe pod",
     "rules": "meshctl iptables diff shows which rules are not the mesh's",
 }
 

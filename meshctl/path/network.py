@@ -182,7 +182,9 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
     node = scene.node_at(address)
     if node is not None:
         if (owner := _of_node(scene, node.name, address, port)) is not None:
-            return _on_host(scene, owner, address, port, conn)
+            station, own = owner
+            course = _on_host(scene, station, address, port, conn)
+            return course if own else _at_node(course, node.name)
         why = f"{address} is node {node.name}: whether something listens there on port {port} is not recorded"
     elif (service := scene.services.at(address)) is not None:
         why = f"{address} is Service {service.namespace}/{service.name}'s, but the node's rules have nothing about it"
@@ -208,10 +210,11 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
     return Course(1.0, end, (hop,), endpoint=f"{address}:{port}")
 
 
-def _of_node(scene: Scene, node: str, address: str, port: int) -> Station | None:
+def _of_node(scene: Scene, node: str, address: str, port: int) -> tuple[Station, bool] | None:
     """The pod on a node's own network that answers there: the one that listens, or that says so in its spec.
 
-    The sockets of one such pod are all of the node's, so where none listens, any of them tells that nobody does.
+    The sockets of one such pod are all of the node's, so where none listens, any of them tells that nobody does, or
+    that a process of no pod does: the second value says whether it is the pod's own matter.
     """
     stations = [scene.station(pod) for pod in scene.pods_of_node_network(node) if pod.phase in ("", "Running")]
     named = [s for s in stations if any(port == p.number for c in s.pod.containers for p in c.ports)]
@@ -219,7 +222,15 @@ def _of_node(scene: Scene, node: str, address: str, port: int) -> Station | None
     by_socket = [
         s for s in seeing if (one := listens(s.sockets or (), address, port)) and one.container in s.containers
     ]
-    return next(iter((*by_socket, *named, *seeing)), None)
+    if by_socket or named:
+        return (*by_socket, *named)[0], True
+    return (seeing[0], False) if seeing else None
+
+
+def _at_node(course: Course, node: str) -> Course:
+    """What a pod's view of its node's sockets tells, as the node's own matter."""
+    hops = tuple(replace(hop, where="node", at=node) for hop in course.hops if hop.kind != "rules")
+    return replace(course, hops=hops, pod="")
 
 
 def _on_host(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> Course:

@@ -175,3 +175,21 @@ def test_a_waypoint_chooses_the_endpoint() -> None:
     assert found.kube_proxy.used is False
     assert "ztunnel sends it to waypoint" in found.kube_proxy.why
     assert any("which chooses the endpoint" in hop.decision for hop in found.hops if hop.kind == "ztunnel")
+
+
+@pytest.mark.parametrize(
+    ("sender", "target", "where", "at", "callee"),
+    [
+        ("optout", "192.168.49.2:10250", "node", "minikube", False),
+        ("optout", "192.168.49.2:10251", "node", "minikube", False),
+        ("optout", "192.168.49.2:18080", "callee", "variants/hostnet", True),
+    ],
+)
+def test_a_process_of_the_node_is_no_pod_of_its_network(
+    sender: str, target: str, where: str, at: str, callee: bool
+) -> None:
+    found = ask("variants", sender, target)
+    hop = found.hops[-1]
+    assert (hop.kind, hop.where) == ("socket", where)
+    assert hop.at.startswith(at)
+    assert any(hop.where == "callee" for hop in found.hops) is callee
