@@ -1,6 +1,7 @@
 """What all tests share: the fixtures' folder, snapshots, golden files, and the list of skips that CI tolerates."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,10 @@ from hypothesis import settings
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 if not os.environ.get("MESHCTL_RANDOM"):
     settings.load_profile("steady")
+
+# A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 _untold: list[str] = []
