@@ -201,6 +201,8 @@ PERMISSIONS: tuple[dict[str, Any], ...] = (
     {"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"present_match": True}, "invert": True}},
     {"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"null_match": {}}}},
     {"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"present_match": False}}},
+    {"sourced_metadata": {"metadata_matcher": {
+        "filter": "f", "path": [{"key": "k"}], "value": {"present_match": True}, "invert": True}}},
     {"header": {"name": ":method", "string_match": {"exact": "GET"}}},
     {"header": {"name": ":path", "string_match": {"exact": "/p/q?x"}}},
     {"header": {"name": ":authority", "string_match": {"exact": "a.com"}}},
@@ -228,6 +230,8 @@ PRINCIPALS: tuple[dict[str, Any], ...] = (
     {"and_ids": {"ids": [{"any": True}, {"source_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}}]}},
     {"or_ids": {"ids": [{"header": {"name": "x-a"}}, {"authenticated": {}}]}},
     {"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"string_match": {"exact": "x"}}}},
+    {"sourced_metadata": {"metadata_source": "DYNAMIC", "metadata_matcher": {
+        "filter": "f", "path": [{"key": "k"}], "value": {"string_match": {"exact": "x"}}, "invert": True}}},
 )  # fmt: skip
 PLAIN_ASKS = (
     Ask(path="/p"), Ask(path="/p/q?x"), Ask(path="/P"), Ask(headers=(("x-a", "1"),)), Ask(headers=(("x-a", "2"),)),

@@ -659,6 +659,12 @@ class TestGatewayApi:
         assert self.ask(grpc, host="x.example.com", path="/shop.Other/Get").refusal is not None
         tcp = self.route("TCPRoute", self.to("raw", 90), parent={"name": "gw", "sectionName": "raw"})
         assert clusters(self.ask(tcp, port=90, protocol="tcp")) == ["outbound|90||raw.shop"]
+        for weights in ((0, 0), (0, 1)):
+            backends = [{"name": n, "port": 90, "weight": w} for n, w in zip(("web", "raw"), weights, strict=True)]
+            weighed = self.route("TCPRoute", {"backendRefs": backends}, parent={"name": "gw", "sectionName": "raw"})
+            found = self.ask(weighed, port=90, protocol="tcp")
+            nowhere = "outbound|65535|zero-weight|internal.cluster.local"
+            assert clusters(found) == (["outbound|90||raw.shop"] if any(weights) else [nowhere])
         tls = self.route(
             "TLSRoute", self.to("web", 81), parent={"name": "gw", "sectionName": "tls"}, hostnames=["s.example.com"]
         )
