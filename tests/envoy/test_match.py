@@ -198,6 +198,21 @@ def test_a_filter_that_is_not_known_leaves_it_undecided_and_is_named() -> None:
     assert found.verdicts[0].decision == "not-modelled"
 
 
+def test_what_a_filter_may_have_answered_is_not_told_as_the_cluster_s_failure() -> None:
+    lua = {"name": "lua", "typed_config": dumps.typed("envoy.extensions.filters.http.lua.v3.Lua")}
+    for clusters, flag in (([], "NC"), ([cluster("app")], "UH")):
+        sure = gateway(http_chain("c"), clusters=clusters)
+        assert (sure.status, sure.flags, sure.forwards) == (503, flag, False)
+        found = gateway(http_chain("c", filters=[lua]), clusters=clusters)
+        assert (found.status, found.flags, found.forwards) == (None, None, False)
+        assert found.undecided_because
+    unknown = {"name": "own", "typed_config": dumps.typed("my.Filter")}
+    chain = tcp_chain("c", "app")
+    assert gateway(chain, clusters=[], protocol="tcp").flags == "NC"
+    chain["filters"].insert(0, unknown)
+    assert gateway(chain, clusters=[], protocol="tcp").flags is None
+
+
 def test_a_policy_refuses_before_the_route_is_asked_and_names_itself() -> None:
     policy = {"permissions": [{"url_path": {"path": {"prefix": "/admin"}}}], "principals": [{"any": True}]}
     rules = {"action": "DENY", "policies": {"ns[shop]-policy[no-admin]-rule[2]": policy}}
