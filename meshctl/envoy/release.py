@@ -13,6 +13,15 @@ def each_value(build: Build | None) -> bool | None:
     return build.version >= (1, 39, 0) if build is not None else None
 
 
+def passes_resets(build: Build | None) -> bool | None:
+    """Whether a TCP proxy hands a reset of its endpoint on, and logs it as one (``UR``): from 1.38.
+
+    Source: Envoy's release notes of 1.38.0, ``propagate_upstream_rst_through_tunneled_tcp_proxy``; seen of 1.40 without
+    any tunnel.
+    """
+    return build.version >= (1, 38, 0) if build is not None else None
+
+
 _FIXED = {34: 13, 35: 9, 36: 5, 37: 1}
 """The patches of older releases that have CVE-2026-26308 fixed (release notes of 10 March 2026)."""
 

@@ -27,6 +27,11 @@ def decoded(walk: Journal, manager: HttpManager, raw: Request) -> Request:
         raise walk.fail("protocol-error", "http", because, manager.origin, flags="DPE", **told)
     for odd in manager.unsupported:
         walk.undecided(f"{odd} of the connection manager is not modelled")
+    odd_header = codec.malformed(raw.host, raw.headers) if query.protocol == "http" else None
+    if odd_header is not None:
+        walk.step("http", "", odd_header.why, manager.origin)
+        walk.answer(odd_header.status, "DPE", odd_header.details)
+        raise Stop
     raw = _within_limits(walk, manager, raw)
     if raw.path.startswith("*") and raw.method != "CONNECT":
         walk.step("http", "", f"the path {raw.path} does not start with a slash", manager.origin)

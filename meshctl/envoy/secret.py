@@ -1,6 +1,7 @@
-"""Secrets by name and state; of what is in them only the certificates of those that are trusted are counted."""
+"""Secrets by name and state; of what is in them only the certificates of those that are trusted are told apart."""
 
 import base64
+import hashlib
 from collections.abc import Iterator
 
 from meshctl.envoy.model.basics import Failure, State
@@ -40,17 +41,21 @@ def _secret(each: Json, state: State) -> Secret:
         updated=each.text("last_updated"),
         version=each.text("version_info"),
         failure=Failure(error.text("details")) if error else None,
-        roots=_roots(message.below("validation_context").below("trusted_ca")),
+        anchors=_anchors(message.below("validation_context").below("trusted_ca")),
         origin=each.origin,
     )
 
 
-def _roots(source: Json) -> int:
-    """How many certificates are trusted; 0 where they are not in the dump."""
+_BEGIN = "-----BEGIN CERTIFICATE-----"
+
+
+def _anchors(source: Json) -> tuple[str, ...]:
+    """A digest of each certificate that is trusted; none where they are not in the dump."""
     text = source.text("inline_string")
     if encoded := source.text("inline_bytes"):
         try:
             text = base64.b64decode(encoded).decode("ascii", "replace")
         except ValueError:
-            return 0
-    return text.count("-----BEGIN CERTIFICATE-----")
+            return ()
+    each = ("".join(part.partition("-----END")[0].split()) for part in text.split(_BEGIN)[1:])
+    return tuple(hashlib.sha256(one.encode()).hexdigest() for one in each)

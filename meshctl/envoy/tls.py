@@ -70,13 +70,14 @@ def _trust(common: Json, combined: Json) -> str:
 
 
 def _sans(context: Json) -> tuple[SanMatch, ...]:
+    """The names that are asked for; with typed ones Envoy does not look at the others (``match_subject_alt_names``)."""
     named = ("verify_subject_alt_name", "match_subject_alt_names", "match_typed_subject_alt_names")
     exact = [SanMatch(StringMatch("exact", name)) for name in context.texts(named[0])]
     plain = [SanMatch(strings.string_match(m)) for m in context.each(named[1])]
     typed_ones = [
         SanMatch(strings.string_match(m.below("matcher")), m.text("san_type")) for m in context.each(named[2])
     ]
-    return tuple(exact + plain + typed_ones)
+    return tuple(typed_ones or exact + plain)
 
 
 def client_fits(socket: TransportSocket, client: Literal["plaintext", "tls", "mtls"]) -> tuple[bool | None, str]:

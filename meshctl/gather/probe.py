@@ -132,7 +132,7 @@ def _given_token(trace: Trace) -> str:
 
 
 def _request(trace: Trace, token: str) -> PlainRequest:
-    """The request as the application would send it, by name; to a gateway, by its address."""
+    """The request as the application would send it, by name; to a gateway, by its address. CONNECT names its host."""
     request, aim = trace.request, trace.aim
     tcp = request.protocol == "tcp" and not request.tls
     host = request.host or (f"[{aim.host}]:{aim.port}" if ":" in aim.host else f"{aim.host}:{aim.port}")
@@ -141,7 +141,7 @@ def _request(trace: Trace, token: str) -> PlainRequest:
         address=aim.address if aim.kind == "gateway" else aim.host,
         port=aim.port,
         method="" if tcp else request.method,
-        path=request.path,
+        path=host if request.method == "CONNECT" and not tcp else request.path,
         headers=(("Host", host), ("x-request-id", token), *rest),
         timeout_s=HOLD_S if tcp else WAIT_S,
         tls=request.tls,

@@ -59,6 +59,8 @@ def failure(scene: Scene, station: Station, conn: Connection, takes: Tls | None)
         return Failure(f"the callee's certificate {why}: the caller's proxy refuses it (certificate verify failed)")
     if own and asked.trust == ROOT and (found := _strangers(sender, station, ours, theirs, scene.now)):
         return found
+    if own and asked.trust not in ("", ROOT) and (found := _other_trust(sender, station, asked.trust, ours, theirs)):
+        return found
     if found := _misnamed(scene, station, asked.sans, _workload(theirs), own):
         return found
     if takes is not None and asked.istio_mutual and (found := _unwanted(scene, sender, takes.sans, ours)):
@@ -148,6 +150,34 @@ def _strangers(
         why = "caller and callee list different root certificates first: whether they share another is not recorded"
         return Failure(why, sure=False)
     return Failure(f"{why} (certificate verify failed)")
+
+
+def _other_trust(
+    sender: Station,
+    station: Station,
+    trust: str,
+    ours: Sequence[Certificate] | None,
+    theirs: Sequence[Certificate] | None,
+) -> Failure | None:
+    """Whether the caller knows who signed the callee's certificate by something else than the roots of the mesh.
+
+    ``/certs`` does not tell which of its roots is whose: where the caller has none besides the callee's, it is these.
+    """
+    mine = {one.serial for one in ours or () if one.kind == "trust"}
+    if mine and mine <= {one.serial for one in theirs or () if one.kind == "trust"}:
+        return None
+    asked, signed = _anchors(sender, trust), _anchors(station, ROOT)
+    if asked & signed:
+        return None
+    why = f"the caller trusts by {trust}, not by the roots of the mesh"
+    if asked and signed:
+        return Failure(f"{why}, and these have not signed the callee's certificate (certificate verify failed)")
+    return Failure(f"{why}: whether that knows who signed the callee's certificate is not recorded", sure=False)
+
+
+def _anchors(station: Station, name: str) -> set[str]:
+    found = station.proxy.secrets() if station.proxy is not None else ()
+    return {anchor for secret in found if secret.name == name for anchor in secret.anchors}
 
 
 def _unwanted(

@@ -13,8 +13,14 @@ Aspect: TypeAlias = Literal[
 ]
 """What of a prediction can be seen: ``answer`` by the client, the rest in the proxies' logs."""
 
+_CUT = frozenset(("reset", "tls"))
+"""How a client may call a handshake of its own that the other end cuts: each program has its own words for it."""
 _ANSWERED_BY_EITHER = frozenset((401, 403, 404, 500, 502, 503, 504))
 """Statuses that a proxy gives as well as an application: without a log nobody can tell who did."""
+
+
+_SWITCHED = 101
+_FLAGS = ("caller-flags", "callee-flags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ def _of_branch(
     trace: Trace, branch: Branch, answer: Answer, caller: Sequence[LogLine], callee: Sequence[LogLine]
 ) -> Judgement:
     end = branch.end
-    points = [Point("answer", "", "", _answered(end, answer, caller, callee))]
+    points = [Point("answer", "", "", _answered(end, answer, caller, callee, trace.request.tls))]
     if gave_up(answer, caller) and not end.delivered and not end.broken:
         # The proxy's own answer was yet to come: it tries a host that does not answer for longer than the client waits.
         points = [replace(point, fits=None) for point in points]
@@ -118,6 +124,8 @@ def _of_branch(
         points += _of_caller(trace, branch, caller[-1])
     if callee:
         points += _of_callee(end, callee[-1])
+    if answer.status == _SWITCHED:  # the flags say who ended the tunnel, long after it was decided
+        points = [replace(point, fits=point.fits or None) if point.what in _FLAGS else point for point in points]
     verdicts = [point.fits for point in points]
     if False in verdicts:
         return Judgement(False, branch, tuple(points))
@@ -129,7 +137,7 @@ def gave_up(answer: Answer, caller: Sequence[LogLine]) -> bool:
     return answer.broken == "timeout" and bool(caller) and "DC" in caller[-1].flags
 
 
-def _answered(end: End, answer: Answer, caller: Sequence[LogLine], callee: Sequence[LogLine]) -> bool | None:
+def _answered(end: End, answer: Answer, caller: Sequence[LogLine], callee: Sequence[LogLine], tls: bool) -> bool | None:
     """Whether the client got what was predicted; None where nothing was predicted, or nothing can be concluded."""
     if end.undecided:
         return None
@@ -141,12 +149,12 @@ def _answered(end: End, answer: Answer, caller: Sequence[LogLine], callee: Seque
         logged = bool(caller or callee)
         return None if through and not logged and answer.status in _ANSWERED_BY_EITHER else True
     if answer.broken:
-        return end.broken == answer.broken
+        return end.broken == answer.broken or (tls and {end.broken, answer.broken} <= _CUT)
     if not answer.connected or end.broken == "refused":
         return False if answer.connected else None
     # Held open, and nothing said: a proxy accepts before it knows of the other end, and may wait for a first byte.
     if not end.delivered:
-        return None if end.broken in ("reset", "timeout") else False
+        return None if end.broken in ("reset", "timeout") or end.status is not None else False
     through = end.through_client is not False or end.through_server is not False
     reached = bool(callee) or any(line.upstream_local for line in caller)
     return True if reached or answer.spoke or not through else None

@@ -179,9 +179,14 @@ def _unanswered(end: End, policy: RetryPolicy | None, timeout_s: float, connect_
     return unsure(end, f"{end.why}: whether the timeout of the route or of connecting ends it cannot be told")
 
 
-def through_client_tcp(end: End) -> End:
-    """What a caller with a TCP proxy gets: the connection stands first, then it is cut."""
+def through_client_tcp(end: End, *, passes_resets: bool | None = None) -> End:
+    """What a caller with a TCP proxy gets: the connection stands first, then it is cut.
+
+    A callee that has no chain for the bytes closes while they are unread, which is a reset on the wire.
+    """
     end = replace(end, through_client=True)
+    if end.broken == "reset" and passes_resets and "NR" in end.server_flags.split(","):
+        return replace(end, flags="UR")
     if end.broken in ("refused", "tls", "timeout"):
         return replace(end, flags="UF,URX", broken="reset")
     return end

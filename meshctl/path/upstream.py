@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from meshctl.envoy import upstream
+from meshctl.envoy import release, upstream
 from meshctl.envoy.model.clusters import Cluster
 from meshctl.path import auto_mtls, handshake, hosts, network, resource_hosts, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
 from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Hop, Request
 from meshctl.path.outcome import Course, Limits, failing, through_client_http, through_client_tcp, untold, with_retries
+from meshctl.path.retries import older
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -50,8 +51,16 @@ def to_cluster(
     if not decision.tcp:
         ways = with_retries(ways, decision.retry, grpc=grpc, limits=limits)
         cluster_hop = _with_spared(cluster_hop, ways)
-    turned = [replace(c, end=_turned(c.end, decision, by, grpc, limits)) for c in ways]
+    resets = _passes_resets(station)
+    turned = [replace(c, end=_turned(c.end, decision, by, grpc, limits, resets)) for c in ways]
     return [replace(c, hops=(cluster_hop, *c.hops), cluster=name) for c in turned], offered
+
+
+def _passes_resets(station: Station) -> bool | None:
+    """Whether the proxy hands resets on; by Istio's release where its Envoy's is not known (1.30 comes with 1.38)."""
+    if station.proxy is not None and (build := station.proxy.build()) is not None:
+        return release.passes_resets(build)
+    return not older(station.version, 30) if station.version else None
 
 
 def subset_of(cluster: str) -> str:
@@ -74,9 +83,9 @@ def _with_spared(hop: Hop, ways: list[Course]) -> Hop:
     return replace(hop, facts=(*hop.facts, *facts), mood="warn" if hop.mood == "plain" else hop.mood)
 
 
-def _turned(end: End, decision: Decision, by: str, grpc: bool, limits: Limits) -> End:
+def _turned(end: End, decision: Decision, by: str, grpc: bool, limits: Limits, passes_resets: bool | None) -> End:
     if decision.tcp:
-        turned = through_client_tcp(end)
+        turned = through_client_tcp(end, passes_resets=passes_resets)
     else:
         turned = through_client_http(end, decision.retry, grpc=grpc, limits=limits)
     if by == "gateway" and turned.answered_by == "client-proxy":

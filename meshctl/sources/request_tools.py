@@ -12,7 +12,8 @@ from dataclasses import asdict, replace
 from meshctl.frozen import dataclass
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest, answer_of, program
 
-_CURL_ENDS = {6: "dns", 7: "refused", 28: "timeout", 35: "tls", 52: "reset", 56: "reset", 60: "tls", 92: "reset"}
+_CURL_ENDS = {6: "dns", 7: "refused", 28: "timeout", 35: "tls", 60: "tls"}
+_CURL_ENDS |= dict.fromkeys((16, 52, 55, 56, 92), "reset")
 """curl's exit codes (curl(1), EXIT CODES) in the words of a predicted end."""
 _AFTER = re.compile(r" after (\d+) ms")
 _REFUSED_MS, _NOBODY_MS = 250, 1000
@@ -63,7 +64,13 @@ def _authority(request: PlainRequest, name: str = "") -> str:
 
 
 def _url(request: PlainRequest, name: str = "") -> str:
-    return f"{'https' if request.tls else 'http'}://{_authority(request, name)}{request.path}"
+    path = "/" if _has_target(request) else request.path
+    return f"{'https' if request.tls else 'http'}://{_authority(request, name)}{path}"
+
+
+def _has_target(request: PlainRequest) -> bool:
+    """Whether the request line has something else than a path: ``*``, or the host and port of a CONNECT."""
+    return not request.path.startswith("/")
 
 
 def _other_name(request: PlainRequest) -> str:
@@ -96,13 +103,15 @@ def _curl(request: PlainRequest) -> Sequence[Sequence[str]]:
     words = ["curl", "-sS", "--noproxy", "*", "-o", "/dev/null", "-m", f"{request.timeout_s:g}", "-w", _CURL_SAYS]
     if not request.method:
         return ([*words, f"telnet://{_authority(request)}"],)
-    if _unnamed(request):
+    if _unnamed(request) or (request.http2 and request.method == "CONNECT"):
         return ()
     name = _other_name(request)
     words += ["-I"] if request.method == "HEAD" else ["-X", request.method]
     for header, value in _own_headers(request, name):
         words += ["-H", f"{header}: {value}" if value else f"{header};"]
     words += ["--connect-to", f"::{_authority(request)}"] if name else []
+    if _has_target(request):
+        words += ["--request-target", request.path]
     if request.http2:
         words.append("--http2-prior-knowledge")
     if request.tls:

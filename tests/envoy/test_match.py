@@ -284,6 +284,37 @@ def test_methods_and_paths_are_sent_as_they_are_written(method: str, path: str, 
     assert ("GET is one" in decided.steps[-1].because) == (method == "get")
 
 
+@pytest.mark.parametrize(
+    ("header", "status", "details"),
+    [
+        (("host", "a b"), 400, "http.invalid_authority"),
+        (("host", "user@a"), 400, "http.invalid_authority"),
+        (("host", "a/b"), 400, "http.invalid_authority"),
+        (("host", "a_b:80"), None, ""),
+        (("host", "[fd00::1]:80"), None, ""),
+        (("transfer-encoding", "gzip, chunked"), 501, "http1.invalid_transfer_encoding"),
+        (("transfer-encoding", "chunked"), None, ""),
+        (("content-length", "5, 5"), 400, "http1.codec_error"),
+        (("content-length", "5"), None, ""),
+    ],
+)
+def test_headers_that_http_1_refuses(header: tuple[str, str], status: int | None, details: str) -> None:
+    """As seen of Envoy 1.40; a stream of HTTP/2 has no such headers."""
+    name, value = header
+    found = dump([listener("g", "0.0.0.0", 80, http_chain("h"))], (), [cluster("app", "10.0.0.1")])
+    asked = ask.query(
+        found.bootstrap(),
+        direction="gateway",
+        address=None,
+        port=80,
+        host=value if name == "host" else "a",
+        headers=() if name == "host" else (f"{name}={value}",),
+    )
+    decided = match(found, asked)
+    assert (decided.status, decided.details) == (status, details)
+    assert (decided.flags or "") == ("DPE" if status else "")
+
+
 def test_without_the_peers_identity_a_policy_on_it_is_undecided() -> None:
     server = dumps.recorded("policies", "policies", "backend-v3")
     query = Query(direction="inbound", address="172.17.0.116", port=9080, tls="mtls", host="x", path="/api/a")

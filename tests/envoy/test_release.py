@@ -26,6 +26,12 @@ def test_a_build_is_read() -> None:
     assert bootstrap.build(Json({}, "t")) is None
 
 
+@pytest.mark.parametrize(("version", "passed"), [("1.37.4", False), ("1.38.0", True), ("1.40.0", True)])
+def test_resets_are_handed_on_from_1_38(version: str, passed: bool) -> None:
+    assert release.passes_resets(build(version)) is passed
+    assert release.passes_resets(None) is None
+
+
 @pytest.mark.parametrize(
     ("version", "metadata", "policies", "routes"),
     [

@@ -145,6 +145,63 @@ def test_of_several_roots_only_the_first_is_known(mesh: Mesh) -> None:
     assert said(mesh.ask()) == UNTOLD
 
 
+def test_of_names_with_and_without_a_type_only_the_former_count(mesh: Mesh) -> None:
+    def both(dump: dict[str, Any]) -> None:
+        asking("match_subject_alt_names", {"exact": SPIFFE})(dump)
+        for part in dump["configs"]:
+            for one in part.get("dynamic_active_clusters", ()):
+                for match in one["cluster"].get("transport_socket_matches", ()):
+                    common = match["transport_socket"].get("typed_config", {}).get("common_tls_context", {})
+                    if context := common.get("combined_validation_context"):
+                        typed = {"san_type": "URI", "matcher": {"exact": "spiffe://x/y"}}
+                        context["default_validation_context"]["match_typed_subject_alt_names"] = [typed]
+
+    mesh.edit("client", "config_dump.json", both)
+    assert said(mesh.ask()) == FAILS
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "alone", "expected"),
+    [
+        (None, True, DELIVERED),  # the caller has no other root than the callee's
+        (None, False, UNTOLD),
+        (PEM.format("b3RoZXI="), False, FAILS),
+        (PEM.format("b3RoZXI=") + PEM.format("bW\nVzaA=="), False, DELIVERED),
+    ],
+)
+def test_a_caller_that_trusts_by_another_secret_than_the_mesh_s_root(
+    mesh: Mesh, content: str | None, alone: bool, expected: Any
+) -> None:
+    def trusts(dump: dict[str, Any]) -> None:
+        for part in dump["configs"]:
+            for one in part.get("dynamic_active_clusters", ()):
+                text = json.dumps(one["cluster"].get("transport_socket_matches", ()))
+                one["cluster"]["transport_socket_matches"] = json.loads(text.replace('"ROOTCA"', '"file-root:/ca.pem"'))
+            if content is not None and "dynamic_active_secrets" in part:
+                secret = {"name": "file-root:/ca.pem", "validation_context": {"trusted_ca": {"inline_string": content}}}
+                part["dynamic_active_secrets"].append({"name": secret["name"], "secret": secret})
+
+    def root(dump: dict[str, Any]) -> None:
+        for part in dump["configs"]:
+            for one in part.get("dynamic_active_secrets", ()):
+                if trust := one["secret"].get("validation_context"):
+                    trust["trusted_ca"] = {"inline_string": PEM.format("bWVzaA==")}
+
+    def more(certs: dict[str, Any]) -> None:
+        certs["certificates"].append({"ca_cert": [{"path": "/ca.pem", "serial_number": "1234"}]})
+
+    mesh.edit("client", "config_dump.json", trusts)
+    mesh.edit("backend", "config_dump.json", root)
+    if not alone:
+        mesh.edit("client", "certs.json", more)
+    found = mesh.ask()
+    assert said(found) == expected
+    assert ("trusts by file-root:/ca.pem" in found.outcome.end.why) is (expected is not DELIVERED)
+
+
 @pytest.mark.parametrize("pod", ["client", "backend"])
 def test_a_secret_that_was_not_supplied(mesh: Mesh, pod: str) -> None:
     def warming(dump: dict[str, Any]) -> None:

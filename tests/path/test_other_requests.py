@@ -14,7 +14,7 @@ from meshctl.path.model import Request, Trace
 from meshctl.path.trace import Question, trace
 from meshctl.path.wire import Connection
 from meshctl.refs import parse_target
-from tests.path.recordings import FOLDER, scene
+from tests.path.recordings import FOLDER, predicted, scene
 
 
 def ask(name: str, sender: str, target: str, **request: str) -> Trace:
@@ -193,3 +193,10 @@ def test_a_process_of_the_node_is_no_pod_of_its_network(
     assert (hop.kind, hop.where) == ("socket", where)
     assert hop.at.startswith(at)
     assert any(hop.where == "callee" for hop in found.hops) is callee
+
+
+def test_a_reset_by_the_callee_is_logged_by_a_tcp_proxy_that_hands_it_on() -> None:
+    """The callee has no chain for this TLS, and closes with the bytes unread; the caller's Envoy is 1.40."""
+    caller = next(pod for pod in scene("classic").pods if pod.name.startswith("productpage"))
+    end = predicted("classic", f"classic/{caller.name}", "https://details:9080/", Request()).outcome.end
+    assert (end.broken, end.flags, end.server_flags) == ("reset", "UR", "NR")

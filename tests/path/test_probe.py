@@ -109,7 +109,7 @@ def sent(
     url: str = "http://details:9080/details/0",
     flags: str = "-",
     world: Any = None,
-    protocol: Literal["http", "http2"] = "http",
+    protocol: Literal["http", "http2", "tcp"] = "http",
 ) -> tuple[Any, Api]:
     place = scene("classic")
     caller = next(pod for pod in place.pods if pod.name.startswith("productpage"))
@@ -139,6 +139,38 @@ def test_flags_that_were_not_predicted_disagree() -> None:
 def test_a_cut_connection_where_an_answer_was_predicted_disagrees() -> None:
     observed, _ = sent(Exit(FAILED, b"curl: (56) reset", 56))
     assert (observed.status, observed.broken, observed.agrees) == (None, "reset", False)
+
+
+@pytest.mark.parametrize(("code", "url", "agrees"), [(35, "https", True), (56, "https", True), (35, "http", False)])
+def test_a_cut_handshake_is_a_reset_whatever_the_program_calls_it(code: int, url: str, agrees: bool) -> None:
+    """details takes the mesh's own TLS and plain text on that port, and no other TLS."""
+    error = b"curl: (%d) Recv failure: Connection reset by peer" % code
+    observed, _ = sent(Exit(FAILED, error, code), f"{url}://details:9080/", flags="UR")
+    assert observed.points[0].fits is agrees
+
+
+def test_who_ends_a_tunnel_later_contradicts_nothing() -> None:
+    observed, _ = sent(Exit(OK.replace(b"200", b"101"), b"", 0), flags="UC")
+    assert (observed.status, observed.agrees) == (101, True)
+    assert [point.fits for point in observed.points if point.what == "caller-flags"] == [None]
+
+
+def test_a_connection_on_which_nothing_was_sent_contradicts_no_answer_to_bytes() -> None:
+    answer = Exit(FAILED, b"curl: (28) timed out", 28)
+    observed, _ = sent(answer, "tcp://details:9080", world=Live(Api(answer), logging=False), protocol="tcp")
+    assert (observed.connected, observed.agrees) == (True, None)
+
+
+def test_connect_names_the_host_and_port_in_its_first_line() -> None:
+    place = scene("classic")
+    caller = next(pod for pod in place.pods if pod.name.startswith("productpage"))
+    asked = Request(method="CONNECT", host="far.example.com:443")
+    found = predicted("classic", f"classic/{caller.name}", "http://details:9080/", asked)
+    api = Api(Exit(OK.replace(b"200", b"404"), b"", 0))
+    probe.send(Live(api), place, found)  # type: ignore[arg-type]
+    argv = api.asked[0][3]
+    assert argv[argv.index("--request-target") + 1] == "far.example.com:443"
+    assert argv[-1] == "http://details:9080/"
 
 
 def test_a_failed_lookup_that_was_predicted_agrees() -> None:

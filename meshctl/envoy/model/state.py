@@ -11,7 +11,7 @@ from meshctl.origin import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """What is known of a secret besides its content; `roots`: how many certificates it trusts, 0 if not recorded."""
+    """What is known of a secret besides its content; `anchors`: digests of what it trusts, none if not recorded."""
 
     name: str
     kind: Literal["certificate", "trust", "key", "unknown"]
@@ -19,8 +19,13 @@ class Secret:
     updated: str = ""
     version: str = ""
     failure: Failure | None = None
-    roots: int = 0
+    anchors: tuple[str, ...] = ()
     origin: Origin
+
+    @property
+    def roots(self) -> int:
+        """How many certificates it trusts, 0 if not recorded."""
+        return len(self.anchors)
 
 
 @dataclass(frozen=True, slots=True)
