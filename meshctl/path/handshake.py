@@ -143,7 +143,11 @@ def _strangers(
     others = [one for one in theirs or () if one.kind == "trust"]
     if why := _outdated(mine, now):
         return Failure(f"the caller's root certificate {why}: it refuses the callee's (certificate verify failed)")
-    if not mine or not others or {one.serial for one in mine} & {one.serial for one in others}:
+    shared = {one.serial for one in mine} & {one.serial for one in others}
+    known, signed = _anchors(sender, ROOT), _anchors(station, ROOT)
+    if shared and known and signed and not known & signed:  # what they share is another context's
+        shared = set()
+    if not mine or not others or shared:
         return None
     why = "caller and callee have different root certificates, so the caller refuses the callee's certificate"
     if _several(sender) or _several(station):

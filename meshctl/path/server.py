@@ -249,6 +249,11 @@ def _upstream(
     ):
         cut = at_callee(None, "", why, conn.mtls) if decision.tcp else at_callee(503, "UC", why, conn.mtls)
         return Course(1.0, cut, (hop,))
+    if found is not None and _reaches_the_app(conn, decision):
+        why = f"mutual TLS of the mesh reaches {found.program or 'the application'}, which does not speak it"
+        why = f"{why}: its proxy does not end TLS on port {port}"
+        end = End("nobody", delivered=False, through_server=True, mtls=None, broken="tls", why=why, cause="mutual-tls")
+        return Course(1.0, end, (hop,))
     if found is not None:
         program = found.program or "the application"
         if inside and (why := sockets.encrypted(scene, station, address, number, program)):
@@ -257,6 +262,11 @@ def _upstream(
         return Course(1.0, end, (hop,))
     why = sockets.nobody_listens(station, host, number)
     return Course(1.0, to_app.unconnected(conn, decision, why, "nobody-listens"), (hop,))
+
+
+def _reaches_the_app(conn: Connection, decision: Decision) -> bool:
+    """Whether a sender's mutual TLS goes through the callee's proxy as it is: a TCP proxy without TLS of its own."""
+    return conn.layer == "mtls" and conn.by_proxy and not (decision.terminated or decision.assumed)
 
 
 def _own_refusal(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> str:

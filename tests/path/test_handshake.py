@@ -133,6 +133,28 @@ def test_both_ends_have_different_roots(mesh: Mesh) -> None:
     assert "different root certificates" in found.outcome.end.why
 
 
+def test_a_root_that_only_another_context_of_the_caller_has_does_not_count(mesh: Mesh) -> None:
+    """``/certs`` tells the roots of all contexts; those of the mesh are told by the secret."""
+
+    def root(name: str) -> Edit:
+        def change(dump: dict[str, Any]) -> None:
+            for part in dump["configs"]:
+                for one in part.get("dynamic_active_secrets", ()):
+                    if trust := one["secret"].get("validation_context"):
+                        trust["trusted_ca"] = {"inline_string": PEM.format(name)}
+
+        return change
+
+    mesh.edit("client", "config_dump.json", root("bWluZQ=="))
+    mesh.edit("backend", "config_dump.json", root("b3RoZXI="))
+    found = mesh.ask()
+    assert said(found) == FAILS
+    assert "different root certificates" in found.outcome.end.why
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+
+
 def test_of_several_roots_only_the_first_is_known(mesh: Mesh) -> None:
     def two(dump: dict[str, Any]) -> None:
         for part in dump["configs"]:
@@ -158,9 +180,6 @@ def test_of_names_with_and_without_a_type_only_the_former_count(mesh: Mesh) -> N
 
     mesh.edit("client", "config_dump.json", both)
     assert said(mesh.ask()) == FAILS
-
-
-PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
 
 @pytest.mark.parametrize(
@@ -390,3 +409,25 @@ def test_the_caller_is_who_its_certificate_says(mesh: Mesh, name: str, end: Any)
     mesh.edit("client", "certs.json", renamed)
     mesh.edit("backend", "config_dump.json", wanting("spiffe://cluster.local/"))
     assert said(mesh.ask()) == end
+
+
+def test_the_mesh_s_tls_reaches_the_application_where_its_proxy_ends_none(mesh: Mesh) -> None:
+    """A port with DISABLE is taken as it comes, and the caller's rule asks for mutual TLS all the same."""
+
+    def as_it_comes(dump: dict[str, Any]) -> None:
+        for part in dump["configs"]:
+            for one in part.get("dynamic_listeners", ()):
+                listener = one["active_state"]["listener"]
+                if listener["name"] != "virtualInbound":
+                    continue
+                chain = next(c for c in listener["filter_chains"] if c["name"] == "virtualInbound")
+                filters = [f for f in chain["filters"] if f["name"].endswith("tcp_proxy")]
+                found = {"name": "plain", "filter_chain_match": {"destination_port": 9080}, "filters": filters}
+                others = [c for c in listener["filter_chains"] if "9080" not in json.dumps(c["filter_chain_match"])]
+                listener["filter_chains"] = [*others, found]
+
+    mesh.edit("backend", "config_dump.json", as_it_comes)
+    found = mesh.ask()
+    assert said(found) == FAILS
+    assert "does not end TLS on port 9080" in found.outcome.end.why
+    assert (found.outcome.end.through_server, found.outcome.end.mtls) == (True, None)
