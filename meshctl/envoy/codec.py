@@ -54,8 +54,13 @@ class Malformed:
     details: str
 
 
-def malformed(host: str, headers: Mapping[str, tuple[str, ...]]) -> Malformed | None:
-    """What Envoy refuses in the headers of a request of HTTP/1; None where it takes them (as seen of 1.40)."""
+def malformed(
+    protocol: Literal["http", "http2", "tcp"], host: str, headers: Mapping[str, tuple[str, ...]]
+) -> Malformed | None:
+    """What Envoy refuses in the headers of a request, None where it takes them: seen of 1.36 to 1.40.
+
+    `status` is what HTTP/1 answers; of HTTP/2 the stream is reset.
+    """
     for coding in headers.get("transfer-encoding", ()):
         if coding.strip().lower() not in ("", "chunked"):
             why = f"the transfer encoding {coding} is not one that Envoy takes"
@@ -63,13 +68,14 @@ def malformed(host: str, headers: Mapping[str, tuple[str, ...]]) -> Malformed | 
     for length in headers.get("content-length", ()):
         if not (length.isascii() and length.isdecimal()):
             return Malformed(f"the content length {length} is no number", 400, "http1.codec_error")
-    if odd := next((char for char in host if char in _NO_AUTHORITY or not "!" <= char <= "~"), ""):
+    unfit = _NO_AUTHORITY | {"@"} if protocol == "http2" else _NO_AUTHORITY
+    if odd := next((char for char in host if char in unfit or not "!" <= char <= "~"), ""):
         return Malformed(f"a host has no {odd!r} in it", 400, "http.invalid_authority")
     return None
 
 
-_NO_AUTHORITY = frozenset('"#/<>?@\\^`{|}')
-"""Printable characters that Envoy refuses in an authority, each tried with 1.40 (``http.invalid_authority``)."""
+_NO_AUTHORITY = frozenset('"#/<>?\\^`{|}')
+"""Printable characters that Envoy refuses in an authority (``http.invalid_authority``)."""
 
 
 def looks_like_http(

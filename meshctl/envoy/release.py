@@ -16,8 +16,8 @@ def each_value(build: Build | None) -> bool | None:
 def passes_resets(build: Build | None) -> bool | None:
     """Whether a TCP proxy hands a reset of its endpoint on, and logs it as one (``UR``): from 1.38.
 
-    Source: Envoy's release notes of 1.38.0, ``propagate_upstream_rst_through_tunneled_tcp_proxy``; seen of 1.40 without
-    any tunnel.
+    Source: Envoy's release notes of 1.38.0, ``propagate_upstream_rst_through_tunneled_tcp_proxy``; seen without any
+    tunnel of 1.38 to 1.40, and not of 1.36 and 1.37.
     """
     return build.version >= (1, 38, 0) if build is not None else None
 

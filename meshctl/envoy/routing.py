@@ -27,7 +27,10 @@ def decoded(walk: Journal, manager: HttpManager, raw: Request) -> Request:
         raise walk.fail("protocol-error", "http", because, manager.origin, flags="DPE", **told)
     for odd in manager.unsupported:
         walk.undecided(f"{odd} of the connection manager is not modelled")
-    odd_header = codec.malformed(raw.host, raw.headers) if query.protocol == "http" else None
+    odd_header = codec.malformed(query.protocol, raw.host, raw.headers)
+    if odd_header is not None and query.protocol == "http2":
+        because = f"{odd_header.why}: the stream is reset"
+        raise walk.fail("protocol-error", "http", because, manager.origin, flags="DPE")
     if odd_header is not None:
         walk.step("http", "", odd_header.why, manager.origin)
         walk.answer(odd_header.status, "DPE", odd_header.details)

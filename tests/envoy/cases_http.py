@@ -157,6 +157,25 @@ MALFORMED = (
     ),
 )
 
+ODD_HOSTS = tuple(
+    Ask(host=f"a{char}b.com", protocol=protocol)
+    for char in "\"#/<>?@\\^`{|}!$&'()*+,;=%~_-.:" for protocol in ("http", "http2")
+)  # fmt: skip
+ODD_HEADERS = tuple(
+    Ask(headers=((name, value),), protocol=protocol)
+    for protocol in ("http", "http2")
+    for name, value in (
+        ("transfer-encoding", "gzip"), ("transfer-encoding", "identity"), ("transfer-encoding", "gzip, chunked"),
+        ("content-length", "x"), ("content-length", "-1"), ("content-length", "0x1"),
+        ("content-length", "0"), ("content-length", "00"),
+    )
+)  # fmt: skip
+ODD_HOSTS += tuple(Ask(host=host, protocol=p) for host in ("user@a", "@", "a@b:80") for p in ("http", "http2"))
+STRANGE = (
+    web("odd-host", *ODD_HOSTS, routes=[to("one", "all")]),
+    web("odd-headers", *ODD_HEADERS, routes=[to("one", "all")]),
+)
+
 TEMPLATES = ("/a/*", "/a/**", "/**", "/a/{x}/b", "/a/{x=*}/{y=**}", "/{x=a/*}/b", "/a.b/*", "/*/b", "/a/*.txt", "/a")
 TEMPLATED = tuple(
     web(f"template-{n}", *(Ask(path=p) for p in (
@@ -293,6 +312,6 @@ LIMITED = (
 
 CASES: tuple[Case, ...] = (
     *HEADERS, *NAMED, *TWICE,
-    *VIRTUAL, *PATHED, *MALFORMED,
+    *VIRTUAL, *PATHED, *MALFORMED, *STRANGE,
     *TEMPLATED, *QUERIED, *COOKIED, *REDIRECTED, *FRACTIONS, *TLS_REQUIRED, *ODD, *LIMITED,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 
+from meshctl.envoy import release
 from meshctl.envoy.config_dump import ConfigDump
 from meshctl.envoy.match import Match, match
 from meshctl.envoy.model.routes import Forward, RetryPolicy
@@ -199,8 +200,9 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
             told, end = predicted(envoy.dump, way, ports)
             line = lines[answer.ends]
             if told.tcp_proxy is not None:
-                said: tuple[object, ...] = (0, through_client_tcp(end).flags)
-                came = (line["code"], "UF,URX" if "UF" in line["flags"] else "")
+                resets = release.passes_resets(envoy.dump.build())
+                said: tuple[object, ...] = (0, through_client_tcp(end, passes_resets=resets).flags)
+                came = (line["code"], "" if line["flags"] == "-" else line["flags"])
             else:
                 after = through_client_http(end, retried(told), limits=limits(told, envoy.dump))
                 said = (after.status or 200, after.flags)
