@@ -91,7 +91,7 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
     return Station(
         pod=pod,
         mode=injection.mode,
-        version=str(injection.release),
+        version=injection.release.text,
         rulesets=rulesets,
         rules_from=rules_from,
         rules_broken=_broken(parts, gaps) if rules_from == "assumed" else "",

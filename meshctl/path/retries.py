@@ -45,10 +45,19 @@ def of_mesh(config: MeshConfig, version: str) -> Retrying:
     return Retrying(of(said.attempts, said.on, said.per_try_timeout, statuses), statuses)
 
 
+def since(version: str, minor: int) -> bool | None:
+    """Whether a release (``1.30.3``), or all of a range (``1.12-1.13``), is 1.`minor` or newer; None is not known."""
+    bounds = [bound.split(".") for bound in version.split("-")]
+    if not all(len(parts) > 1 and parts[0] == "1" and parts[1].isdecimal() for parts in bounds):
+        return None
+    if int(bounds[0][1]) >= minor:
+        return True
+    return False if int(bounds[-1][1]) < minor else None
+
+
 def older(version: str, minor: int) -> bool:
     """Whether a release is older than 1.`minor`; one that is not known is not."""
-    parts = version.split(".")
-    return len(parts) > 1 and parts[0] == "1" and parts[1].isdecimal() and int(parts[1]) < minor
+    return since(version, minor) is False
 
 
 def seconds(text: str) -> float | None:

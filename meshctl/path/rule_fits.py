@@ -9,7 +9,7 @@ from meshctl.frozen import dataclass
 from meshctl.istio.resource import host_fits, selects
 from meshctl.istio.virtual_service import HttpMatch, HttpRule, L4Match, StringMatch
 from meshctl.path.model import Request
-from meshctl.path.retries import USUAL, Retrying, older
+from meshctl.path.retries import USUAL, Retrying, older, since
 from meshctl.path.wire import server_name
 from meshctl.withheld import REDACTED, begins
 
@@ -38,7 +38,7 @@ def each_value(version: str) -> bool | None:
     """
     if older(version, 30):
         return False
-    return None if not version or older(version, 31) else True
+    return True if since(version, 31) else None
 
 
 def http_fits(rule: HttpRule, request: Request, setting: Setting) -> bool | None:

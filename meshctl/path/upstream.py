@@ -10,7 +10,7 @@ from meshctl.path import auto_mtls, handshake, hosts, network, resource_hosts, s
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
 from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Hop, Request
 from meshctl.path.outcome import Course, Limits, failing, through_client_http, through_client_tcp, untold, with_retries
-from meshctl.path.retries import older
+from meshctl.path.retries import since
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
 
@@ -60,7 +60,7 @@ def _passes_resets(station: Station) -> bool | None:
     """Whether the proxy hands resets on; by Istio's release where its Envoy's is not known (1.30 comes with 1.38)."""
     if station.proxy is not None and (build := station.proxy.build()) is not None:
         return release.passes_resets(build)
-    return not older(station.version, 30) if station.version else None
+    return since(station.version, 30)
 
 
 def subset_of(cluster: str) -> str:

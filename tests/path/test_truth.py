@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.path.recordings import Case, client_line, contradictions, none_if_dash, of_case, truths
+from meshctl.path.retries import older, since
+from tests.path.recordings import Case, client_line, contradictions, none_if_dash, of_case, scene, truths
 
 UNDECIDED = {
     ("bookinfo", 6): "no Service has it",
@@ -56,3 +57,29 @@ def test_branches_sum_to_one_and_every_hop_says_what_was_decided(case: Case) -> 
     assert sum(branch.probability for branch in found.outcome.branches) == pytest.approx(1.0)
     assert all(hop.title and hop.decision for hop in found.hops)
     assert found.outcome.branches[0].end == found.outcome.end
+
+
+def test_stations_know_the_release_that_their_proxies_are_of() -> None:
+    place = scene("classic")
+    injected = {place.station(pod).version for pod in place.pods if pod.namespace == "classic"}
+    others = {place.station(pod).version for pod in place.pods if not pod.namespace.startswith(("classic", "istio"))}
+    assert injected == {"1.30.3"}
+    assert others <= {"", "1.30.3"}
+
+
+@pytest.mark.parametrize(
+    ("version", "minor", "is_since"),
+    [
+        ("1.30.3", 30, True),
+        ("1.29.9", 30, False),
+        ("1.12-1.13", 24, False),
+        ("1.22-1.26", 24, None),
+        ("1.25-1.26", 24, True),
+        ("", 24, None),
+        ("2.0", 24, None),
+        ("x", 24, None),
+    ],
+)
+def test_a_release_or_a_range_of_them_is_held_against_another(version: str, minor: int, is_since: bool | None) -> None:
+    assert since(version, minor) is is_since
+    assert older(version, minor) is (is_since is False)
