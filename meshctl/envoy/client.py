@@ -20,7 +20,7 @@ def inspected(
     is_http = codec.looks_like_http(query.protocol, query.method, query.path, any_method)
     if looks.http is False or is_http is False:
         because = "no inspector recognises an application protocol"
-        if looks.http and query.protocol == "http" and query.method not in codec.METHODS:
+        if looks.http and any_method is False and query.protocol == "http" and query.method not in codec.METHODS:
             because = f"the HTTP inspector does not know the method {query.method}{codec.meant(query.method)}"
         elif looks.http:
             because = "the bytes are no HTTP"

@@ -3,14 +3,18 @@
 from meshctl.envoy.model.state import Build
 
 
+def _since(build: Build | None, minor: int) -> bool | None:
+    return build.version >= (1, minor, 0) if build is not None else None
+
+
 def any_method(build: Build | None) -> bool | None:
     """Whether the HTTP inspector takes a first line for HTTP whatever its method is: from 1.39."""
-    return build.version >= (1, 39, 0) if build is not None else None
+    return _since(build, 39)
 
 
 def each_value(build: Build | None) -> bool | None:
     """Whether routes match the values of a header that came twice one by one: from 1.39."""
-    return build.version >= (1, 39, 0) if build is not None else None
+    return _since(build, 39)
 
 
 def passes_resets(build: Build | None) -> bool | None:
@@ -19,7 +23,7 @@ def passes_resets(build: Build | None) -> bool | None:
     Source: Envoy's release notes of 1.38.0, ``propagate_upstream_rst_through_tunneled_tcp_proxy``; seen without any
     tunnel of 1.38 to 1.40, and not of 1.36 and 1.37.
     """
-    return build.version >= (1, 38, 0) if build is not None else None
+    return _since(build, 38)
 
 
 _FIXED = {34: 13, 35: 9, 36: 5, 37: 1}
@@ -34,7 +38,7 @@ def each_value_in_policies(build: Build | None) -> bool | None:
         return None
     major, minor, patch = build.version
     if major != 1 or minor not in _FIXED:
-        return build.version >= (1, 38, 0)
+        return _since(build, 38)
     if not build.released:  # Istio's carry fixes that the number does not tell
         return None
     return None if patch == _MAYBE.get(minor) else patch >= _FIXED[minor]

@@ -140,6 +140,11 @@ def test_why_the_inspector_does_not_take_it_for_http(method: str, path: str, sai
     assert looked.because == said
 
 
+def test_an_inspector_that_takes_any_method_is_not_said_to_miss_one() -> None:
+    (looked,) = [step for step in asked("1.40.0", "FOO", "a").steps if step.what == "listener filters"]
+    assert looked.because == "the bytes are no HTTP"
+
+
 def test_ignored_parameters_of_a_path_are_not_modelled() -> None:
     assert asked("1.40.0", "GET").status == 204
     assert asked("1.40.0", "GET", "/a;b=1").undecided_because
