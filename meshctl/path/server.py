@@ -242,6 +242,7 @@ def _upstream(
     found = listens(station.sockets, host, number)
     hop = sockets.socket_hop(station, host, number, found)
     hop = replace(hop, facts=(*to_app.facts(passed, host), *hop.facts))
+    program = (found.program if found is not None else "") or "the application"
     if (
         found is not None
         and sockets.is_listener(station, found)
@@ -250,12 +251,9 @@ def _upstream(
         cut = at_callee(None, "", why, conn.mtls) if decision.tcp else at_callee(503, "UC", why, conn.mtls)
         return Course(1.0, cut, (hop,))
     if found is not None and _reaches_the_app(conn, decision):
-        why = f"mutual TLS of the mesh reaches {found.program or 'the application'}, which does not speak it"
-        why = f"{why}: its proxy does not end TLS on port {port}"
-        end = End("nobody", delivered=False, through_server=True, mtls=None, broken="tls", why=why, cause="mutual-tls")
-        return Course(1.0, end, (hop,))
+        declared = not sockets.encrypted(scene, station, address, number, program)
+        return Course(1.0, _by_the_app(program, port, declared=declared), (hop,))
     if found is not None:
-        program = found.program or "the application"
         if inside and (why := sockets.encrypted(scene, station, address, number, program)):
             return Course(1.0, untold(why, through_server=True, mtls=conn.mtls), (hop,))
         end = End("app", None, "", "", True, False, True, conn.mtls, why=f"{program} answers")
@@ -267,6 +265,16 @@ def _upstream(
 def _reaches_the_app(conn: Connection, decision: Decision) -> bool:
     """Whether a sender's mutual TLS goes through the callee's proxy as it is: a TCP proxy without TLS of its own."""
     return conn.layer == "mtls" and conn.by_proxy and not (decision.terminated or decision.assumed)
+
+
+def _by_the_app(program: str, port: int, *, declared: bool) -> End:
+    """What an application makes of the mesh's mutual TLS; `declared`: a Service or the pod says that it speaks TLS."""
+    if declared:
+        why = f"mutual TLS of the mesh reaches {program} as it is: whether {program} has a certificate that the caller"
+        return untold(f"{why} takes is not recorded", through_server=True)
+    why = f"mutual TLS of the mesh reaches {program}, which does not speak it"
+    why = f"{why}: its proxy does not end TLS on port {port}"
+    return End("nobody", delivered=False, through_server=True, mtls=None, broken="tls", why=why, cause="mutual-tls")
 
 
 def _own_refusal(scene: Scene, station: Station, host: str, number: int, conn: Connection) -> str:

@@ -411,23 +411,36 @@ def test_the_caller_is_who_its_certificate_says(mesh: Mesh, name: str, end: Any)
     assert said(mesh.ask()) == end
 
 
+def as_it_comes(dump: dict[str, Any]) -> None:
+    for part in dump["configs"]:
+        for one in part.get("dynamic_listeners", ()):
+            listener = one["active_state"]["listener"]
+            if listener["name"] != "virtualInbound":
+                continue
+            chain = next(c for c in listener["filter_chains"] if c["name"] == "virtualInbound")
+            filters = [f for f in chain["filters"] if f["name"].endswith("tcp_proxy")]
+            found = {"name": "plain", "filter_chain_match": {"destination_port": 9080}, "filters": filters}
+            others = [c for c in listener["filter_chains"] if "9080" not in json.dumps(c["filter_chain_match"])]
+            listener["filter_chains"] = [*others, found]
+
+
 def test_the_mesh_s_tls_reaches_the_application_where_its_proxy_ends_none(mesh: Mesh) -> None:
     """A port with DISABLE is taken as it comes, and the caller's rule asks for mutual TLS all the same."""
-
-    def as_it_comes(dump: dict[str, Any]) -> None:
-        for part in dump["configs"]:
-            for one in part.get("dynamic_listeners", ()):
-                listener = one["active_state"]["listener"]
-                if listener["name"] != "virtualInbound":
-                    continue
-                chain = next(c for c in listener["filter_chains"] if c["name"] == "virtualInbound")
-                filters = [f for f in chain["filters"] if f["name"].endswith("tcp_proxy")]
-                found = {"name": "plain", "filter_chain_match": {"destination_port": 9080}, "filters": filters}
-                others = [c for c in listener["filter_chains"] if "9080" not in json.dumps(c["filter_chain_match"])]
-                listener["filter_chains"] = [*others, found]
 
     mesh.edit("backend", "config_dump.json", as_it_comes)
     found = mesh.ask()
     assert said(found) == FAILS
     assert "does not end TLS on port 9080" in found.outcome.end.why
     assert (found.outcome.end.through_server, found.outcome.end.mtls) == (True, None)
+
+
+def test_an_application_that_is_declared_to_speak_tls_may_take_the_mesh_s(mesh: Mesh) -> None:
+    path = mesh.folder / "resources" / "services.json"
+    document = json.loads(path.read_text())
+    (port,) = (p for s in document["items"] if s["metadata"]["name"] == "backend" for p in s["spec"]["ports"])
+    port["appProtocol"] = "tls"
+    path.write_text(json.dumps(document))
+    mesh.edit("backend", "config_dump.json", as_it_comes)
+    end = mesh.ask().outcome.end
+    assert end.delivered is None
+    assert "has a certificate that the caller takes is not recorded" in end.undecided[0]
