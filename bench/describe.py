@@ -11,9 +11,9 @@ from bench.snapshots import make
 from meshctl.checks import registry
 from meshctl.checks.evidence import Evidence
 from meshctl.gather import describe as gathering
-from meshctl.gather.describe import Surroundings
 from meshctl.gather.pods import many
 from meshctl.gather.scope import Scope
+from meshctl.gather.surroundings import Surroundings
 from meshctl.injection.description import describe
 from meshctl.sources import kinds
 from meshctl.sources.snapshot import open_snapshot

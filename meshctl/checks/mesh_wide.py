@@ -13,6 +13,7 @@ from meshctl.istio.mesh import Mesh, entry_for
 from meshctl.istio.resource import Meta, host_fits
 from meshctl.istio.security import peer_mode
 from meshctl.istio.virtual_service import VirtualService
+from meshctl.kube.names import service_host
 from meshctl.kube.pods import ENDED, Pod
 from meshctl.kube.services import Service, ServicePort
 from meshctl.refs import near_misses
@@ -20,7 +21,7 @@ from meshctl.refs import near_misses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What the rules look at; `namespaces` are those that the user asked about, `domain` the cluster's.
+    """What the rules look at; `namespaces` are those that the user asked about.
 
     `covered` are the namespaces that could be looked at (empty: all): of others nothing is said. `endpoints` says how
     many endpoints a Service has by its EndpointSlices; None where these were not looked at.
@@ -32,18 +33,13 @@ class Cluster:
     namespaces: frozenset[str]
     covered: frozenset[str] = frozenset()
     endpoints: Callable[[Service], int | None] = lambda _service: None
-    domain: str = "cluster.local"
     api: GatewayApi = GatewayApi()
 
     def sees(self, host: str) -> bool:
         """Whether a host would have been seen if it were there."""
         _, _, rest = host.partition(".")
         place, _, zone = rest.partition(".")
-        return not self.covered or (zone == f"svc.{self.domain}" and place in self.covered)
-
-    def host(self, service: Service) -> str:
-        """A service's full name."""
-        return f"{service.name}.{service.namespace}.svc.{self.domain}"
+        return not self.covered or (zone == f"svc.{self.mesh.domain}" and place in self.covered)
 
 
 def run(cluster: Cluster) -> tuple[Finding, ...]:
@@ -58,7 +54,7 @@ def _finding(id: str, meta: Meta, text: str, fix: str) -> Finding:
 
 def unknown_subset(cluster: Cluster) -> Iterator[Finding]:
     """A route leads to a subset that no DestinationRule has, of a host without pods here: pods tell of their own."""
-    met = {cluster.host(s) for s in cluster.services if _selected(cluster, s)}
+    met = {s.full_name for s in cluster.services if _selected(cluster, s)}
     for service in _virtual_services(cluster):
         for index, rule in enumerate(service.http):
             for to in rule.destinations:
@@ -98,7 +94,7 @@ def mutual_tls_to_plain_text(cluster: Cluster) -> Iterator[Finding]:
     for rule in cluster.mesh.destination_rules:
         if rule.meta.namespace not in cluster.namespaces:
             continue
-        for service in (s for s in cluster.services if host_fits(rule.host, cluster.host(s))):
+        for service in (s for s in cluster.services if host_fits(rule.host, s.full_name)):
             asked = [p for p in service.ports if rule.policy.tls_on(p.number) == "ISTIO_MUTUAL"]
             for port, pod, why in ((port, *found) for port in asked if (found := _plain_pod(cluster, service, port))):
                 text = (
@@ -140,7 +136,7 @@ def _number(target: str, pod: Pod) -> int | None:
 
 def unknown_destination(cluster: Cluster) -> Iterator[Finding]:
     """A route leads to a host that is no service."""
-    known = {cluster.host(s) for s in cluster.services}
+    known = {s.full_name for s in cluster.services}
     for service in _virtual_services(cluster):
         for host in dict.fromkeys(d.host for rule in service.http for d in rule.destinations):
             if host in known or entry_for(cluster.mesh, host, service.meta.namespace) is not None:
@@ -155,12 +151,12 @@ def unknown_destination(cluster: Cluster) -> Iterator[Finding]:
 
 def unknown_backend(cluster: Cluster) -> Iterator[Finding]:
     """An HTTPRoute of the Gateway API leads to a Service that is not there."""
-    known = {cluster.host(s) for s in cluster.services}
+    known = {s.full_name for s in cluster.services}
     for route in cluster.api.routes:
         if route.meta.namespace not in cluster.namespaces:
             continue
         backends = dict.fromkeys(b for rule in route.rules for b in rule.backends if b.kind == "Service")
-        for host in dict.fromkeys(f"{b.name}.{b.namespace}.svc.{cluster.domain}" for b in backends):
+        for host in dict.fromkeys(service_host(b.name, b.namespace, cluster.mesh.domain) for b in backends):
             if host in known or not cluster.sees(host):
                 continue
             close = near_misses(host, tuple(known))
@@ -190,7 +186,7 @@ def plain_text_to_strict(cluster: Cluster) -> Iterator[Finding]:
     for rule in cluster.mesh.destination_rules:
         if rule.meta.namespace not in cluster.namespaces:
             continue
-        for service in (s for s in cluster.services if host_fits(rule.host, cluster.host(s))):
+        for service in (s for s in cluster.services if host_fits(rule.host, s.full_name)):
             for port in service.ports:
                 if rule.policy.tls_on(port.number) not in ("DISABLE", "SIMPLE"):
                     continue

@@ -81,4 +81,4 @@ def findings(failures: Iterable[Failure], callers: int, others: Sequence[Finding
 def _is_about(finding: Finding, name: str, namespace: str) -> bool:
     """Whether a finding is about a service: it names it as a word, or in full."""
     words = finding.text.replace(":", " ").replace(",", " ").split()
-    return name in words or f"{name}.{namespace}.svc.cluster.local" in finding.text
+    return name in words or f"{name}.{namespace}.svc." in finding.text

@@ -31,7 +31,7 @@ def check(call: Invocation, names: Pods = None, ignore: Ignored = None) -> None:
     from meshctl.views import findings as view
 
     _demand_ids(ignore or (), {id for id, _ in view.titles()})
-    found = gathering.check(call.world(), names or (), call.scope(), call.istio_namespace or "", ignore or ())
+    found = gathering.check(call.world(), names or (), call.scope(), ignore or ())
     code = ExitCode.FINDINGS if found.failed else ExitCode.OK
     if call.output == "sarif":
         emit(view.sarif_text(found.findings), "sarif")

@@ -84,13 +84,12 @@ def pod(call: Invocation, names: Pods = None, filename: Manifest = None) -> None
     from meshctl.gather import evidence
     from meshctl.views import pods
 
-    root = call.istio_namespace or ""
     if filename and (names or call.selector):
         raise BadInput("-f and a pod's name or labels exclude each other", hint="a manifest's pods are all described")
     if filename:
-        found = evidence.manifest(_world_if_named(call), filename, call.namespace, root)
+        found = evidence.manifest(_world_if_named(call), filename, call.namespace)
     else:
-        found = evidence.pods(call.world(), names or (), call.scope(), root)
+        found = evidence.pods(call.world(), names or (), call.scope())
     show(call, lambda: pods.document_of(found), lambda: pods.page_for(call.output, found))
 
 
@@ -121,7 +120,7 @@ def service(
     from meshctl.gather import evidence
     from meshctl.views import service as view
 
-    found = evidence.service(call.world(), name, call.scope(), call.istio_namespace or "")
+    found = evidence.service(call.world(), name, call.scope())
     show(call, lambda: view.document(found), lambda: view.page(found))
 
 
@@ -137,5 +136,5 @@ def namespace(
     from meshctl.gather import evidence
     from meshctl.views import namespace as view
 
-    found = evidence.namespace(call.world(), name, call.scope(), call.istio_namespace or "")
+    found = evidence.namespace(call.world(), name, call.scope())
     show(call, lambda: view.document(found), lambda: view.page(found))

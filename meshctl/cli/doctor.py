@@ -32,7 +32,7 @@ def doctor(call: Invocation, role: RoleOption = None) -> None:
     from meshctl.gather import health
     from meshctl.views import doctor as view
 
-    found = health.examine(call.connection(), call.istio_namespace or "istio-system", call.runtime or "auto")
+    found = health.examine(call.connection(), call.runtime or "auto")
     failed = any(probe.grade == "bad" for probe in found.probes) and not any(works for _, works, _ in found.ways[:-1])
     show(
         call,

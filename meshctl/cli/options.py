@@ -83,7 +83,9 @@ class Invocation:
         if self.demo or named:
             from meshctl.sources import snapshot
 
-            return snapshot.open_demo() if self.demo else snapshot.open_snapshot(str(named), tell=_note)
+            world = snapshot.open_demo() if self.demo else snapshot.open_snapshot(str(named), tell=_note)
+            world.control_plane = self.istio_namespace or ""
+            return world
         if self.runtime:
             from meshctl.sources import node
 
@@ -108,6 +110,7 @@ class Invocation:
             debug_namespace=self.debug_namespace,
             assume_yes=bool(self.yes),
             verbose=bool(self.verbose),
+            istio_namespace=self.istio_namespace or "",
         )
 
     def scope(self, namespace: str | None = None) -> Scope:

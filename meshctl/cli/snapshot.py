@@ -84,7 +84,7 @@ def _plan(
         name=name,
         namespaces=None if call.all_namespaces else (*own, *named),
         pods=tuple((pod.namespace, pod.name) for pod in found) if found else None,
-        root_namespace=call.istio_namespace or "istio-system",
+        root_namespace=world.root_namespace(),
         redact_addresses=addresses,
         parallel=parallel,
     )

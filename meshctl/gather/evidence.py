@@ -11,9 +11,9 @@ from meshctl.checks.stories import NamespaceStory, ServiceStory
 from meshctl.errors import BadInput, MeshctlError, NotFound
 from meshctl.gather import describe as gathering
 from meshctl.gather import rules
-from meshctl.gather.describe import Surroundings
 from meshctl.gather.pods import home, many
 from meshctl.gather.scope import Scope
+from meshctl.gather.surroundings import Surroundings
 from meshctl.injection import ambient, decision, standing
 from meshctl.injection import state as states
 from meshctl.injection.ambient import Ambient
@@ -29,7 +29,7 @@ from meshctl.kube.services import Service
 from meshctl.netfilter.model import Ruleset
 from meshctl.refs import near_misses
 from meshctl.sources import kinds
-from meshctl.sources.warm import warm
+from meshctl.sources.control_plane import INJECTOR, MESH
 from meshctl.sources.world import Kind, Part, World
 from meshctl.uncollected import uncollected
 
@@ -132,7 +132,7 @@ def _is_ambient(described: Description) -> bool:
 def _ambient(around: Surroundings, described: Description, problems: list[str]) -> Ambient:
     """What the node's ztunnel says of the pod; `problems` names a dump of it that cannot be read."""
     pod = described.pod
-    tunnels = (p for p in around.neighbours(around.root_namespace()) if p.labels.get("app") == "ztunnel")
+    tunnels = (p for p in around.neighbours(around.world.root_namespace()) if p.labels.get("app") == "ztunnel")
     tunnel = next((p for p in tunnels if p.node == pod.node), None)
     dump = None
     if tunnel is not None:
@@ -193,14 +193,13 @@ def pods(
     world: World,
     names: Sequence[str],
     scope: Scope,
-    root: str = "",
     ignore: Sequence[str] = (),
     around: Surroundings | None = None,
 ) -> tuple[Judged, ...]:
     """The pods that names mean (of workloads and services all), or all of the scope; each described and judged."""
     with uncollected():
         found = [pod for n in names for pod in many(world, n, scope)] if names else list(many(world, None, scope))
-    place = around or Surroundings(world, root)
+    place = around or Surroundings(world)
     _fetch_ahead(place, {pod.namespace for pod in found})
     unique = {(pod.namespace, pod.name): pod for pod in found}
     return judged((of_pod(place, pod) for pod in unique.values()), ignore)
@@ -222,15 +221,15 @@ _MESH = (
 def _fetch_ahead(around: Surroundings, namespaces: set[str]) -> None:
     """What describing a pod will ask for, side by side: on a live cluster one round trip instead of a dozen."""
     nearby: list[tuple[Kind, str | None]] = [(kind, place) for place in sorted(namespaces) for kind in _AROUND]
-    root = around.root_namespace()
-    settings = [(kinds.CONFIG_MAPS, root, name) for name in ("istio", "istio-sidecar-injector")]
+    root = around.world.root_namespace()
+    settings = [(kinds.CONFIG_MAPS, root, name) for name in (MESH, INJECTOR)]
     everywhere: list[tuple[Kind, str | None]] = [(kind, None) for kind in (kinds.NAMESPACES, kinds.WEBHOOKS, *_MESH)]
-    warm(around.world, [*nearby, *everywhere], settings if namespaces else ())
+    around.world.prefetch([*nearby, *everywhere], settings if namespaces else ())
 
 
-def manifest(world: World | None, paths: Sequence[str], namespace: str | None, root: str = "") -> tuple[Judged, ...]:
+def manifest(world: World | None, paths: Sequence[str], namespace: str | None) -> tuple[Judged, ...]:
     """The pods that manifests ask for; `world` is the cluster that they would run in, None for none."""
-    around = Surroundings(world, root) if world is not None else None
+    around = Surroundings(world) if world is not None else None
     planned: list[Subject] = []
     for path in dict.fromkeys(paths):
         shown = "standard input" if path == "-" else path
@@ -238,9 +237,9 @@ def manifest(world: World | None, paths: Sequence[str], namespace: str | None, r
     return judged(map(of_plan, planned))
 
 
-def service(world: World, text: str, scope: Scope, root: str = "") -> ServiceStory:
+def service(world: World, text: str, scope: Scope) -> ServiceStory:
     """A service by all the pods that it selects. Raises NotFound with the nearest names."""
-    around = Surroundings(world, root)
+    around = Surroundings(world)
     found = _service(world, text, scope, around)
     selected = [
         kube_pods.pod(raw, f"{world.name}/resources/pods.json") for raw in around.listed(kinds.PODS, found.namespace)
@@ -256,7 +255,7 @@ def _service(world: World, text: str, scope: Scope, around: Surroundings) -> Ser
     if slash:
         name, dot, tail = after, slash, before
     place = scope.namespace or (tail.partition(".")[0] if dot else "") or world.default_namespace()
-    candidates = [place] if place else [n for n in world.namespaces() if n != around.root_namespace()] or ["default"]
+    candidates = [place] if place else [n for n in world.namespaces() if n != world.root_namespace()] or ["default"]
     for namespace in candidates:
         for found in around.services(namespace) or ():
             if found.name == (name if dot else text) and found.namespace == namespace:
@@ -268,12 +267,12 @@ def _service(world: World, text: str, scope: Scope, around: Surroundings) -> Ser
     raise NotFound(f"there is no service '{text}' in namespace {' or '.join(candidates)}", hint=hint)
 
 
-def namespace(world: World, text: str | None, scope: Scope, root: str = "") -> NamespaceStory:
+def namespace(world: World, text: str | None, scope: Scope) -> NamespaceStory:
     """A namespace: what its labels mean for a pod made now, and the pods that are there."""
-    around = Surroundings(world, root)
+    around = Surroundings(world)
     name = text or home(world, scope)
     if text is None and not scope.namespace and not world.default_namespace():
-        others = [n for n in world.namespaces() if n != around.root_namespace()]
+        others = [n for n in world.namespaces() if n != world.root_namespace()]
         name = others[0] if len(others) == 1 else name
     found = around.namespace(name)
     if found is None:
@@ -289,6 +288,7 @@ def namespace(world: World, text: str | None, scope: Scope, root: str = "") -> N
         webhooks=around.webhooks(),
         settings=around.settings(""),
     )
-    return NamespaceStory(
-        found, decision.decide(situation), judged(of_pod(around, pod) for pod in members), around.webhooks()
-    )
+    verdict = decision.decide(situation)
+    if verdict.revision:
+        verdict = decision.decide(replace(situation, settings=around.settings(verdict.revision)))
+    return NamespaceStory(found, verdict, judged(of_pod(around, pod) for pod in members), around.webhooks())

@@ -10,10 +10,10 @@ from meshctl.checks.finding import Finding
 from meshctl.errors import NotFound
 from meshctl.frozen import dataclass
 from meshctl.gather import evidence
-from meshctl.gather.describe import Surroundings
 from meshctl.gather.evidence import Judged
 from meshctl.gather.remembering import Remembering
 from meshctl.gather.scope import Scope
+from meshctl.gather.surroundings import Surroundings
 from meshctl.kube import services as kube_services
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
@@ -129,11 +129,11 @@ def _grouped(found: Sequence[Finding]) -> list[Finding]:
 _OF_EVERY_PROXY = ("MC401", "MC402", "MC404")
 
 
-def check(world: World, names: Sequence[str], scope: Scope, root: str, ignore: Sequence[str]) -> Checked:
+def check(world: World, names: Sequence[str], scope: Scope, ignore: Sequence[str]) -> Checked:
     """Judge the named pods, or all of the scope. Raises NotFound where there is none."""
     world = Remembering(world) if world.live else world
-    around = Surroundings(world, root)
-    judged = evidence.pods(world, names, scope, root, ignore, around)
+    around = Surroundings(world)
+    judged = evidence.pods(world, names, scope, ignore, around)
     if not judged:
         where = "in any namespace" if scope.all_namespaces else f"in namespace {scope.namespace or 'default'}"
         raise NotFound(f"there are no pods {where}", hint="name a namespace with -n, or use -A for all")

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshctl.errors import MeshctlError
 from meshctl.reports import Grade, Health, Probe
-from meshctl.sources import access, capabilities, kinds, node
+from meshctl.sources import access, capabilities, control_plane, kinds, node
 from meshctl.sources.access import Right
 from meshctl.sources.connection import Connection
 from meshctl.sources.local_pods import Wanted
@@ -17,9 +17,9 @@ _SECURITY = "meshctl doctor --role read prints the smallest ClusterRole"
 _READ = ("pods", "services", "namespaces", "nodes", "events")
 
 
-def examine(connection: Connection, root_namespace: str = "istio-system", runtime: str = "auto") -> Health:
+def examine(connection: Connection, runtime: str = "auto") -> Health:
     """Look at everything; each part's failure is a probe of its own."""
-    cluster = tuple(_cluster(connection, root_namespace))
+    cluster = tuple(_cluster(connection))
     local = tuple(_node(runtime))
     return Health((*cluster, *local), _ways(cluster, local))
 
@@ -40,7 +40,7 @@ def _ways(cluster: tuple[Probe, ...], local: tuple[Probe, ...]) -> tuple[tuple[s
     )
 
 
-def _cluster(connection: Connection, root_namespace: str) -> Iterator[Probe]:
+def _cluster(connection: Connection) -> Iterator[Probe]:
     from meshctl.sources import kube_client
     from meshctl.sources.live import Cluster
 
@@ -59,6 +59,10 @@ def _cluster(connection: Connection, root_namespace: str) -> Iterator[Probe]:
     took = (time.monotonic() - began) * 1000
     yield Probe("cluster", "API server", "good", f"Kubernetes {about.get('gitVersion')}, answered in {took:.0f} ms")
     world = Cluster(api, connection)
+    try:
+        root_namespace = world.root_namespace()
+    except MeshctlError:
+        root_namespace = control_plane.USUAL
     yield from _permissions(api, connection.debug_namespace or api.namespace, api.namespace, root_namespace)
     yield from _mesh(world, root_namespace)
 

@@ -115,8 +115,7 @@ def _candidates(world: World) -> tuple[str, ...]:
     """The namespaces of a recording in which a name without one is looked for."""
     if world.default_namespace():
         return (world.default_namespace(),)
-    root = getattr(world, "root_namespace", None)
-    control_plane = root() if callable(root) else "istio-system"
+    control_plane = world.root_namespace()
     return tuple(n for n in world.namespaces() if n != control_plane)
 
 

@@ -1,7 +1,6 @@
 """As whom the sender of a live trace runs, where neither its node nor its specification say so: its container knows."""
 
 from dataclasses import replace
-from typing import Any
 
 from meshctl.path.scene import Owner, Station
 from meshctl.sources.world import World
@@ -12,16 +11,15 @@ def with_users(world: World, station: Station) -> Station:
 
     One read-only command in each such container of the sender; of the pods that it calls nobody asks.
     """
-    ask: Any = getattr(world, "user_of", None)
-    if ask is None or all(owner.uid is not None and owner.gid is not None for owner in station.owners):
+    if all(owner.uid is not None and owner.gid is not None for owner in station.owners):
         return station
-    return replace(station, owners=tuple(_settled(ask, station, owner) for owner in station.owners))
+    return replace(station, owners=tuple(_settled(world, station, owner) for owner in station.owners))
 
 
-def _settled(ask: Any, station: Station, owner: Owner) -> Owner:
+def _settled(world: World, station: Station, owner: Owner) -> Owner:
     if not owner.container or (owner.uid is not None and owner.gid is not None):
         return owner
-    user: tuple[int, int] | None = ask(station.pod.namespace, station.pod.name, owner.container)
+    user = world.user_of(station.pod.namespace, station.pod.name, owner.container)
     if user is None:
         return owner
     return Owner(user[0], user[1], f"/proc/1/status in container {owner.container}", owner.container)

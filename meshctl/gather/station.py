@@ -92,6 +92,8 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
         pod=pod,
         mode=injection.mode,
         version=injection.release.text,
+        revision=injection.revision,
+        trust_domain=(injection.proxy.env_value("TRUST_DOMAIN") or "") if injection.proxy is not None else "",
         rulesets=rulesets,
         rules_from=rules_from,
         rules_broken=_broken(parts, gaps) if rules_from == "assumed" else "",
@@ -104,8 +106,8 @@ def _station(world: World, pod: Pod, trim: Callable[[bytes], bytes] | None) -> S
         owners=_owners(pod, injection, processes, containers, {n: parts[f] for n, f in runtime.items()}),
         network=network,
         resolver=_resolver(parts),
-        proxy_uid=_proxy_id(injection, "user"),
-        proxy_gid=_proxy_id(injection, "group"),
+        proxy_uid=injection.proxy_user,
+        proxy_gid=injection.proxy_group,
         containers=containers,
         gaps=gaps,
     )
@@ -240,12 +242,6 @@ def _runtime_user(part: Part | None) -> tuple[int, int] | None:
         return int(user.get("uid", 0)), int(user.get("gid", 0))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _proxy_id(injection: Injection, which: str) -> int:
-    security = injection.proxy.security if injection.proxy is not None else None
-    value = getattr(security, which, None) if security is not None else None
-    return value if isinstance(value, int) else 1337
 
 
 def _resolver(parts: Mapping[str, Part]) -> netns.Resolver | None:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshctl.errors import MeshctlError, NoAccess
+from meshctl.gather import mesh_settings
 from meshctl.gather.node_view import node_view
 from meshctl.gather.scope import Scope
 from meshctl.gather.station import station
-from meshctl.istio import api_routes, mesh_config
+from meshctl.istio import api_routes, domain
 from meshctl.istio import mesh as istio_mesh
 from meshctl.kube import services as kube_services
 from meshctl.kube.pod_list import PodList
@@ -43,25 +44,21 @@ def _scene(world: World, scope: Scope | None) -> Scene:
     def _objects(world: World, kind: Kind) -> Objects:
         return world.objects(kind, place if kind.namespaced else None)
 
-    prefetch = getattr(world, "prefetch", None)
-    if callable(prefetch):
-        prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *kinds.OF_THE_MESH)])
+    world.prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *kinds.OF_THE_MESH)])
     pods = _objects(world, kinds.PODS)
     everyone = PodList(pods.items, pods.source)
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
     listed = {kind.plural: _objects(world, kind) for kind in kinds.OF_THE_MESH}
     raw_mesh = {plural: (found.source, found.items) for plural, found in listed.items()}
-    root = _root(world)
-    config_map = world.one(kinds.CONFIG_MAPS, root, "istio")
-    config = mesh_config.parse(config_map, f"{world.name}/resources/configmap.{root}.istio.json")
+    config, zone = mesh_settings.of_mesh(world, pods.items), domain.of_pods(pods.items)
     listed_too = (services, slices, _objects(world, kinds.NAMESPACES), nodes := _objects(world, kinds.NODES))
     namespaces = tuple(map(_name, listed_too[2].items))
     by_name = {_name(raw): raw for raw in nodes.items}
     names = tuple(by_name) or tuple(sorted({head.node for head in everyone.heads if head.node}))
     return Scene(
         pods=everyone,
-        services=kube_services.read(services.items, slices.items, (services.source, slices.source)),
-        mesh=istio_mesh.read(raw_mesh, config),
+        services=kube_services.read(services.items, slices.items, (services.source, slices.source), zone),
+        mesh=istio_mesh.read(raw_mesh, config, zone),
         namespaces=namespaces or tuple(sorted({head.namespace for head in everyone.heads})),
         recorded=(place,) if place else world.namespaces(),
         only=place or "",
@@ -71,7 +68,8 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         unread=frozenset(
             plural for plural, found in listed.items() if found.broken or (world.live and not found.recorded)
         ),
-        load_api=lambda: _api(world, place),
+        load_api=lambda: _api(world, place, zone),
+        load_settings=lambda revision: mesh_settings.of_revision(world, revision),
         load_station=lambda pod: station(world, pod),
         load_node=lambda name: node_view(world, name, by_name.get(name), everyone.heads),
         nodes=names,
@@ -85,11 +83,11 @@ def _scene(world: World, scope: Scope | None) -> Scene:
     )
 
 
-def _api(world: World, place: str | None) -> api_routes.Converted:
+def _api(world: World, place: str | None, zone: str) -> api_routes.Converted:
     """The Gateway API's resources, fetched where a proxy's configuration is not there to say what came of them."""
     found = {kind: world.objects(kind, place if kind.namespaced else None) for kind in _API_KINDS}
     known = {kind: one for kind, one in found.items() if kind is not kinds.REFERENCE_GRANTS or one.recorded}
-    return api_routes.convert({kind.file_stem: (listed.source, listed.items) for kind, listed in known.items()})
+    return api_routes.convert({kind.file_stem: (listed.source, listed.items) for kind, listed in known.items()}, zone)
 
 
 def _name(raw: Mapping[str, Any]) -> str:
@@ -107,11 +105,6 @@ def _network_policies(world: World, namespace: str) -> Sequence[Mapping[str, Any
 def _labels(raw: Mapping[str, Any]) -> Mapping[str, str]:
     found = (raw.get("metadata") or {}).get("labels")
     return found if isinstance(found, dict) else {}
-
-
-def _root(world: World) -> str:
-    told = getattr(world, "root_namespace", None)
-    return str(told()) if callable(told) else "istio-system"
 
 
 def _reachable(world: World, scope: Scope) -> str | None:
@@ -137,10 +130,9 @@ def _ztunnel(world: World, pods: PodList, node: str) -> ambient.Ztunnel | None:
 
 def _gone(world: World, key: str) -> bool:
     """Whether a pod that an EndpointSlice names is not there: the list of pods may be older than the slices."""
-    ask = getattr(world, "has_now", None)
     namespace, _, name = key.partition("/")
     try:
-        return callable(ask) and not ask(kinds.PODS, namespace, name)
+        return world.has_now(kinds.PODS, namespace, name) is False
     except MeshctlError:
         return False
 

@@ -114,7 +114,7 @@ def describe(subject: Subject) -> Description:
     """Explain one pod; pure, and never raises for what the pod holds."""
     pod = subject.pod
     namespace_labels = subject.namespace.labels if subject.namespace else None
-    verdict = _decided(subject)
+    verdict = decided(subject)
     injection = _with_sidecar(recognise(pod, namespace_labels), pod, verdict)
     template = subject.workload.template
     own = overlay(pod)
@@ -161,7 +161,7 @@ def _with_sidecar(injection: Injection, pod: Pod, verdict: Decision) -> Injectio
     return replace(injection, mode="none", reasons=(Reason("sidecar-first", text, verdict.tries[-1].source),))
 
 
-def _decided(subject: Subject) -> Decision:
+def decided(subject: Subject) -> Decision:
     """The decision for a pod made now: by the template that its workload has now, where that is known."""
     pod, workload = subject.pod, subject.workload
     asked, owner = workload.template, workload.chain[0] if workload.chain else None

@@ -66,9 +66,29 @@ class Injection:
         return self.init is not None and self.init.name == "istio-validation"
 
     @property
+    def proxy_user(self) -> int:
+        """As whom the proxy runs: 1337, or another where the platform gives out users (OpenShift)."""
+        return _own_id(self.proxy.security.user if self.proxy else None)
+
+    @property
+    def proxy_group(self) -> int:
+        """The proxy's group, as its user."""
+        return _own_id(self.proxy.security.group if self.proxy else None)
+
+    @property
     def native(self) -> bool:
         """Whether the proxy is a native sidecar: an init container that keeps running."""
         return self.mode == "native-sidecar"
+
+
+def _revision(pod: Pod, receipt: Receipt | None, mode: Mode) -> str:
+    """Which control plane made the pod what it is: a label may name a tag, so it counts for gateways alone."""
+    told = (receipt.revision if receipt else "") or pod.annotations.get("istio.io/rev", "")
+    return told or (pod.labels.get("istio.io/rev", "") if mode == "gateway" else "")
+
+
+def _own_id(told: int | None) -> int:
+    return 1337 if told is None else told
 
 
 def recognise(pod: Pod, namespace_labels: Mapping[str, str] | None = None) -> Injection:
@@ -80,16 +100,13 @@ def recognise(pod: Pod, namespace_labels: Mapping[str, str] | None = None) -> In
     agent = _agent_mode(proxy)
     problems = _problems(receipt, proxies)
     mode, reasons = _mode(pod, receipt, proxy, init, agent, namespace_labels or {})
-    revision = (receipt.revision if receipt else "") or pod.annotations.get("istio.io/rev", "")
-    if not revision and mode == "gateway":
-        revision = pod.labels.get("istio.io/rev", "")
     mesh: Mesh = "istio" if mode != "none" or proxy or init else _other_mesh(pod)
     if mesh not in ("istio", ""):
         reasons = (*reasons, Reason("other-mesh", f"the pod carries {mesh.title()}'s proxy", _other_evidence(pod)))
     return Injection(
         mode=mode,
         mesh=mesh,
-        revision=revision,
+        revision=_revision(pod, receipt, mode),
         release=releases.of_pod(pod, proxy, init, sidecar=mode in ("sidecar", "native-sidecar")),
         receipt=receipt,
         proxy=proxy,

@@ -8,6 +8,7 @@ from meshctl.istio.gateway_api import GatewayApi
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.resource import Meta
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, StringMatch, VirtualService
+from meshctl.kube.names import service_host
 from meshctl.kube.services import Service
 
 
@@ -77,7 +78,7 @@ def api_routes(hosts: dict[str, Service], api: GatewayApi, domain: str) -> Itera
         for index, rule in enumerate(route.rules):
             total = sum(b.weight for b in rule.backends)
             for backend in rule.backends:
-                host = f"{backend.name}.{backend.namespace}.svc.{domain}"
+                host = service_host(backend.name, backend.namespace, domain)
                 if backend.kind != "Service" or host not in hosts:
                     continue
                 share = round(100 * backend.weight / total) if total else 0

@@ -80,12 +80,11 @@ def of(
     count: Count,
     api: GatewayApi = GatewayApi(),  # noqa: B008 - frozen
     reached: Reached = lambda _labels, _port: None,
-    domain: str = "cluster.local",
 ) -> Standing:
     """Judge a pod; `services` are those that select it, `count` says how many pods of one have labels."""
-    hosts = {f"{s.name}.{s.namespace}.svc.{domain}": s for s in services}
+    hosts = {s.full_name: s for s in services}
     subsets = tuple(_subsets(pod, hosts, mesh, count))
-    routes = (*routes_here.routes(hosts, mesh, subsets), *routes_here.api_routes(hosts, api, domain))
+    routes = (*routes_here.routes(hosts, mesh, subsets), *routes_here.api_routes(hosts, api, mesh.domain))
     return Standing(
         security=_security(pod, injection, mesh),
         policies=tuple(_policies(pod, injection, mesh)),

@@ -110,7 +110,7 @@ def open_ports(listeners: Iterable[Listener]) -> Mapping[int, Listener]:
 def of_application(listeners: Iterable[Listener], pod: Pod, injection: Injection) -> tuple[Listener, ...]:
     """The listeners that are not the proxy's or the agent's."""
     mesh_ids = {_id(c) for c in pod.containers if c.name in injection.ours}
-    users = {1337} if injection.proxy else set()
+    users = {injection.proxy_user} if injection.proxy else set()
     return tuple(
         found
         for found in listeners

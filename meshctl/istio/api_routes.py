@@ -16,6 +16,7 @@ from meshctl.istio.reference_grants import Grants
 from meshctl.istio.resource import Meta, host_fits, read
 from meshctl.istio.virtual_service import HttpRule, L4Rule, VirtualService
 from meshctl.kube.fields import Fields
+from meshctl.kube.names import USUAL_DOMAIN, service_host
 from meshctl.kube.selectors import selector
 
 Raw = tuple[str, Sequence[Mapping[str, Any]]]
@@ -59,7 +60,7 @@ class _World:
     grants: Grants
 
 
-def convert(kinds: Mapping[str, Raw]) -> Converted:
+def convert(kinds: Mapping[str, Raw], domain: str = USUAL_DOMAIN) -> Converted:
     """Convert what there is; `kinds` is by plural and group (``gateways.gateway.networking.k8s.io``).
 
     ``namespaces`` and ``referencegrants`` say which routes and backends are let in; None as items: they are not known.
@@ -67,7 +68,7 @@ def convert(kinds: Mapping[str, Raw]) -> Converted:
     source, items = kinds.get(f"gateways.{GROUP}", ("", ()))
     if not items and not any(kinds.get(plural, ("", ()))[1] for plural in _KINDS):
         return Converted()
-    read_gateways = [read(raw, "Gateway", source, index) for index, raw in enumerate(items)]
+    read_gateways = [read(raw, "Gateway", source, index, domain) for index, raw in enumerate(items)]
     world = _World(
         tuple(one for meta, spec in read_gateways for one in _listeners(meta, spec)),
         _namespaces(kinds),
@@ -77,7 +78,7 @@ def convert(kinds: Mapping[str, Raw]) -> Converted:
         service
         for plural, kind in _KINDS.items()
         for index, raw in enumerate(kinds.get(plural, ("", ()))[1])
-        for service in _routes(world, kind, raw, kinds[plural][0], index)
+        for service in _routes(world, kind, read(raw, kind, kinds[plural][0], index, domain), raw)
     ]
     return Converted(tuple(g for each in read_gateways for g in _gateways(world, *each)), tuple(routes))
 
@@ -140,7 +141,7 @@ def _services(meta: Meta, spec: Fields) -> tuple[str, ...] | None:
     if not addresses or (len(addresses) == 1 and addresses[0].text("type") in ("", "IPAddress")):
         return None
     named = (a.text("value") for a in addresses if a.text("type") in ("", "Hostname"))
-    return tuple(n if "." in n else f"{n}.{meta.namespace}.svc.cluster.local" for n in named) or ("",)
+    return tuple(n if "." in n else service_host(n, meta.namespace, meta.domain) for n in named) or ("",)
 
 
 _MODES = {"MUTUAL": "MUTUAL", "OPTIONAL_MUTUAL": "OPTIONAL_MUTUAL", "ISTIO_MUTUAL": "ISTIO_MUTUAL"}
@@ -158,15 +159,15 @@ def _server(entry: Fields, hosts: tuple[str, ...]) -> GatewayServer:
 # --- routes ----------------------------------------------------------------------------------------------------------
 
 
-def _routes(world: _World, kind: str, raw: Mapping[str, Any], source: str, index: int) -> Iterator[VirtualService]:
+def _routes(world: _World, kind: str, found: tuple[Meta, Fields], raw: Mapping[str, Any]) -> Iterator[VirtualService]:
     """One VirtualService for each parent that takes the route."""
-    meta, spec = read(raw, kind, source, index)
+    meta, spec = found
     hosts = tuple(host.lower() for host in spec.texts("hostnames"))
     for parent in parse_parents(raw, meta, spec):
         if parent.accepted is False:
             continue
         if parent.kind == "Service":
-            own = (f"{parent.name}.{parent.namespace}.svc.cluster.local",)
+            own = (service_host(parent.name, parent.namespace, meta.domain),)
             export = () if parent.namespace == meta.namespace else (meta.namespace,)
             yield _service(None, kind, meta, spec, own, "mesh", parent.port, export)
         elif parent.kind == "Gateway":

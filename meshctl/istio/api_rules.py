@@ -13,6 +13,7 @@ from meshctl.istio.reference_grants import Grants
 from meshctl.istio.resource import Meta
 from meshctl.istio.virtual_service import Destination, HttpMatch, HttpRule, L4Match, L4Rule, StringMatch
 from meshctl.kube.fields import Fields
+from meshctl.kube.names import service_host
 
 _REFUSED = Destination("")
 """A backend that is not granted: istiod makes a destination without a name of it, and there is no such cluster."""
@@ -59,7 +60,7 @@ def _backends(
     for ref in rule.each("backendRefs"):
         group, named = ref.text("group"), ref.text("kind") or "Service"
         namespace, name = ref.text("namespace") or meta.namespace, ref.text("name")
-        host = f"{name}.{namespace}.svc.cluster.local"
+        host = service_host(name, namespace, meta.domain)
         if (group, named) == ("networking.istio.io", "Hostname"):
             host = name
         elif named != "Service":
@@ -150,7 +151,7 @@ def _filtered(meta: Meta, rule: Fields) -> tuple[HttpRule, list[str]]:
                 found = replace(found, rewrite=path.text("replacePrefixMatch").removesuffix("/") or "/")
         elif what == "RequestMirror":
             to = entry.below("requestMirror").below("backendRef")
-            where = f"{to.text('name')}.{to.text('namespace') or meta.namespace}.svc.cluster.local"
+            where = service_host(to.text("name"), to.text("namespace") or meta.namespace, meta.domain)
             mirror = Destination(where, "", to.number("port"), 100)
             found = replace(found, mirrors=(*found.mirrors, mirror))
         elif what == "RequestHeaderModifier":

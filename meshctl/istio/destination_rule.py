@@ -9,8 +9,9 @@ from typing import Any
 
 from meshctl.frozen import dataclass
 from meshctl.istio.locality import Balancing, balancing
-from meshctl.istio.resource import Labels, Meta, by_age, exported, full_host, host_fits, labels_of, read, selects
+from meshctl.istio.resource import Labels, Meta, by_age, exported, host_fits, labels_of, read, selects
 from meshctl.kube.fields import Fields
+from meshctl.kube.names import USUAL_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ class DestinationRule:
         return own if own is not None and (own.tls or port in dict(own.ports)) else self.policy
 
 
-def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
+def parse(raw: Mapping[str, Any], source: str, index: int, domain: str = USUAL_DOMAIN) -> DestinationRule:
     """Read one DestinationRule."""
-    meta, spec = read(raw, "DestinationRule", source, index)
+    meta, spec = read(raw, "DestinationRule", source, index, domain)
     subsets = tuple(
         Subset(
             subset.text("name"),
@@ -110,7 +111,7 @@ def parse(raw: Mapping[str, Any], source: str, index: int) -> DestinationRule:
         )
         for subset in spec.each("subsets")
     )
-    host = full_host(spec.text("host"), meta.namespace)
+    host = meta.host(spec.text("host"))
     policy = _policy(spec.below("trafficPolicy"))
     selector = labels_of(spec.below("workloadSelector"))
     return DestinationRule(meta, host, policy, subsets, spec.texts("exportTo"), selector)

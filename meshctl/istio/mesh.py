@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from meshctl.frozen import dataclass
@@ -13,6 +14,7 @@ from meshctl.istio.mesh_config import MeshConfig
 from meshctl.istio.resource import by_age, exported, host_fits
 from meshctl.istio.security import AuthorizationPolicy, PeerAuthentication, RequestAuthentication
 from meshctl.istio.virtual_service import VirtualService
+from meshctl.kube.names import USUAL_DOMAIN
 
 T = TypeVar("T")
 E = TypeVar("E", VirtualService, DestinationRule, ServiceEntry)
@@ -22,7 +24,10 @@ Raw = tuple[str, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """What the users told the mesh; `api` is the Gateway API's part in Istio's form, for deciding only."""
+    """What the users told the mesh; `api` is the Gateway API's part in Istio's form, for deciding only.
+
+    `domain` is the cluster's, in which the names of its Services end.
+    """
 
     config: MeshConfig = field(default_factory=MeshConfig)
     virtual_services: tuple[VirtualService, ...] = ()
@@ -34,10 +39,14 @@ class Mesh:
     service_entries: tuple[ServiceEntry, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     api: Converted = field(default_factory=Converted)
+    domain: str = USUAL_DOMAIN
 
 
-def read(kinds: Mapping[str, Raw], config: MeshConfig) -> Mesh:
-    """Read the resources; `kinds` is by plural (``virtualservices``); a kind that is missing has none."""
+def read(kinds: Mapping[str, Raw], config: MeshConfig, domain: str = USUAL_DOMAIN) -> Mesh:
+    """Read the resources; `kinds` is by plural (``virtualservices``); a kind that is missing has none.
+
+    `domain` is the cluster's.
+    """
 
     def every(plural: str, parse: Callable[[Mapping[str, Any], str, int], T]) -> tuple[T, ...]:
         source, items = kinds.get(plural, ("", ()))
@@ -46,15 +55,16 @@ def read(kinds: Mapping[str, Raw], config: MeshConfig) -> Mesh:
     exports = config.exports
     return Mesh(
         config,
-        _exported(every("virtualservices", virtual_service.parse), exports.virtual_services),
-        _exported(every("destinationrules", destination_rule.parse), exports.destination_rules),
+        _exported(every("virtualservices", partial(virtual_service.parse, domain=domain)), exports.virtual_services),
+        _exported(every("destinationrules", partial(destination_rule.parse, domain=domain)), exports.destination_rules),
         every("peerauthentications", security.parse_peer),
         every("authorizationpolicies", security.parse_authorization),
         every("requestauthentications", security.parse_request),
         every("sidecars", entries.parse_sidecar),
         _exported(every("serviceentries", entries.parse_entry), exports.services),
         every("gateways", entries.parse_gateway),
-        api_routes.convert(kinds),
+        api_routes.convert(kinds, domain),
+        domain,
     )
 
 

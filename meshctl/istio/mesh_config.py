@@ -36,7 +36,8 @@ class Exports:
 class MeshConfig:
     """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written; so for `retries` None.
 
-    `trusted_proxies` is how many proxies before a gateway are believed in X-Forwarded-For (``gatewayTopology``).
+    `outbound_mode` is empty where it is not known. `trusted_proxies` is how many proxies before a gateway are believed
+    in X-Forwarded-For (``gatewayTopology``).
     """
 
     root_namespace: str = "istio-system"
@@ -58,12 +59,12 @@ class MeshConfig:
 
 
 def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
-    """Read the ConfigMap; without one, Istio's defaults with an empty `source`.
+    """Read the ConfigMap; without one, Istio's defaults with an empty `source` and no `outbound_mode`.
 
     Raises BadInput where its YAML is broken.
     """
     if config_map is None:
-        return MeshConfig()
+        return MeshConfig(outbound_mode="")
     text = Fields(config_map, "", []).below("data").text("mesh")
     found = documents(text, f"{source} data.mesh") if text else ()
     mesh = Fields(found[0] if found else {}, "data.mesh", [])

@@ -5,18 +5,32 @@ from typing import Any
 
 from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
+from meshctl.kube.names import USUAL_DOMAIN, service_host
 from meshctl.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """Which resource this is, and where it was read; `created` is as written, empty where it is not."""
+    """Which resource this is, and where it was read; `created` is as written, empty where it is not.
+
+    `domain` is the cluster's, in which a short name is looked for.
+    """
 
     kind: str
     namespace: str
     name: str
     origin: Origin
     created: str = ""
+    domain: str = USUAL_DOMAIN
+
+    def host(self, name: str) -> str:
+        """A host as Istio resolves it in this resource: a name without a dot is a Service of its namespace.
+
+        Source: ``pkg/config/host`` and ``model.ResolveShortnameToFQDN``, 1.30.
+        """
+        if not name or name == "*" or "." in name:
+            return name
+        return service_host(name, self.namespace, self.domain)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}.{self.namespace}" if self.namespace else f"{self.kind} {self.name}"
@@ -26,14 +40,14 @@ Labels = tuple[tuple[str, str], ...]
 """Label pairs, sorted by key; empty selects everything."""
 
 
-def read(raw: Mapping[str, Any], kind: str, source: str, index: int) -> tuple[Meta, Fields]:
+def read(raw: Mapping[str, Any], kind: str, source: str, index: int, domain: str = USUAL_DOMAIN) -> tuple[Meta, Fields]:
     """The resource's name and its ``spec``; fields of the wrong type read as absent."""
     flaws: list[Flaw] = []
     top = Fields(raw, f"items[{index}]", flaws)
     meta = top.below("metadata")
     spec = top.below("spec")
     place = Origin(source, path=spec.path)
-    return Meta(kind, meta.text("namespace"), meta.text("name"), place, meta.text("creationTimestamp")), spec
+    return Meta(kind, meta.text("namespace"), meta.text("name"), place, meta.text("creationTimestamp"), domain), spec
 
 
 def by_age(meta: Meta) -> tuple[str, str, str]:
@@ -52,16 +66,6 @@ def labels_of(fields: Fields) -> Labels:
 def selects(labels: Labels, pod_labels: Mapping[str, str]) -> bool:
     """Whether every pair is among the pod's labels; an empty selector selects every pod."""
     return all(pod_labels.get(key) == value for key, value in labels)
-
-
-def full_host(host: str, namespace: str, domain: str = "cluster.local") -> str:
-    """A host as Istio resolves it in a resource of a namespace: a name without a dot is a Service there.
-
-    Source: ``pkg/config/host`` and ``model.ResolveShortnameToFQDN``, 1.30.
-    """
-    if not host or host == "*" or "." in host:
-        return host
-    return f"{host}.{namespace}.svc.{domain}"
 
 
 def host_fits(pattern: str, host: str) -> bool:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from meshctl.frozen import dataclass
 from meshctl.istio.header_changes import UNCHANGED, HeaderChanges, read_changes
-from meshctl.istio.resource import Meta, full_host, read
+from meshctl.istio.resource import Meta, read
 from meshctl.kube.fields import Fields
+from meshctl.kube.names import USUAL_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +139,21 @@ _MATCH_KEYS = {*HttpMatch.__slots__, "withoutHeaders", "queryParams", "sourceLab
 }
 
 
-def parse(raw: Mapping[str, Any], source: str, index: int) -> VirtualService:
+def parse(raw: Mapping[str, Any], source: str, index: int, domain: str = USUAL_DOMAIN) -> VirtualService:
     """Read one VirtualService; what is not modelled is named in its match's `other`."""
-    meta, spec = read(raw, "VirtualService", source, index)
+    meta, spec = read(raw, "VirtualService", source, index, domain)
     return VirtualService(
         meta,
-        tuple(full_host(host, meta.namespace).lower() for host in spec.texts("hosts")),
+        tuple(meta.host(host).lower() for host in spec.texts("hosts")),
         spec.texts("gateways") or ("mesh",),
-        tuple(_http(rule, meta.namespace) for rule in spec.each("http")),
-        tuple(_l4(rule, meta.namespace) for rule in spec.each("tcp")),
-        tuple(_l4(rule, meta.namespace) for rule in spec.each("tls")),
+        tuple(_http(rule, meta) for rule in spec.each("http")),
+        tuple(_l4(rule, meta) for rule in spec.each("tcp")),
+        tuple(_l4(rule, meta) for rule in spec.each("tls")),
         spec.texts("exportTo"),
     )
 
 
-def _http(rule: Fields, namespace: str) -> HttpRule:
+def _http(rule: Fields, meta: Meta) -> HttpRule:
     rewrite, delegate = rule.below("rewrite"), rule.below("delegate")
     pattern = rewrite.below("uriRegexRewrite")
     retries, redirect, direct = rule.below("retries"), rule.below("redirect"), rule.below("directResponse")
@@ -160,18 +161,18 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         rule.text("name"),
         rule.path,
         tuple(_match(match) for match in rule.each("match")),
-        tuple(_destination(route, namespace) for route in rule.each("route")),
+        tuple(_destination(route, meta) for route in rule.each("route")),
         (redirect.number("redirectCode") or 301) if rule.has("redirect") else None,
         direct.number("status") if rule.has("directResponse") else None,
         _fault(rule.below("fault")) if rule.has("fault") else None,
         rule.text("timeout"),
         (retries.number("attempts") or 0) if rule.has("retries") else None,
         retries.text("retryOn"),
-        tuple(_mirrors(rule, namespace)),
+        tuple(_mirrors(rule, meta)),
         pattern.text("rewrite") if rewrite.has("uriRegexRewrite") else rewrite.text("uri"),
         pattern.text("match"),
         rewrite.text("authority"),
-        (delegate.text("namespace") or namespace, delegate.text("name")) if rule.has("delegate") else None,
+        (delegate.text("namespace") or meta.namespace, delegate.text("name")) if rule.has("delegate") else None,
         per_try_timeout=retries.text("perTryTimeout"),
         origins=tuple(_origins(rule.below("corsPolicy"))) if rule.has("corsPolicy") else None,
         all_preflights=rule.below("corsPolicy").text("unmatchedPreflights") == "IGNORE",
@@ -217,15 +218,15 @@ def _string(fields: Fields, ignore_case: bool = False) -> StringMatch:
     return StringMatch("present")
 
 
-def _destination(route: Fields, namespace: str) -> Destination:
+def _destination(route: Fields, meta: Meta) -> Destination:
     to = route.below("destination")
-    host, port = full_host(to.text("host"), namespace), to.below("port").number("number")
+    host, port = meta.host(to.text("host")), to.below("port").number("number")
     return Destination(host, to.text("subset"), port, route.number("weight") or 0, read_changes(route.below("headers")))
 
 
-def _mirrors(rule: Fields, namespace: str) -> Iterator[Destination]:
+def _mirrors(rule: Fields, meta: Meta) -> Iterator[Destination]:
     def one(to: Fields, percent: Fields) -> Destination:
-        host = full_host(to.text("host"), namespace)
+        host = meta.host(to.text("host"))
         share = percent.raw.get("value", 100) if percent.raw else 100
         weight = int(share) if isinstance(share, int | float) else 100
         return Destination(host, to.text("subset"), to.below("port").number("number"), weight)
@@ -253,7 +254,7 @@ def _percent(part: Fields) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _l4(rule: Fields, namespace: str) -> L4Rule:
+def _l4(rule: Fields, meta: Meta) -> L4Rule:
     matches = tuple(
         L4Match(
             match.number("port"),
@@ -265,4 +266,4 @@ def _l4(rule: Fields, namespace: str) -> L4Rule:
         )
         for match in rule.each("match")
     )
-    return L4Rule(rule.path, matches, tuple(_destination(route, namespace) for route in rule.each("route")))
+    return L4Rule(rule.path, matches, tuple(_destination(route, meta) for route in rule.each("route")))

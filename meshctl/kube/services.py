@@ -9,6 +9,7 @@ from typing import Any
 
 from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
+from meshctl.kube.names import USUAL_DOMAIN, service_host
 from meshctl.origin import Origin
 
 
@@ -28,7 +29,7 @@ class ServicePort:
 class Service:
     """A Service; `addresses` are its cluster IPs, empty where it is headless or an ExternalName.
 
-    `distribution` is its ``trafficDistribution``.
+    `distribution` is its ``trafficDistribution``, `domain` the cluster's.
     """
 
     name: str
@@ -46,11 +47,12 @@ class Service:
     annotations: tuple[tuple[str, str], ...]
     origin: Origin
     distribution: str = ""
+    domain: str = USUAL_DOMAIN
 
     @property
     def full_name(self) -> str:
-        """The name as the mesh has it, with the usual cluster domain."""
-        return f"{self.name}.{self.namespace}.svc.cluster.local"
+        """The name in full, as the mesh has it."""
+        return service_host(self.name, self.namespace, self.domain)
 
     def port(self, number: int) -> ServicePort | None:
         """The TCP port of that number, else any of that number."""
@@ -99,7 +101,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def service(raw: Mapping[str, Any], source: str = "", path: str = "") -> Service:
+def service(raw: Mapping[str, Any], source: str = "", path: str = "", domain: str = USUAL_DOMAIN) -> Service:
     """Read one Service; fields of the wrong type read as absent."""
     flaws: list[Flaw] = []
     top = Fields(raw, path, flaws)
@@ -124,6 +126,7 @@ def service(raw: Mapping[str, Any], source: str = "", path: str = "") -> Service
         tuple(sorted(meta.strings("annotations").items())),
         Origin(source, path=path),
         spec.text("trafficDistribution"),
+        domain,
     )
 
 
@@ -217,10 +220,13 @@ class Services:
 
 
 def read(
-    services: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]], sources: Sequence[str] = ("", "")
+    services: Iterable[Mapping[str, Any]],
+    slices: Iterable[Mapping[str, Any]],
+    sources: Sequence[str] = ("", ""),
+    domain: str = USUAL_DOMAIN,
 ) -> Services:
-    """Read the objects of both kinds and index them; `sources` are the names to cite."""
-    found = tuple(service(raw, sources[0], f"items[{index}]") for index, raw in enumerate(services))
+    """Read the objects of both kinds and index them; `sources` are the names to cite, `domain` is the cluster's."""
+    found = tuple(service(raw, sources[0], f"items[{index}]", domain) for index, raw in enumerate(services))
     parts = tuple(endpoint_slice(raw, sources[1], f"items[{index}]") for index, raw in enumerate(slices))
     owners: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
     for part in parts:

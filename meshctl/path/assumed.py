@@ -9,16 +9,16 @@ from meshctl.origin import Origin
 from meshctl.path import registry, route_rules, unrecorded
 from meshctl.path.decision import Decision, Refusal
 from meshctl.path.model import Request
-from meshctl.path.scene import Scene
+from meshctl.path.scene import Scene, Station
 
 REFUSED_PATH = "proxies refuse a path with a NUL in it"
 
 
-def normalised(scene: Scene, request: Request) -> Request | None:
+def normalised(scene: Scene, station: Station, request: Request) -> Request | None:
     """The request with its path as proxies see it; None where they answer 400."""
     if request.protocol == "tcp" or request.tls:
         return request
-    path = path_by_setting(scene.mesh.config.path_normalization, request.path)
+    path = path_by_setting(scene.settings(station).path_normalization, request.path)
     return None if path is None else replace(request, path=path)
 
 

@@ -47,7 +47,7 @@ def guard(scene: Scene, station: Station, port: int, conn: Connection, *, tcp: b
         return Guard(Refusal(token.status, "", details, why, "filter", "policy"), step("policy", "", why))
     if token.verdict == "unclear":
         return Guard(undecided=f"a RequestAuthentication checks the token: {token.why}")
-    pod, config = station.pod, scene.mesh.config
+    pod, config = station.pod, scene.settings(station)
     policies = authorization_for(scene.mesh.authorization_policies, pod.namespace, pod.labels, config.root_namespace)
     allowed, why = allows(
         policies,

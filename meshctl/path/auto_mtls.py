@@ -32,7 +32,7 @@ def opened(
         asked = rule.tls_on(int(number), subset) if rule else ""
         said = rule.certificates_on(int(number), subset) if rule and asked else Certificates()
         mutual = asked == "ISTIO_MUTUAL"
-        if not asked and scene.mesh.config.auto_mtls:
+        if not asked and scene.settings(station).auto_mtls:
             automatic, _ = takes(scene, station, name, int(number), host)
             mutual, unsure = automatic is True, automatic is None
         if rule is None and unrecorded.of_rules(scene, station, name):

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from meshctl.frozen import dataclass
 from meshctl.istio.entries import ServiceEntry
 from meshctl.istio.mesh import Mesh, entry_for
+from meshctl.kube.names import USUAL_DOMAIN
 from meshctl.kube.services import Endpoint, Service, Services
 from meshctl.path.netns import Resolver
 from meshctl.refs import near_misses
@@ -80,15 +81,15 @@ class Zone:
 
     @property
     def domain(self) -> str:
-        """The cluster's domain, read from the search list."""
+        """The cluster's domain, read from the search list, else as the mesh has it."""
         for suffix in self.resolver.search:
             head, _, tail = suffix.partition(".")
             if head == "svc" and tail:
                 return tail
-        return "cluster.local"
+        return self.mesh.domain
 
 
-def default_resolver(namespace: str, domain: str = "cluster.local") -> Resolver:
+def default_resolver(namespace: str, domain: str = USUAL_DOMAIN) -> Resolver:
     """What the kubelet writes for dnsPolicy ClusterFirst."""
     return Resolver((), (f"{namespace}.svc.{domain}", f"svc.{domain}", domain), 5, "assumed: dnsPolicy ClusterFirst")
 

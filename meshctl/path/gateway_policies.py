@@ -31,7 +31,7 @@ def as_seen(scene: Scene, station: Station, conn: Connection) -> Connection:
     Source: ``createGatewayHTTPFilterChainOpts`` (``use_remote_address``), 1.30.
     """
     own = station.pod.annotations.get("proxy.istio.io/config", "")
-    told_by_others = scene.mesh.config.trusted_proxies > 0 or "numTrustedProxies" in own or "proxyProtocol" in own
+    told_by_others = scene.settings(station).trusted_proxies > 0 or "numTrustedProxies" in own or "proxyProtocol" in own
     if conn.source is None or told_by_others:
         return replace(conn, request=replace(conn.request, unsure=(*conn.request.unsure, "x-forwarded-for")))
     told = [value for name, value in conn.request.headers if name.lower() == "x-forwarded-for"]

@@ -165,7 +165,7 @@ def _http(
         return _refused(Refusal(400, "DPE", "", "bytes that are no HTTP reach an HTTP port of the gateway"), "", "")
     if (refusal := unparsed(conn.request)) is not None:
         return _refused(refusal, str(gateway.meta), refusal.why)
-    request = normalised(scene, conn.request)
+    request = normalised(scene, station, conn.request)
     if request is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
     conn = as_seen(scene, station, replace(conn, request=request))
@@ -181,7 +181,7 @@ def _http(
         elsewhere = unrecorded.of_mesh(scene, lambda name: _may_have(served, name, host))
         decision = _no_host(f"no VirtualService of {shown} is about host {host}", elsewhere, said)
     else:
-        retrying = retries.of_mesh(scene.mesh.config, station.version)
+        retrying = retries.of_mesh(scene.settings(station), station.version)
         each, pod = each_value(station.version), station.pod
         setting = Setting(found.port, pod.namespace, pod.labels, (), retrying=retrying, each_value=each)
         decision = route_rules.http(found.services, (), setting, request, said, only_port(scene))

@@ -13,8 +13,11 @@ _LONGEST = 63
 """Of a pod's name no more becomes its host name (``truncatePodHostnameIfNeeded``)."""
 
 
-def of(pod: Pod, search: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """The addresses of each name: the pod's own (not on the node's network), then those of its hostAliases."""
+def of(pod: Pod, search: tuple[str, ...], usual: str) -> Mapping[str, tuple[str, ...]]:
+    """The addresses of each name: the pod's own (not on the node's network), then those of its hostAliases.
+
+    `usual` is the cluster's domain, where the search list has none.
+    """
     flaws: list[Flaw] = []
     spec = Fields(pod.raw, "", flaws).below("spec")
     found: dict[str, tuple[str, ...]] = {}
@@ -25,9 +28,7 @@ def of(pod: Pod, search: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
 
     if not pod.host_network:
         host = (spec.text("hostname") or pod.name)[:_LONGEST].rstrip("-.")
-        domain = next(
-            (s for s in search if s.startswith(f"{pod.namespace}.svc.")), f"{pod.namespace}.svc.cluster.local"
-        )
+        domain = next((s for s in search if s.startswith(f"{pod.namespace}.svc.")), f"{pod.namespace}.svc.{usual}")
         for address in dict.fromkeys((*pod.ips, pod.ip)):
             add(host, address)
             if spec.text("subdomain"):

@@ -83,7 +83,7 @@ def _in_force(
 ) -> _InForce | None:
     """The setting by which hosts are not alike, None where they are (``GetLocalityLbSetting``, 1.12 to 1.30)."""
     said = rule.balancing_on(port, subset) if rule is not None else Balancing()
-    mesh = scene.mesh.config.locality
+    mesh = scene.settings(station).locality
     if rule is not None and said.locality is not None:
         counts = said.locality.enabled is not False and (said.outliers or bool(said.locality.distribute))
         return _InForce(said.locality, f"{rule.meta} has localityLbSetting") if counts else None

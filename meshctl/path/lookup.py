@@ -44,7 +44,7 @@ def _zone_of(scene: Scene, station: Station) -> Zone:
 
 
 def _zone(scene: Scene, station: Station) -> Zone:
-    resolver = station.resolver or dns.default_resolver(station.pod.namespace)
+    resolver = station.resolver or dns.default_resolver(station.pod.namespace, scene.mesh.domain)
     asked = asking.lookups(scene, station)
     pod = station.pod
     policy = pod.dns_policy or "ClusterFirst"
@@ -66,7 +66,7 @@ def _zone(scene: Scene, station: Station) -> Zone:
         scene.endpoints_gap,
         frozenset(pod.node for pod in heads(scene.pods)),
         foreign,
-        hosts_file.of(pod, resolver.search),
+        hosts_file.of(pod, resolver.search, scene.mesh.domain),
         asked.lost,
         asked.unsure,
         asked.other,

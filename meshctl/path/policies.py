@@ -21,7 +21,7 @@ _POLICIES = frozenset({"peerauthentications", "authorizationpolicies", "requesta
 
 def inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Decision:
     """What the callee's proxy is likely to do with a connection to a port of its pod."""
-    seen = normalised(scene, conn.request)
+    seen = normalised(scene, station, conn.request)
     if seen is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
     return with_unread(scene, _POLICIES, _inbound(scene, station, port, replace(conn, request=seen)))

@@ -75,7 +75,7 @@ def there(scene: Scene, station: Station, port: int, sidecar: Sidecar | None) ->
     here = station.pod.namespace
     for service in scene.services.services:
         entry = service.port(port)
-        if entry is None or service.kind == "ExternalName" or not _visible(scene, service, here):
+        if entry is None or service.kind == "ExternalName" or not _visible(scene, station, service):
             continue
         if entry.protocol != "TCP" or (sidecar and not imports(sidecar, service.namespace, service.full_name, port)):
             continue
@@ -102,9 +102,10 @@ def there(scene: Scene, station: Station, port: int, sidecar: Sidecar | None) ->
                     yield _of_entry(known, written, host, captured=captured)
 
 
-def _visible(scene: Scene, service: Service, namespace: str) -> bool:
-    told = dict(service.annotations).get("networking.istio.io/exportTo", "") or scene.mesh.config.exports.services
-    return exported(tuple(part.strip() for part in told.split(",") if part.strip()), service.namespace, namespace)
+def _visible(scene: Scene, station: Station, service: Service) -> bool:
+    told = dict(service.annotations).get("networking.istio.io/exportTo", "") or scene.settings(station).exports.services
+    places = tuple(part.strip() for part in told.split(",") if part.strip())
+    return exported(places, service.namespace, station.pod.namespace)
 
 
 def _asks_the_agent(station: Station) -> bool:
@@ -207,7 +208,7 @@ def alias(scene: Scene, host: str, namespace: str) -> Service | None:
     space, _, tail = rest.partition(".")
     for _ in range(_MOST_ALIASES):
         found = scene.services.named(name, space or namespace)
-        if found is None or tail not in ("", "svc", "svc.cluster.local") or found.kind != "ExternalName":
+        if found is None or tail not in ("", "svc", f"svc.{scene.mesh.domain}") or found.kind != "ExternalName":
             return None
         name, _, rest = found.external_name.rstrip(".").partition(".")
         space, _, tail = rest.partition(".")

@@ -30,7 +30,7 @@ def outbound(
     request: Request,
 ) -> Decision:
     """What a sidecar is likely to have been told."""
-    if (seen := normalised(scene, request)) is None:
+    if (seen := normalised(scene, station, request)) is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
     return with_unread(scene, _ROUTING, _outbound(scene, station, address, port, seen))
 
@@ -161,11 +161,14 @@ def _unknown(
     `hidden`: it is known to others, but not to this proxy.
     """
     sidecar = registry.sidecar_of(scene, station)
-    mode = (sidecar.outbound_mode if sidecar else "") or scene.mesh.config.outbound_mode
+    mode = (sidecar.outbound_mode if sidecar else "") or scene.settings(station).outbound_mode
     steps = (step("host", "", because, sidecar.meta.origin if sidecar else None),) if because else ()
     asked = bare(request.host) if _is_http(request) or address in ("", ANYWHERE) else ""
     if not hidden and (elsewhere := unrecorded.of_destination(scene, station, address, asked)):
         why = f"no recorded Service or ServiceEntry is {asked or f'at {address}:{port}'}, but {elsewhere}"
+        return Decision(undecided=(why,), steps=steps, tcp=not http, assumed=True)
+    if not mode:
+        why = f"the mesh does not know {asked or 'it'}, and its settings, which say what becomes of that, are not known"
         return Decision(undecided=(why,), steps=steps, tcp=not http, assumed=True)
     if mode == "REGISTRY_ONLY":
         origin = sidecar.meta.origin if sidecar and sidecar.outbound_mode else None

@@ -17,6 +17,7 @@ from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 from meshctl.istio.api_routes import Converted
 from meshctl.istio.mesh import Mesh
+from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import ENDED, Pod
 from meshctl.kube.services import Services
@@ -51,6 +52,8 @@ class Station:
     pod: Pod
     mode: Mode
     version: str = ""
+    revision: str = ""
+    trust_domain: str = ""
     rulesets: tuple[Ruleset, ...] = ()
     rules_from: RulesFrom = "none"
     rules_broken: str = ""
@@ -140,6 +143,7 @@ class Scene:
     unread: frozenset[str] = frozenset()
     now: datetime | None = None
     load_api: Callable[[], Converted] | None = None
+    load_settings: Callable[[str], MeshConfig] = lambda _revision: MeshConfig()
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     gone: Callable[[str], bool] = lambda _key: False
@@ -149,6 +153,7 @@ class Scene:
     node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
     cache: dict[object, object] = field(default_factory=dict)
+    _settings: dict[str, MeshConfig] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)
     _by_ip: dict[str, int] = field(default_factory=dict)
@@ -177,6 +182,15 @@ class Scene:
             self.mesh = replace(self.mesh, api=self.load_api())
             self.load_api = None
         return self.mesh
+
+    def settings(self, station: Station) -> MeshConfig:
+        """The mesh's settings as the control plane of a pod's revision has them."""
+        found = self.mesh.config
+        if station.revision not in ("", "default"):
+            if station.revision not in self._settings:
+                self._settings[station.revision] = self.load_settings(station.revision)
+            found = self._settings[station.revision] if self._settings[station.revision].source else found
+        return found if found.source or not station.trust_domain else replace(found, trust_domain=station.trust_domain)
 
     def station(self, pod: Pod) -> Station:
         """A pod's evidence, read once."""
@@ -259,7 +273,7 @@ class Scene:
     def principal(self, station: Station) -> str:
         """The SPIFFE id that a pod's certificate carries: as recorded, else as istiod issues it."""
         shown = (one.principal for one in station.load_certificates() or () if one.kind == "certificate")
-        return next(filter(None, shown), f"spiffe://{self.mesh.config.trust_domain}/{station.identity}")
+        return next(filter(None, shown), f"spiffe://{self.settings(station).trust_domain}/{station.identity}")
 
 
 def with_whole_proxy(station: Station) -> Station:

@@ -39,7 +39,7 @@ def _told(scene: Scene, station: Station, port: int) -> list[VirtualService]:
 
 
 def _setting(scene: Scene, station: Station, port: int, address: str = "") -> Setting:
-    retrying = retries.of_mesh(scene.mesh.config, station.version)
+    retrying = retries.of_mesh(scene.settings(station), station.version)
     each, pod = each_value(station.version), station.pod
     return Setting(port, pod.namespace, pod.labels, ("mesh",), address, retrying, each)
 
@@ -101,7 +101,7 @@ def of_host(scene: Scene, station: Station, host: str, port: int, request: Reque
     return Decision(
         options=(Option(f"outbound|{port}||{host}", 1, 1.0),),
         route="default",
-        retry=retries.of_mesh(scene.mesh.config, station.version).default,
+        retry=retries.of_mesh(scene.settings(station), station.version).default,
         forwarded=request,
         steps=(said, step("route", "default", told or "no VirtualService is about this host")),
         assumed=True,

@@ -98,8 +98,8 @@ def _of_passing(scene: Scene, station: Station, address: str, port: int, request
 
 def _of_mode(scene: Scene, station: Station) -> str:
     sidecar = registry.sidecar_of(scene, station)
-    mode = (sidecar.outbound_mode if sidecar else "") or scene.mesh.config.outbound_mode
-    told = bool(scene.mesh.config.source) and not {"sidecars"} & scene.unread
+    mode = (sidecar.outbound_mode if sidecar else "") or scene.settings(station).outbound_mode
+    told = bool(scene.settings(station).source) and not {"sidecars"} & scene.unread
     if mode == "REGISTRY_ONLY" or not told:
         return ""
     return "no recorded Sidecar or MeshConfig says REGISTRY_ONLY"

@@ -22,7 +22,7 @@ def sender(scene: Scene, station: Station, cluster: str, host: Host) -> str:
         asked = rule.tls_on(int(number), subset)
         if asked:
             return f"the sender's side wants {asked}: {rule.meta}"
-    if not mesh.config.auto_mtls:
+    if not scene.settings(station).auto_mtls:
         return "the sender's side wants plain text: auto mTLS is off, and no DestinationRule says otherwise"
     if host.endpoint is None:
         mutual, why = auto_mtls.takes(scene, station, name, int(number), host)

@@ -141,8 +141,8 @@ def _filled(command: str, line: LogLine | None) -> str:
         named = f"tcp://{named}"
     path = "" if line.path in ("", "/") else f" --path {shlex.quote(line.path)}"
     method = "" if line.method in ("", "GET", "-") else f" --method {shlex.quote(line.method)}"
-    service, _, namespace = line.cluster.rpartition("|")[2].removesuffix(".svc.cluster.local").partition(".")
-    of_service = bool(namespace) and line.cluster.endswith(".svc.cluster.local")
+    service, namespace, *rest = (*line.cluster.rpartition("|")[2].split(".", 2), "", "")
+    of_service = rest[0].startswith("svc.")
     for word, value in (
         (" --path PATH", path or " --path /"),
         ("SERVICE:PORT", f"{shlex.quote(named)}{'' if ' --path' in command else path}{method}" if named else ""),

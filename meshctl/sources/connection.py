@@ -8,6 +8,7 @@ from meshctl.frozen import dataclass
 class Connection:
     """A kubeconfig's context and how to go through it; None means the kubeconfig's own choice.
 
+    `istio_namespace` is the control plane's where the user names it.
     `via` says how the rules of a remote pod may be read: ``auto`` adds nothing to the cluster.
     """
 
@@ -22,6 +23,7 @@ class Connection:
     debug_namespace: str | None = None
     assume_yes: bool = False
     verbose: bool = False
+    istio_namespace: str = ""
 
 
 VIA = ("auto", "node", "debug-pod", "ephemeral")

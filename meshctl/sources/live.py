@@ -9,7 +9,7 @@ from typing import Any
 
 from meshctl.errors import MeshctlError, NoAccess, NotFound
 from meshctl.frozen import dataclass
-from meshctl.sources import envoy_admin, exec_parts, kinds, reach
+from meshctl.sources import control_plane, envoy_admin, exec_parts, kinds, reach
 from meshctl.sources.connection import Connection
 from meshctl.sources.kube_client import Api, connect
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
@@ -54,6 +54,10 @@ class Cluster:
     def default_namespace(self) -> str:
         """The namespace of the command line, else of the context."""
         return self.api.namespace
+
+    def root_namespace(self) -> str:
+        """The namespace of the command line, else that of istiod's pods."""
+        return self.connection.istio_namespace or control_plane.by_pods(self)
 
     def objects(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Objects:
         """The objects of a kind; of a kind that the cluster does not serve there are none."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshctl.errors import MeshctlError, NotFound, Unavailable
 from meshctl.frozen import dataclass
-from meshctl.sources import envoy_admin, kinds, node
+from meshctl.sources import control_plane, envoy_admin, kinds, node
 from meshctl.sources.local_pods import LocalPod, Wanted
 from meshctl.sources.local_raw import raw_pod
 from meshctl.sources.readonly import BY_PART, NETNS_PARTS
@@ -51,6 +51,13 @@ class Node:
         """None: a node's pods are of many namespaces, and a name is looked for in all of them."""
         return ""
 
+    def root_namespace(self) -> str:
+        """Where istiod usually runs: a node alone does not know."""
+        return control_plane.USUAL
+
+    def prefetch(self, *_wanted: object) -> None:
+        """Nothing to do: a runtime tells all its pods at once."""
+
     def objects(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Objects:
         """The pods of this node; of other kinds a runtime knows nothing."""
         if kind != kinds.PODS:
@@ -69,6 +76,14 @@ class Node:
             return None
         pod = self._pod(namespace, name)
         return raw_pod(pod, self.host) if pod else None
+
+    def has_now(self, _kind: Kind, _namespace: str, _name: str) -> bool | None:
+        """None: only the API server could say."""
+        return None
+
+    def user_of(self, _namespace: str, _pod: str, _container: str) -> tuple[int, int] | None:
+        """None: the processes of a pod are among its parts here."""
+        return None
 
     def part(self, namespace: str, pod: str, name: str) -> Part:
         """One named part of a pod."""

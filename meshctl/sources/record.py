@@ -16,7 +16,7 @@ from typing import Any
 
 from meshctl.errors import MeshctlError, NotFound, Unavailable
 from meshctl.frozen import dataclass
-from meshctl.sources import kinds, recording_files
+from meshctl.sources import control_plane, kinds, recording_files
 from meshctl.sources.readdress import Readdress
 from meshctl.sources.readonly import NETNS_PARTS
 from meshctl.sources.recording_files import Partial
@@ -29,7 +29,6 @@ NODE_PARTS = ("netns/iptables-save.txt", "netns/ip6tables-save.txt", "netns/nft.
 ENVOY_PARTS = ("config_dump.json", "clusters.json", "server_info.json", "certs.json", "stats.txt")
 _SOCKETS = "netns/sockets.txt"
 _MESH_CONTAINERS = ("istio-proxy", "istio-init", "istio-validation", "ztunnel", "discovery", "install-cni")
-CONFIG_MAPS = ("istio", "istio-sidecar-injector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Plan:
     name: str
     namespaces: tuple[str, ...] | None
     pods: tuple[tuple[str, str], ...] | None = None
-    root_namespace: str = "istio-system"
+    root_namespace: str = control_plane.USUAL
     redact_addresses: bool = False
     parallel: int = 4
 
@@ -94,6 +93,7 @@ class _Work:
     targets: list[Raw] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    revisions: set[str] = field(default_factory=set)
 
     def redactor(self) -> Redactor:
         return Redactor(Readdress(self.partial.key) if self.plan.redact_addresses else None)
@@ -155,6 +155,7 @@ class _Work:
         if kind != kinds.PODS:
             return
         place = _place(raw)
+        self.revisions.update(control_plane.revisions((raw,)))
         for container in (raw.get("spec") or {}).get("containers") or ():
             if container.get("name") == "discovery":
                 self._version("istio", str(container.get("image") or "").rpartition(":")[2])
@@ -167,13 +168,14 @@ class _Work:
             self.versions.setdefault(what, str(version))
 
     def _config_maps(self) -> Iterator[Raw]:
-        for name in CONFIG_MAPS:
-            found = self.world.one(kinds.CONFIG_MAPS, self.plan.root_namespace, name)
-            file = f"resources/configmap.{self.plan.root_namespace}.{name}.json"
-            if found is None:
+        root = self.plan.root_namespace
+        for name in (control_plane.MESH, control_plane.INJECTOR):
+            wanted = (name, *(f"{name}-{revision}" for revision in sorted(self.revisions)))
+            found = [one for each in wanted if (one := self.world.one(kinds.CONFIG_MAPS, root, each)) is not None]
+            if not found:
+                file = f"resources/configmap.{root}.{name}.json"
                 self.done.left_out.append((file, "it is not there, or may not be read"))
-                continue
-            yield found
+            yield from found
 
     def parts(self) -> None:
         """The parts of every pod, several pods side by side."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from meshctl import json_text
 from meshctl.errors import BadInput, NotFound
 from meshctl.frozen import dataclass
+from meshctl.sources import control_plane
 from meshctl.sources.selector import selects
 from meshctl.sources.world import Kind, Objects, Part
 
@@ -60,6 +61,7 @@ class Snapshot:
     """A recording; parts that it lacks are gaps, not errors.
 
     So are objects that cannot be read, of which `tell` hears once a file; pods are no gap, since all else needs them.
+    `control_plane` is its namespace where the user names it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Snapshot:
     about: Mapping[str, Any]
     live: bool = False
     tell: Callable[[str], None] = lambda _text: None
+    control_plane: str = ""
     _documents: dict[str, Any] = field(default_factory=dict)
     _lists: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
@@ -89,12 +92,15 @@ class Snapshot:
         return self.files.names("pods")
 
     def root_namespace(self) -> str:
-        """The namespace of the mesh's control plane: where its ``istio`` ConfigMap was recorded."""
-        for name in self.files.names("resources"):
-            parts = name.split(".")
-            if parts[0] == "configmap" and len(parts) == 4 and (parts[2] == "istio" or parts[2].startswith("istio-")):
-                return parts[1]
-        return "istio-system"
+        """The namespace of the mesh's control plane: where its ConfigMaps were recorded, else where istiod runs."""
+        if not self.control_plane:
+            words = (name.split(".") for name in self.files.names("resources"))
+            maps = [parts for parts in words if parts[0] == "configmap" and len(parts) == 4 and _of_istiod(parts[2])]
+            self.control_plane = min(maps, key=lambda m: len(m[2]))[1] if maps else control_plane.by_pods(self)
+        return self.control_plane
+
+    def prefetch(self, *_wanted: object) -> None:
+        """Nothing to do: all is here."""
 
     def default_namespace(self) -> str:
         """The only recorded namespace that is not the control plane's; empty where there are several."""
@@ -131,6 +137,14 @@ class Snapshot:
         for item in self.objects(kind, namespace).items:
             if _metadata(item).get("name") == name:
                 return item
+        return None
+
+    def has_now(self, _kind: Kind, _namespace: str, _name: str) -> bool | None:
+        """None: a recording knows its own moment only."""
+        return None
+
+    def user_of(self, _namespace: str, _pod: str, _container: str) -> tuple[int, int] | None:
+        """None: no process runs in a recording; the parts say what was recorded of it."""
         return None
 
     def part(self, namespace: str, pod: str, name: str) -> Part:
@@ -183,6 +197,11 @@ class Snapshot:
                 self._absent.add(file)
             self._documents[file] = None if content is None else json_text.read(content, f"{self.name}/{file}")
         return self._documents[file]
+
+
+def _of_istiod(name: str) -> bool:
+    """Whether a ConfigMap has settings of the mesh: ``istio``, ``istio-sidecar-injector``, or a revision's of both."""
+    return name == "istio" or (name.startswith("istio-") and name != "istio-ca-root-cert")
 
 
 def _list(document: Any, source: str, *, strict: bool) -> Sequence[Mapping[str, Any]]:

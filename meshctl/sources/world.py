@@ -5,7 +5,7 @@ A part has the name that it has in the snapshot format (``netns/iptables-save.tx
 nothing above a source knows which it is talking to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -88,12 +88,33 @@ class World(Protocol):
         """The namespace to use where the user names none; empty where there is no such choice."""
         ...
 
+    def root_namespace(self) -> str:
+        """The namespace of the mesh's control plane: as the user names it, else as what is there tells."""
+        ...
+
+    def prefetch(
+        self, lists: Iterable[tuple[Kind, str | None]], singles: Iterable[tuple[Kind, str, str]] = (), /
+    ) -> None:
+        """Fetch lists (kind, namespace) and single objects (kind, namespace, name) side by side, where that helps.
+
+        It changes no answer, only how long one waits.
+        """
+        ...
+
     def objects(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Objects:
         """Every object of a kind, in one namespace or (None) in all, that a label selector selects."""
         ...
 
     def one(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
         """One object by name (ConfigMaps are only ever read this way); None where it is not there."""
+        ...
+
+    def has_now(self, kind: Kind, namespace: str, name: str, /) -> bool | None:
+        """Whether an object is there at this moment, whatever a list said before; None where nobody can be asked."""
+        ...
+
+    def user_of(self, namespace: str, pod: str, container: str, /) -> tuple[int, int] | None:
+        """As whom (uid, gid) a running container's first process runs; None where it cannot be asked."""
         ...
 
     def part(self, namespace: str, pod: str, name: str) -> Part:

@@ -12,6 +12,7 @@ from meshctl.injection.routes_here import RouteHere
 from meshctl.injection.standing import Standing
 from meshctl.injection.state import Certificate, Listener, State
 from meshctl.istio.destination_rule import TrafficPolicy
+from meshctl.netfilter.capture import Capture
 from meshctl.words import counted
 
 
@@ -96,14 +97,25 @@ def _socket_row(it: Evidence, group: Sequence[Listener], declared: dict[int, str
     if all(o.local_only for o in group):
         where = (addresses, Span(" (this pod only)", "dim"))
     ours = first.program in ("envoy", "pilot-agent", "ztunnel") or (
-        first.user == 1337 and it.description.injection.proxy is not None
+        first.user == it.description.injection.proxy_user and it.description.injection.proxy is not None
     )
     ports = ZTUNNEL_PORTS if first.program == "ztunnel" else PORTS
-    meaning = ports[str(first.port)].meaning if ours and str(first.port) in ports else ""
+    usual = _usual_port(it, first.port)
+    meaning = ports[usual].meaning if ours and usual in ports else ""
     if first.program == "envoy" and _opens_ports(it) and str(first.port) not in _OWN:
         meaning = "the proxy, for the services with this port"
     said = meaning or (f"declared by {declared[first.port]}" if first.port in declared else "not declared")
     return (str(first.port), first.program or f"user {first.user}", where, said)
+
+
+def _usual_port(it: Evidence, port: int) -> str:
+    """The number that the mesh's port has by default, where this pod's capture gives it another."""
+    capture, usual = it.description.capture, Capture()
+    if capture is not None:
+        for field in ("outbound_port", "inbound_port", "tunnel_port"):
+            if getattr(capture, field) == str(port):
+                return str(getattr(usual, field))
+    return str(port)
 
 
 _OWN = frozenset(("15000", "15004", "15020", "15021", "15053", "15090"))

@@ -16,7 +16,7 @@ RECORDED = Path(__file__).parents[2] / "fixtures" / "trace"
 
 def checked(name: str, *pods: str, ignore: tuple[str, ...] = ()) -> Checked:
     world = open_snapshot(str(RECORDED / f"{name}.tar.gz"))
-    return findings.check(world, pods, Scope(None, not pods), "", ignore)
+    return findings.check(world, pods, Scope(None, not pods), ignore)
 
 
 def of(found: Checked, id: str) -> list[Finding]:
@@ -65,4 +65,4 @@ def test_a_pod_alone_has_no_findings_of_other_services() -> None:
 def test_a_namespace_without_pods() -> None:
     world = open_snapshot(str(RECORDED / "broken.tar.gz"))
     with pytest.raises(NotFound):
-        findings.check(world, (), Scope("nowhere"), "", ())
+        findings.check(world, (), Scope("nowhere"), ())

@@ -10,8 +10,9 @@ from meshctl.istio.destination_rule import rule_for
 from meshctl.istio.entries import sidecar_for
 from meshctl.istio.mesh import about, entry_for, virtual_services_of
 from meshctl.istio.mesh_config import MeshConfig
-from meshctl.istio.resource import full_host, host_fits
+from meshctl.istio.resource import Meta, host_fits
 from meshctl.istio.security import authorization_for, peer_mode
+from meshctl.origin import Origin
 
 
 def resource(name: str, spec: Any, namespace: str = "shop") -> dict[str, Any]:
@@ -23,9 +24,10 @@ def a_mesh(**kinds: list[dict[str, Any]]) -> mesh.Mesh:
 
 
 def test_short_hosts_are_in_the_namespace_of_the_resource() -> None:
-    assert full_host("web", "shop") == "web.shop.svc.cluster.local"
-    assert full_host("web.other", "shop") == "web.other"
-    assert full_host("*", "shop") == "*"
+    meta = Meta("VirtualService", "shop", "x", Origin(""))
+    assert meta.host("web") == "web.shop.svc.cluster.local"
+    assert meta.host("web.other") == "web.other"
+    assert meta.host("*") == "*"
 
 
 def test_wildcards_cover_what_is_below_them_only() -> None:
@@ -184,7 +186,7 @@ def test_entries_and_virtual_services_are_found_by_their_most_specific_host() ->
 
 
 def test_mesh_config_has_istios_defaults() -> None:
-    assert mesh_config.parse(None, "x") == MeshConfig()
+    assert mesh_config.parse(None, "x") == MeshConfig(outbound_mode="")
     text = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}\nenableAutoMtls: false\ntrustDomain: td\n"
     found = mesh_config.parse({"data": {"mesh": text}}, "x")
     assert (found.outbound_mode, found.auto_mtls, found.trust_domain) == ("REGISTRY_ONLY", False, "td")

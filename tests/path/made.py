@@ -81,7 +81,10 @@ def endpoints(
 
 @dataclass
 class Mesh:
-    """What is written; `dumps`, `listening`, `rules` (iptables-save) are by the pod's name, `files` by their path."""
+    """What is written; `dumps`, `listening`, `rules` (iptables-save) are by the pod's name, `files` by their path.
+
+    `settings` is the MeshConfig.
+    """
 
     pods: Sequence[Mapping[str, Any]]
     services: Sequence[Mapping[str, Any]] = ()
@@ -91,6 +94,7 @@ class Mesh:
     listening: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    settings: str = "rootNamespace: istio-system"
 
     def trace(self, folder: Path, target: str, sender: str | None, **asked: Any) -> Trace:
         """Predict one request in it."""
@@ -114,6 +118,8 @@ class Mesh:
             ("serviceentries.networking.istio.io", self.entries),
         ):
             (resources / f"{stem}.json").write_text(json.dumps({"kind": "List", "items": list(items)}))
+        settings = {"metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": self.settings}}
+        (resources / "configmap.istio-system.istio.json").write_text(json.dumps(settings))
         for each in self.pods:
             name, namespace = each["metadata"]["name"], each["metadata"]["namespace"]
             place = folder / "pods" / namespace / name

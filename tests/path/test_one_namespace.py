@@ -26,6 +26,7 @@ class OneNamespace:
 
     def __init__(self, whole: Snapshot, *, dumps: bool) -> None:
         self.whole, self.dumps, self.name = whole, dumps, whole.name
+        self.prefetch, self.root_namespace = whole.prefetch, whole.root_namespace
         self.now, self.node_part = whole.now, lambda _node, name: Part(name, None, "forbidden")
 
     def namespaces(self) -> tuple[str, ...]:

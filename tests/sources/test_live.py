@@ -17,7 +17,6 @@ from meshctl.sources.live import Cluster
 from meshctl.sources.readonly import BY_PART
 from meshctl.sources.serve import SnapshotServer
 from meshctl.sources.snapshot import open_demo
-from meshctl.sources.warm import warm
 from tests.sources.conftest import Scripted, kubeconfig
 
 NAMESPACE, POD = "classic", "productpage-v1-65b96ccf8f-8mxlc"
@@ -307,11 +306,10 @@ def test_several_lists_are_fetched_side_by_side(scripted: Scripted, tmp_path: Pa
 
     scripted.answer = in_pairs
     world = _scripted(scripted, tmp_path)
-    warm(world, [(kind, None) for kind in kinds.KUBERNETES[:8]])
+    world.prefetch([(kind, None) for kind in kinds.KUBERNETES[:8]])
     assert len(scripted.asked) == 8
-    warm(world, [(kind, None) for kind in kinds.KUBERNETES[:8]])
+    world.prefetch([(kind, None) for kind in kinds.KUBERNETES[:8]])
     assert len(scripted.asked) == 8
-    warm(open_demo(), [(kinds.PODS, None)])
 
 
 @pytest.mark.parametrize(
@@ -369,3 +367,13 @@ def test_verbose_says_what_is_asked(served_config: str, capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.err == "test: GET /api/v1/services?limit=500\n"
     assert json.dumps(captured.out) == '""'
+
+
+def test_the_control_plane_is_where_the_user_says_or_istiod_runs(served_config: str) -> None:
+    assert live.open(Connection(kubeconfig=served_config)).root_namespace() == "istio-system"
+    assert live.open(Connection(kubeconfig=served_config, istio_namespace="mesh")).root_namespace() == "mesh"
+
+
+def test_who_may_list_no_pods_takes_the_usual_control_plane(scripted: Scripted, tmp_path: Path) -> None:
+    scripted.answer = lambda *_: (403, {"message": "forbidden"})
+    assert _scripted(scripted, tmp_path).root_namespace() == "istio-system"

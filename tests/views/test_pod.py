@@ -203,6 +203,19 @@ def test_the_state_of_a_running_pod() -> None:
     assert "1 pieces of configuration" in text or "refused" in text
 
 
+def test_the_proxys_ports_are_those_of_its_own_capture_and_its_user_is_its_own() -> None:
+    moved = [{"15001": "25001", "15006": "25006"}.get(word, word) for word in build.INIT_ARGS]
+    raw = build.injected(init_args=moved, proxy={"securityContext": {"runAsUser": 1000700001}})
+    line = "LISTEN 0 4096 0.0.0.0:{} 0.0.0.0:* uid:1000700001\n"
+    text = "".join(map(line.format, (25001, 25006, 9999)))
+    state = states.parse({"netns/sockets.txt": text.encode()})
+    it = Evidence(description=build.described(raw), state=state)
+    shown = terminal.draw(pod.page(it, ()), width=160, color=False)
+    assert "the proxy takes outgoing connections here" in shown
+    assert "the proxy takes incoming connections here" in shown
+    assert "MC208" not in [finding.id for finding in registry.run(it)]
+
+
 def test_a_broken_source_costs_only_its_own_part() -> None:
     state = states.parse({"envoy/certs.json": b"{", "envoy/server_info.json": b'{"state": "LIVE"}'})
     assert state.certificates is None
