@@ -24,6 +24,7 @@ from meshctl.path.wire import server_name
 from meshctl.sources import request_tools
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest
 from meshctl.sources.world import World
+from meshctl.words import show_address
 
 WAIT_S = 15.0
 """How long the request may take."""
@@ -135,7 +136,7 @@ def _request(trace: Trace, token: str) -> PlainRequest:
     """The request as the application would send it, by name; to a gateway, by its address. CONNECT names its host."""
     request, aim = trace.request, trace.aim
     tcp = request.protocol == "tcp" and not request.tls
-    host = request.host or (f"[{aim.host}]:{aim.port}" if ":" in aim.host else f"{aim.host}:{aim.port}")
+    host = request.host or show_address(aim.host, aim.port)
     rest = tuple((name, value) for name, value in request.headers if name.lower() != "x-request-id")
     return PlainRequest(
         address=aim.address if aim.kind == "gateway" else aim.host,
@@ -236,7 +237,7 @@ def _from_inside(world: World, station: Station, trace: Trace, token: str) -> _S
     who = f"as uid {owner.uid}" if owner is not None else "as root: the application's user is not known"
     who += f", gid {owner.gid}" if owner is not None and owner.gid is not None else ""
     host = f" (Host: {plain.headers[0][1]})" if plain.method else ""
-    where = f"[{address}]:{plain.port}" if ":" in address else f"{address}:{plain.port}"
+    where = show_address(address, plain.port)
     what = f"{plain.method} {'https' if plain.tls else 'http'}://{where}{plain.path}" if plain.method else where
     return _Sent(
         f"the network namespace of {station.key}, {who}",

@@ -12,13 +12,18 @@ from meshctl.path.outcome import Course, untold
 from meshctl.path.passage import drop
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import Connection
+from meshctl.words import show_address
 
 
 def at_gateway(scene: Scene, station: Station, address: str, port: int, conn: Connection, before: Hop) -> list[Course]:
     """What a gateway makes of a connection to one of its ports, as its callers see it; `before` is the way in."""
     return [
         replace(
-            course, end=_inner(course.end), hops=(before, *course.hops), endpoint=f"{address}:{port}", pod=station.key
+            course,
+            end=_inner(course.end),
+            hops=(before, *course.hops),
+            endpoint=show_address(address, port),
+            pod=station.key,
         )
         for course in _onwards(scene, station, address, port, conn)
     ]

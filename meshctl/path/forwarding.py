@@ -15,6 +15,7 @@ from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
 from meshctl.path.passage import proof_of, stopped
 from meshctl.path.scene import Forwarding, Scene, Station
+from meshctl.words import show_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,10 @@ def sent_elsewhere(
     if walk.verdict == "dropped":  # nat drops nothing
         return None
     if walk.verdict == "undecided" or arrived is None or arrived.dst is None or arrived.dport is None:
-        why = f"what node {node} makes of {address}:{port} before kube-proxy cannot be told: {_open(walk)}"
+        why = f"what node {node} makes of {show_address(address, port)} before kube-proxy cannot be told: {_open(walk)}"
         return Sent(None, why, _hop(node, why, walk, "warn"))
     to = (address_text(walk.packet.version, arrived.dst), arrived.dport)
-    why = f"node {node} sends it to {to[0]}:{to[1]} before kube-proxy is asked"
+    why = f"node {node} sends it to {show_address(to[0], to[1])} before kube-proxy is asked"
     return Sent(to, why, _hop(node, why, walk, "plain"))
 
 

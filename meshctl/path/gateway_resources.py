@@ -58,7 +58,7 @@ def _decide(scene: Scene, station: Station, port: int, conn: Connection, address
 
 def _listening(station: Station, port: int, address: str) -> str:
     """That a proxy has a listener that no Gateway asks for; empty where its sockets do not say so."""
-    at = address if is_address(address) and address != ANYWHERE else station.pod.ip
+    at = address if is_address(address) and address not in ANYWHERE else station.pod.ip
     found = listens(station.sockets, at, port) if station.sockets is not None else None
     return "its proxy listens there" if found is not None and found.program in ("envoy", "") else ""
 

@@ -95,7 +95,7 @@ def _bound(pod: Pod, address: str, port: int, named: Sequence[Served]) -> OnPort
 
     A port whose first server begins with TLS has nothing plain, whatever the address (``mergeGateways``).
     """
-    to = address if is_address(address) and address != ANYWHERE else pod.ip
+    to = address if is_address(address) and address not in ANYWHERE else pod.ip
     own = [one for one in named if one.server.bind == to]
     rest = [one for one in named if one.server.bind in ("", ip.wildcard(to))]
     others = [one for one in named if one not in own and one not in rest]

@@ -14,9 +14,10 @@ from meshctl.kube.services import Service
 from meshctl.path import not_running
 from meshctl.path.model import Evidence, Hop
 from meshctl.path.scene import Scene, Station
+from meshctl.words import show_address
 
-ANYWHERE = "192.0.2.1"
-"""Stands for an address that is not known (RFC 5737, TEST-NET-1): some place outside of the cluster."""
+ANYWHERE = ("192.0.2.1", "2001:db8::1")
+"""Stand for an address that is not known (RFC 5737, RFC 3849), of either family: some place outside of the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Host:
     @property
     def shown(self) -> str:
         """``address:port``."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return show_address(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def pick(
     `found` is what the proxy's decision came to already, the route's own criteria and limits taken in.
     """
     assert station.proxy is not None
-    unknown = address in ("", ANYWHERE)
+    unknown = address in ("", *ANYWHERE)
     if found is None or (unknown and found.cluster is not None and found.cluster.type == "ORIGINAL_DST"):
         destination = None if unknown else Address(address, port)
         found = upstream.choose(station.proxy, name, destination=destination, live=station.live)

@@ -15,6 +15,7 @@ from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, S
 from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, as_answered, branches, merged, unsure
 from meshctl.path.scene import Scene, Station
+from meshctl.words import show_address
 
 
 def joined(
@@ -115,13 +116,15 @@ def _whose(scene: Scene, place: str) -> str:
 
 def _unnamed(hop: Hop) -> Hop:
     """A hop without the address that stands for one that is not known."""
-    if ANYWHERE not in f"{hop.title}{hop.decision}{hop.arrow}":
-        return hop
-    title, decision, arrow = (
-        text.replace(f"{ANYWHERE}:", "that address, port ").replace(ANYWHERE, "that address")
-        for text in (hop.title, hop.decision, hop.arrow)
-    )
-    return replace(hop, title=title, decision=decision, arrow=arrow)
+    texts = [hop.title, hop.decision, hop.arrow]
+    for stand_in in ANYWHERE:
+        if any(stand_in in text for text in texts):
+            before_port = show_address(stand_in, "")
+            texts = [
+                text.replace(before_port, "that address, port ").replace(stand_in, "that address") for text in texts
+            ]
+            hop = replace(hop, title=texts[0], decision=texts[1], arrow=texts[2])
+    return hop
 
 
 def _with_node(hops: tuple[Hop, ...], answer: KubeProxy, station: Station) -> tuple[Hop, ...]:

@@ -7,6 +7,7 @@ from meshctl.kube.proxy_rules import NodeDecision, decide, evidence, is_kube_pro
 from meshctl.kube.services import Endpoint, Service, ServicePort
 from meshctl.path.model import End, Evidence, Hop, KubeProxy
 from meshctl.path.scene import NodeView, Scene, Station
+from meshctl.words import show_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _no_port(scene: Scene, address: str, port: int, node: NodeView | None) -> No
     proof = (Evidence(service.origin.source, service.origin.path, f"Service {service.namespace}/{service.name}"),)
     hop = Hop("kube-proxy", "node", node.name if node else "", "kube-proxy", why, (), proof, "bad")
     end = End("nobody", delivered=False, mtls=None, broken="timeout", why=why, cause="no-port")
-    return NodeChoice((), KubeProxy(False, f"no rule is about {address}:{port}", "", proof), hop, end)
+    return NodeChoice((), KubeProxy(False, f"no rule is about {show_address(address, port)}", "", proof), hop, end)
 
 
 def _by_rules(
@@ -95,7 +96,7 @@ def _by_rules(
     port: int,
 ) -> NodeChoice:
     assert decision.matched is not None
-    name = f"{target[0].namespace}/{target[0].name}" if target else f"{address}:{port}"
+    name = f"{target[0].namespace}/{target[0].name}" if target else show_address(address, port)
     at = node.name if node else ""
     found = proof(decision)
     if decision.refused or decision.dropped:
@@ -104,8 +105,8 @@ def _by_rules(
         broken: Literal["refused", "timeout"] = "refused" if decision.refused else "timeout"
         end = End("nobody", delivered=False, broken=broken, mtls=None, why=why, cause="kube-proxy")
         return NodeChoice((), KubeProxy(True, why, "", found), hop, end)
-    listed = [f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices]
-    why = f"the address {address}:{port} is translated on the node, by kube-proxy's rules for {name}"
+    listed = [f"{show_address(c.address, c.port or port)} {c.probability:.0%}" for c in decision.choices]
+    why = f"the address {show_address(address, port)} is translated on the node, by kube-proxy's rules for {name}"
     facts = (*listed, *_affinity(decision))
     told = _not_up_to_date(scene, decision, target, node, address)
     facts += (f"not up to date: {told}",) if told else ()
@@ -202,14 +203,16 @@ def _by_objects(
     share = 1 / len(ready)
     places = tuple((e.address, e.port(entry.name) or port, share) for e in ready)
     translated = "is translated on the node" if used else "has to be translated on the node"
-    why = f"the address {address}:{port} {translated}: {gap}, so the choice is taken from the EndpointSlices"
+    why = (
+        f"the address {show_address(address, port)} {translated}: {gap}, so the choice is taken from the EndpointSlices"
+    )
     hop = Hop(
         "kube-proxy",
         "node",
         at,
         "kube-proxy",
         f"chooses an endpoint of {name}",
-        (*(f"{place}:{number} {share:.0%}" for place, number, _ in places), gap),
+        (*(f"{show_address(place, number)} {share:.0%}" for place, number, _ in places), gap),
         tuple(Evidence(e.origin.source, e.origin.path, e.address) for e in ready[:3]),
     )
     return NodeChoice(places, KubeProxy(used, why, ", ".join(f"{a}:{p} {c:.0%}" for a, p, c in places)), hop)
@@ -223,9 +226,9 @@ def not_used(scene: Scene, station: Station, address: str, port: int, why: str) 
         gap = node.gap if node is not None else ""
         return KubeProxy(False, f"{why}{f' ({gap})' if gap else ''}")
     if decision.refused or decision.dropped:
-        said = _refusal(decision, _service_at(scene, address, port), f"{address}:{port}", address, port)
+        said = _refusal(decision, _service_at(scene, address, port), show_address(address, port), address, port)
         return KubeProxy(False, why, f"it would not have passed: {said}", proof(decision))
-    choice = ", ".join(f"{c.address}:{c.port or port} {c.probability:.0%}" for c in decision.choices)
+    choice = ", ".join(f"{show_address(c.address, c.port or port)} {c.probability:.0%}" for c in decision.choices)
     return KubeProxy(False, why, f"it would have chosen {choice}" if choice else "", proof(decision))
 
 

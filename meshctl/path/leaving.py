@@ -8,7 +8,7 @@ from meshctl.kube.containers import Terminated, Waiting
 from meshctl.path import client, network, rules, server, sockets, wire, ztunnel
 from meshctl.path.decision import Decision
 from meshctl.path.model import ClusterShare, End, Hop, Request
-from meshctl.path.netns import is_loopback
+from meshctl.path.netns import is_loopback, loopback
 from meshctl.path.outcome import Course, unsure, untold
 from meshctl.path.passage import Passage, drop, straight
 from meshctl.path.scene import Owner, Scene, Station
@@ -72,7 +72,7 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
 
 
 def _captured(scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage) -> Way:
-    if (down := sockets.not_up(station, "127.0.0.1", passage.port)) is not None:
+    if (down := sockets.not_up(station, loopback(address), passage.port)) is not None:
         return Way((passage.hop,), (Course(1.0, down),), captured=True)
     if not station.has_proxy:
         why = f"the rules send it to port {passage.port}, where this pod has no proxy of the mesh"

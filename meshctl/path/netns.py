@@ -185,6 +185,11 @@ def connections(text: str) -> tuple[Connection, ...]:
     return tuple(found)
 
 
+def loopback(like: str) -> str:
+    """The pod's own loopback address of the family that an address is of: there REDIRECT sends what leaves a pod."""
+    return "::1" if ":" in like else "127.0.0.1"
+
+
 @lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     """Whether an address never leaves the pod."""

@@ -9,9 +9,10 @@ from meshctl.path.model import End, Hop, KubeProxy, succeeds
 from meshctl.path.netns import is_loopback, listens
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, unsure, untold
-from meshctl.path.passage import drop, show_address, straight
+from meshctl.path.passage import drop, straight
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
+from meshctl.words import show_address
 
 MOST_PROXIES = 4
 """A request that passes more proxies than this is going in circles."""
@@ -156,8 +157,8 @@ def arrive(scene: Scene, address: str, port: int, conn: Connection, *, tunnel: b
     found = lifetime.at_ended(scene, scene.station(ended), address) if ended is not None else None
     if found := found or lifetime.at_deleted(scene, address):
         end, mood = found
-        hop = Hop("endpoint", "network", address, f"{address}:{port}", end.why, (), (), mood)
-        return [Course(1.0, end, (hop,), endpoint=f"{address}:{port}")]
+        hop = Hop("endpoint", "network", address, show_address(address, port), end.why, (), (), mood)
+        return [Course(1.0, end, (hop,), endpoint=show_address(address, port))]
     return [_outside(scene, address, port, conn)]
 
 
@@ -174,7 +175,7 @@ def _is_gateway_port(station: Station, port: int) -> bool:
 
 
 def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
-    if address == ANYWHERE:
+    if address in ANYWHERE:
         why = "which address the name resolves to, and whether it answers, is not recorded"
         hop = Hop("endpoint", "network", "outside", f"port {port}", why, (), (), "warn")
         end = untold(why, mtls=conn.mtls)
@@ -206,8 +207,8 @@ def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:
     inside = bool(scene.endpoint_of(address) or scene.services.at(address)) or scene.in_pod_range(address)
     through = (conn.layer == "mtls" or None) if inside else False
     end = untold(why, through_server=through, mtls=conn.mtls)
-    hop = Hop("endpoint", "network", address, f"{address}:{port}", why, (), (), "warn")
-    return Course(1.0, end, (hop,), endpoint=f"{address}:{port}")
+    hop = Hop("endpoint", "network", address, show_address(address, port), why, (), (), "warn")
+    return Course(1.0, end, (hop,), endpoint=show_address(address, port))
 
 
 def _of_node(scene: Scene, node: str, address: str, port: int) -> tuple[Station, bool] | None:

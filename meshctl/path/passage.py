@@ -7,8 +7,9 @@ from meshctl.frozen import dataclass
 from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.verdict import Step, Walk
 from meshctl.path.model import End, Evidence, Hop
-from meshctl.path.netns import is_loopback
+from meshctl.path.netns import is_loopback, loopback
 from meshctl.path.scene import Station
+from meshctl.words import show_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def read(
         case "redirected" | "tproxied":
             how = "redirected" if walk.verdict == "redirected" else "handed (TPROXY)"
             if (other := _other_program(station, walk.redirect_port)) and walk.verdict == "redirected":
-                local = ("127.0.0.1" if walk.packet.version == 4 else "::1") if where == "caller" else station.pod.ip
+                asked = "::" if walk.packet.version == 6 else "0.0.0.0"
+                local = loopback(asked) if where == "caller" else station.own_ip(asked)
                 said = f"redirected to port {walk.redirect_port}, where {other} listens, not the proxy"
                 return replace(passage("straight", said), to=(local, walk.redirect_port or 0))
             if station.mode == "ambient":
@@ -142,11 +144,6 @@ def _by(walk: Walk) -> str:
     """The rule that gave the packet another destination."""
     changing = [s for s in deciding(walk) if any(c.field in ("dst", "dport") for c in s.changes)]
     return f"{changing[-1].chain} rule {changing[-1].rule}" if changing else "the rules"
-
-
-def show_address(address: str, port: int) -> str:
-    """``ADDRESS:PORT``, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _accepted(station: Station, walk: Walk) -> str:

@@ -38,7 +38,7 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
 
 def _as_asked(scene: Scene, address: str, port: int) -> Picked:
     """A cluster that connects to where the connection was to."""
-    if address in ("", ANYWHERE):
+    if address in ("", *ANYWHERE):
         return Picked(undecided="the address that the name resolves to is not recorded")
     one = Host(address=address, port=port, pod=_key(scene.pod_at(address)), health="not checked", probability=1.0)
     return Picked(all=(one,), chosen=(one,), policy="the connection's original destination")

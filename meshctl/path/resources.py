@@ -15,6 +15,7 @@ from meshctl.path.model import Request
 from meshctl.path.registry import Known
 from meshctl.path.scene import Scene, Station
 from meshctl.path.wire import bare, server_name
+from meshctl.words import show_address
 
 OWN_LISTENERS = (15021, 15090)
 """Ports of listeners that every proxy has for itself, on all addresses (health, statistics): they come first."""
@@ -39,7 +40,7 @@ def _outbound(scene: Scene, station: Station, address: str, port: int, request: 
     if port in OWN_LISTENERS:
         why = f"port {port} is one that the caller's proxy listens on itself, and its configuration was not recorded"
         return Decision(undecided=(why,), assumed=True)
-    taken = registry.listener(scene, station, "" if address == ANYWHERE else address, port)
+    taken = registry.listener(scene, station, "" if address in ANYWHERE else address, port)
     match taken.kind:
         case "unclear":
             return Decision(undecided=(taken.why,), assumed=True)
@@ -163,9 +164,9 @@ def _unknown(
     sidecar = registry.sidecar_of(scene, station)
     mode = (sidecar.outbound_mode if sidecar else "") or scene.settings(station).outbound_mode
     steps = (step("host", "", because, sidecar.meta.origin if sidecar else None),) if because else ()
-    asked = bare(request.host) if _is_http(request) or address in ("", ANYWHERE) else ""
+    asked = bare(request.host) if _is_http(request) or address in ("", *ANYWHERE) else ""
     if not hidden and (elsewhere := unrecorded.of_destination(scene, station, address, asked)):
-        why = f"no recorded Service or ServiceEntry is {asked or f'at {address}:{port}'}, but {elsewhere}"
+        why = f"no recorded Service or ServiceEntry is {asked or f'at {show_address(address, port)}'}, but {elsewhere}"
         return Decision(undecided=(why,), steps=steps, tcp=not http, assumed=True)
     if not mode:
         why = f"the mesh does not know {asked or 'it'}, and its settings, which say what becomes of that, are not known"
@@ -179,7 +180,7 @@ def _unknown(
         why = "the mesh does not know this host, and outboundTrafficPolicy is REGISTRY_ONLY"
         refusal = Refusal(502, "", "direct_response", why, cause="registry-only")
         return Decision(refusal=refusal, route="block_all", steps=steps, assumed=True)
-    shown = "it" if address in ("", ANYWHERE) else f"{address}:{port}"
+    shown = "it" if address in ("", *ANYWHERE) else show_address(address, port)
     told = f"the mesh does not know {bare(request.host) if http else shown}, so it is passed through"
     return Decision(
         tcp=not http,

@@ -26,6 +26,7 @@ from meshctl.path.outcome import Course, at_callee, untold
 from meshctl.path.passage import Passage, drop, straight
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
+from meshctl.words import show_address
 
 ADMIN_PORT = 15000
 """Where Istio has Envoy's admin interface (``proxyAdminPort``): no listener of the configuration."""
@@ -44,7 +45,9 @@ def at_pod(scene: Scene, station: Station, address: str, port: int, conn: Connec
             courses = [Course(1.0, drop(passage))]
         case "undecided":
             courses = [Course(1.0, untold(passage.why, through_server=None, mtls=conn.mtls))]
-    return [replace(c, hops=(passage.hop, *c.hops), endpoint=f"{address}:{port}", pod=station.key) for c in courses]
+    return [
+        replace(c, hops=(passage.hop, *c.hops), endpoint=show_address(address, port), pod=station.key) for c in courses
+    ]
 
 
 def through_tunnel(
@@ -64,7 +67,9 @@ def through_tunnel(
         ]
     else:
         courses = _through_ztunnel(scene, station, address, port, conn)
-    return [replace(c, hops=(passage.hop, *c.hops), endpoint=f"{address}:{port}", pod=station.key) for c in courses]
+    return [
+        replace(c, hops=(passage.hop, *c.hops), endpoint=show_address(address, port), pod=station.key) for c in courses
+    ]
 
 
 def _through_ztunnel(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:

@@ -7,6 +7,7 @@ from meshctl.path.outcome import Course, untold
 from meshctl.path.scene import Scene, Station
 from meshctl.path.target import protocol_of
 from meshctl.path.wire import Connection
+from meshctl.words import show_address
 
 TLS_WORDS = ("https", "tls")
 """What a port is declared to speak whose application ends TLS itself."""
@@ -35,7 +36,7 @@ def to_app(scene: Scene, station: Station, address: str, port: int, conn: Connec
         end = End("nobody", delivered=False, broken="tls", mtls=None, why=why, cause="mutual-tls")
         return Course(1.0, end, (hop,))
     if station.sockets is None:
-        why = f"whether something listens on {address}:{port} in {station.pod.name} was not recorded"
+        why = f"whether something listens on {show_address(address, port)} in {station.pod.name} was not recorded"
         return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
     program = (found.program if found else "") or "the application"
     if conn.layer == "tls" and (why := encrypted(scene, station, address, port, program)):
@@ -80,7 +81,7 @@ def by_log(scene: Scene, station: Station, host: str, number: int, conn: Connect
         )
         end = End("app", None, "", "", True, False, True, conn.mtls, why="the application answers, as it did before")
         return Course(1.0, end, (hop,))
-    why = f"whether something listens on {host}:{number} in {station.pod.name} was not recorded"
+    why = f"whether something listens on {show_address(host, number)} in {station.pod.name} was not recorded"
     return Course(1.0, untold(why, through_server=True, mtls=conn.mtls), (socket_hop(station, host, number, None),))
 
 
@@ -92,9 +93,9 @@ def nobody_listens(station: Station, address: str, port: int) -> str:
         where = elsewhere[0].address
         return f"port {port} is open on {where} only, so a connection to {address} is refused"
     if station.pod.host_network:
-        return f"nothing listens on {address}:{port} on node {station.pod.node}"
+        return f"nothing listens on {show_address(address, port)} on node {station.pod.node}"
     listed = f"; the application listens on {', '.join(map(str, others))}" if others else ""
-    return f"nothing listens on {address}:{port} in {station.pod.name}{listed}"
+    return f"nothing listens on {show_address(address, port)} in {station.pod.name}{listed}"
 
 
 def _is_app(station: Station, socket: Socket) -> bool:
@@ -118,7 +119,7 @@ def socket_hop(station: Station, address: str, port: int, found: Socket | None, 
     if found is not None:
         name = station.containers.get(found.container, "")
         who = f"{found.program or 'a process'}{f' in container {name}' if name else ''}"
-        facts.append(f"listening on {found.address}:{found.port} as uid {found.uid}")
+        facts.append(f"listening on {show_address(found.address, found.port)} as uid {found.uid}")
         proof = (Evidence(station.sockets_source, f"line {found.line}", found.text.partition(" users:")[0]),)
         return Hop("socket", "callee", at, f"port {port}", f"{who} listens", tuple(facts), proof, "good")
     if not known or station.sockets is None:

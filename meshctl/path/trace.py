@@ -13,6 +13,7 @@ from meshctl.path.model import Aim, End, Finding, Hop, KubeProxy, Outcome, Reque
 from meshctl.path.outcome import Course, branches, unsure
 from meshctl.path.scene import Scene, Station
 from meshctl.refs import Target
+from meshctl.words import show_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def _trace(scene: Scene, question: Question) -> Trace:
         return _unsent(sender, aim, request, hops[0], end)
     if name.fails:
         return _unknown_name(sender, aim, request, hops, name)
-    addresses = leaving.of_own_family(station, name.addresses) or name.addresses or (ANYWHERE,)
+    addresses = leaving.of_own_family(station, name.addresses) or name.addresses or (_anywhere(station),)
     ways = [leaving.from_pod(scene, station, address, aim.port, request) for address in addresses]
     shared = [replace(c, probability=c.probability / len(ways)) for way in ways for c in way.courses]
     if name.undecided:
@@ -131,8 +132,14 @@ def _app_hop(station: Station, aim: Aim, request: Request) -> Hop:
     facts += [f"{name}: {value}" for name, value in request.headers]
     if not station.has_proxy and station.mode != "ambient":
         facts.append("this pod has no proxy: it is outside of the mesh")
-    host = f"[{aim.host}]" if ":" in aim.host else aim.host
-    return Hop("app", "caller", station.key, "the application", f"sends {what} to {host}:{aim.port}", tuple(facts))
+    said = f"sends {what} to {show_address(aim.host, aim.port)}"
+    return Hop("app", "caller", station.key, "the application", said, tuple(facts))
+
+
+def _anywhere(station: Station) -> str:
+    """Some address outside, of the family that the pod has (of IPv4 where it has both)."""
+    own = [ip for ip in (station.pod.ip, *station.pod.ips) if ip]
+    return ANYWHERE[1] if own and all(":" in ip for ip in own) else ANYWHERE[0]
 
 
 def _server_name(request: Request) -> list[str]:

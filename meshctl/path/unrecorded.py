@@ -66,7 +66,7 @@ def of_destination(scene: Scene, station: Station, address: str, host: str) -> s
 
     Names and addresses of recorded objects are these' own, whatever the port.
     """
-    unknown = address in ("", ANYWHERE)
+    unknown = address in ("", *ANYWHERE)
     if host and not is_address(host):
         if not registry.named(scene, host, station.pod.namespace):
             return of_host(scene, station, host)

@@ -11,6 +11,7 @@ from meshctl.path.outcome import Course, untold
 from meshctl.path.passage import drop
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
+from meshctl.words import show_address
 
 
 def outbound(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course]:
@@ -22,7 +23,7 @@ def outbound(scene: Scene, station: Station, address: str, port: int, conn: Conn
         return [_cut(station, why, "no-port")]
     known = kube_proxy.endpoints_of(scene, address, port)
     if known is not None and not known:
-        why = f"the Service at {address}:{port} has no ready endpoints, so ztunnel cuts the connection"
+        why = f"the Service at {show_address(address, port)} has no ready endpoints, so ztunnel cuts the connection"
         return [_cut(station, why, "no-endpoint")]
     places = known or ((address, port, 1.0),)
     courses: list[Course] = []
@@ -117,7 +118,7 @@ def _outbound_hop(
     facts += [] if ztunnel else ["assumed from the pods' annotations: ztunnel's configuration was not recorded"]
     how = "in a tunnel of mutual TLS (HBONE, port 15008)" if tunnel else "as plain TCP: the other end has no ztunnel"
     proof = (Evidence(ztunnel.source, "workloads", address),) if ztunnel else ()
-    said = f"sends it to {address}:{port} {how}"
+    said = f"sends it to {show_address(address, port)} {how}"
     if waypoint:
         said = f"sends it to waypoint {waypoint} in a tunnel of mutual TLS (HBONE), which chooses the endpoint"
     return Hop("ztunnel", "caller", station.pod.node, "ztunnel, the node's proxy", said, tuple(facts), proof)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshctl.errors import BadInput, MeshctlError, NoAccess, NotFound, Unavailable
 from meshctl.sources import plain_request, proc_scan
@@ -22,6 +23,9 @@ from meshctl.sources.plain_request import PlainAnswer, PlainRequest, answer_of
 from meshctl.sources.proc_scan import NamespaceId
 from meshctl.sources.readonly import BY_PART, EMPTY_RULESETS, NETNS_PARTS, PROCESSES, RESOLV_CONF, ReadCommand
 from meshctl.sources.world import Part
+
+if TYPE_CHECKING:
+    from socket import socket
 
 COMMAND_TIMEOUT_S = 15.0
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
@@ -237,9 +241,10 @@ def _answer(name: str, source: str, content: bytes, gap: str) -> None:
 def _http_get(port: int, path: str, timeout_s: float) -> tuple[str, bytes, str]:
     import http.client
 
-    source = f"http://127.0.0.1:{port}{path}"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    source = f"http://localhost:{port}{path}"
+    connection = http.client.HTTPConnection("localhost", port, timeout=timeout_s)
     try:
+        connection.sock = _to_loopback(port, timeout_s)
         connection.request("GET", path)
         response = connection.getresponse()
         content = response.read()
@@ -248,6 +253,19 @@ def _http_get(port: int, path: str, timeout_s: float) -> tuple[str, bytes, str]:
     finally:
         connection.close()
     return (source, content, "") if response.status == 200 else (source, b"", f"{source} answered {response.status}")
+
+
+def _to_loopback(port: int, timeout_s: float) -> "socket":
+    """A connection to a port of this namespace itself; a pod without IPv4 has its proxy's administration on ::1."""
+    from socket import create_connection
+
+    try:
+        return create_connection(("127.0.0.1", port), timeout_s)
+    except OSError as error:
+        try:
+            return create_connection(("::1", port), timeout_s)
+        except OSError:
+            raise error from None
 
 
 def run_read_command(command: ReadCommand, timeout_s: float) -> tuple[str, bytes, str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 from meshctl.frozen import dataclass
 from meshctl.sources.plain_request import PlainAnswer, PlainRequest, answer_of, program
+from meshctl.words import show_address
 
 _CURL_ENDS = {6: "dns", 7: "refused", 28: "timeout", 35: "tls", 60: "tls"}
 _CURL_ENDS |= dict.fromkeys((16, 52, 55, 56, 92), "reset")
@@ -125,7 +126,7 @@ def _read_curl(request: PlainRequest, stdout: bytes, stderr: bytes, code: int) -
     if len(words) != 5 or not words[0].isdecimal():
         return None
     host, port = words[1], words[2]
-    local = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") if host else ""
+    local = show_address(host, port) if host else ""
     connected = float(words[3] or 0) > 0
     found = PlainAnswer(local=local, connected=connected)
     if not request.method and connected and code != 35:

@@ -39,6 +39,7 @@ from meshctl.views.pod_decision import decision_blocks
 from meshctl.views.pod_gaps import closing
 from meshctl.views.pod_services import services_blocks
 from meshctl.views.pod_start import start_blocks
+from meshctl.words import show_address
 
 
 def page(it: Evidence, findings: Sequence[Finding]) -> Page:
@@ -265,7 +266,9 @@ def _path(it: Evidence) -> Iterator[Block]:
     yield from rules_note(it)
     yield Heading("Someone calls the application", 3)
     if ports and not standing_view.captured(it, ports[0].number):
-        yield Text(f"Port {port} is not captured: a request for {address}:{port} reaches {app} without the proxy.")
+        yield Text(
+            f"Port {port} is not captured: a request for {show_address(address, port)} reaches {app} without the proxy."
+        )
     else:
         yield from _incoming(capture, proxy.name, app, address, port)
     yield from _outgoing(capture, proxy.name, app)
@@ -273,7 +276,7 @@ def _path(it: Evidence) -> Iterator[Block]:
 
 def _incoming(capture: Capture, proxy: str, app: str, address: str, port: str) -> Iterator[Block]:
     yield Text(
-        f"A request for {address}:{port} (incoming ports that are captured: "
+        f"A request for {show_address(address, port)} (incoming ports that are captured: "
         f"{_listed(capture.include_inbound_ports, capture.exclude_inbound_ports)}):"
     )
     yield Graph(
@@ -284,7 +287,7 @@ def _incoming(capture: Capture, proxy: str, app: str, address: str, port: str) -
             Vertex("app", app, (f"port {port}",), "round"),
         ),
         (
-            Edge("caller", "pre", f"{address}:{port}"),
+            Edge("caller", "pre", show_address(address, port)),
             Edge("pre", "in", "redirected" if not capture.tproxy else "handed over, addresses kept"),
             Edge("in", "app", "from 127.0.0.6" if not capture.tproxy else "from the caller's address"),
         ),

@@ -6,6 +6,7 @@ from meshctl.blocks import Block, Column, Facts, Heading, Line, Note, Page, Span
 from meshctl.envoy.client import offered_alpn, server_name
 from meshctl.envoy.query import Match, Query, Step
 from meshctl.envoy.verdict import Verdict
+from meshctl.words import show_address
 
 
 def document(result: Match) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def outcome(result: Match) -> tuple[str, Style]:
 def page(name: str, result: Match) -> Page:
     """The outcome first, then every decision with its reason, then the filters."""
     query = result.query
-    asked = f"{query.protocol} to {query.address}:{query.port}, {query.tls}"
+    asked = f"{query.protocol} to {show_address(query.address, query.port)}, {query.tls}"
     asked += f", {query.method} {query.host or '(no host)'}{query.path}" if query.protocol != "tcp" else ""
     sentence, style = outcome(result)
     blocks: list[Block] = [

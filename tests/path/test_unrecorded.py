@@ -76,15 +76,15 @@ def test_of_a_service_entry_that_was_recorded_other_ports_are_its_own() -> None:
     place = part(a("ServiceEntry", "x", spec))
     assert clusters(ask(place, "203.0.113.9", 7070, "api.example.com")) == OUT
     assert clusters(ask(place, "203.0.113.9", 7070, "api.example.com", tls=True)) == OUT
-    assert clusters(ask(place, ANYWHERE, 7070, "api.example.com", tls=True)) == OUT
+    assert clusters(ask(place, ANYWHERE[0], 7070, "api.example.com", tls=True)) == OUT
     assert clusters(ask(place, "203.0.113.9", 7070, protocol="tcp")) == OUT
     assert ask(place, "203.0.113.9", 7070, "api.example.org").undecided
 
 
 def test_an_address_that_is_not_known_is_not_named() -> None:
-    why = ask(part(), ANYWHERE, 443, "api.example.com", tls=True).undecided[0]
+    why = ask(part(), ANYWHERE[0], 443, "api.example.com", tls=True).undecided[0]
     assert "is api.example.com, but" in why
-    assert ANYWHERE not in why
+    assert ANYWHERE[0] not in why
 
 
 def test_what_a_sidecar_hides_is_known() -> None:

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,3 +125,35 @@ def test_only_commands_that_read_are_in_the_list() -> None:
         "ip -6 -j rule",
         "conntrack -L",
     }
+
+
+@pytest.mark.parametrize("at", ["127.0.0.1", "::1"])
+def test_a_port_of_the_namespace_itself_is_asked_by_either_family(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine of the tests may have no IPv6: what connects is told, and goes where the server is."""
+    connect = socket.create_connection
+
+    def one_family(address: tuple[str, int], timeout: float) -> socket.socket:
+        if address[0] != at:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return connect(("127.0.0.1", address[1]), timeout)
+
+    monkeypatch.setattr(socket, "create_connection", one_family)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answer = threading.Thread(target=lambda: _answer_once(server))
+        answer.start()
+        found = netns._http_get(server.getsockname()[1], "/certs", 5)
+        answer.join()
+    assert found[1:] == (b"{}", "")
+
+
+def _answer_once(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+def test_a_port_that_answers_in_no_family_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert "does not answer" in netns._http_get(port, "/certs", 5)[2]

@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.origin import Origin
+from meshctl.words import show_address
 
 State: TypeAlias = Literal["static", "active", "warming", "draining", "rejected"]
 Direction: TypeAlias = Literal["inbound", "outbound", "unspecified"]
@@ -33,7 +34,7 @@ class Address:
             case "internal":
                 return f"internal:{self.host}"
             case "socket":
-                return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+                return show_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
