@@ -8,8 +8,8 @@ for one's own rights changes nothing and is answered.
 import json
 import sys
 import threading
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,20 +17,12 @@ from meshctl import json_text
 from meshctl.errors import BadInput
 from meshctl.sources import exec_parts, serve_streams, serve_tables
 from meshctl.sources.serve_catalog import Catalog, Resource, choose
+from meshctl.sources.serve_http import Answering, Refused
 from meshctl.sources.snapshot import Snapshot
 
 Raw = Mapping[str, Any]
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _READS = ("get", "list", "watch")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
-
-
-class Refused(Exception):
-    """An answer that is a Status."""
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.reason = code, reason
 
 
 class SnapshotServer(ThreadingHTTPServer):
@@ -65,15 +57,14 @@ class SnapshotServer(ThreadingHTTPServer):
         super().shutdown()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+class Handler(Answering):
+    """What Kubernetes' API says to each request."""
 
-    protocol_version = "HTTP/1.1"
-    server_version = "meshctl-snapshot"
     server: SnapshotServer
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: stderr is for the user."""
+    def _serve(self, answer: Callable[[], None]) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        super()._serve(answer)
 
     def do_GET(self) -> None:
         """Reads."""
@@ -88,30 +79,6 @@ class Handler(BaseHTTPRequestHandler):
         self._serve(self._refuse)
 
     do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD
-
-    def _serve(self, answer: Any) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
-        try:
-            self._check_host()
-            answer()
-        except Refused as refused:
-            self._status(refused.code, refused.reason, str(refused))
-        except BadInput as error:
-            self._status(400, "BadRequest", str(error))
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    def _check_host(self) -> None:
-        """A web page must not reach the recording by a name of its own that points to 127.0.0.1 (DNS rebinding)."""
-        host = self.headers.get("Host", "")
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if name not in _LOOPBACK:
-            raise Refused(403, "Forbidden", f"this server only answers to 127.0.0.1 and localhost, not to '{host}'")
-
-    def _refuse(self) -> None:
-        size = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(min(size, 1 << 24))
-        raise Refused(405, "MethodNotAllowed", "this is a recording: it can be read, not changed")
 
     def _review(self) -> None:
         if urlsplit(self.path).path != _REVIEWS:
@@ -330,36 +297,3 @@ class Handler(BaseHTTPRequestHandler):
         if tail.isdigit():
             content = b"".join(content.splitlines(keepends=True)[-int(tail) :]) if int(tail) else b""
         self._send(200, content[: int(limit)] if limit.isdigit() else content, "text/plain")
-
-    def _upgrade(self) -> serve_streams.Stream:
-        key = self.headers.get("Sec-WebSocket-Key", "")
-        if "websocket" not in self.headers.get("Upgrade", "").lower() or not key:
-            raise Refused(400, "BadRequest", "a recording speaks WebSocket here, not SPDY")
-        offered = [word.strip() for word in self.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        chosen = next((protocol for protocol in serve_streams.PROTOCOLS if protocol in offered), "")
-        self.send_response(101, "Switching Protocols")
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", serve_streams.accept_key(key))
-        if chosen:
-            self.send_header("Sec-WebSocket-Protocol", chosen)
-        self.end_headers()
-        self.wfile.flush()
-        self.close_connection = True
-        return serve_streams.Stream(self.rfile, self.wfile)
-
-    def _status(self, code: int, reason: str, message: str) -> None:
-        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        self._json(code, {**status, "message": message, "reason": reason, "code": code})
-
-    def _json(self, code: int, document: Any) -> None:
-        self._send(code, json.dumps(document, ensure_ascii=False).encode(), "application/json")
-
-    def _send(self, code: int, content: bytes, kind: str) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-        self.wfile.flush()
