@@ -57,20 +57,15 @@ def index(hosts: tuple[VirtualHost, ...]) -> HostIndex:
     """Sort domains into exact ones and wildcards, as Envoy's ``RouteMatcher`` does."""
     exact: dict[str, VirtualHost] = {}
     wild: dict[str, VirtualHost] = {}
-    duplicates: list[str] = []
     for host in hosts:
         for domain in host.domains:
-            place = wild if "*" in domain else exact
-            if domain in place:
-                duplicates.append(domain)
-            place.setdefault(domain, host)
+            (wild if "*" in domain else exact).setdefault(domain, host)
     by_length = sorted(wild.items(), key=lambda item: -len(item[0]))
     return HostIndex(
         exact=exact,
         suffixes=tuple((d[1:], h) for d, h in by_length if d != "*" and d.startswith("*")),
         prefixes=tuple((d[:-1], h) for d, h in by_length if d != "*" and d.endswith("*") and not d.startswith("*")),
         default=wild.get("*"),
-        duplicates=tuple(duplicates),
     )
 
 

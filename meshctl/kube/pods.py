@@ -13,7 +13,7 @@ from typing import Any
 from meshctl.frozen import dataclass
 from meshctl.kube.container_fields import containers, security_of, statuses
 from meshctl.kube.containers import Container, Security
-from meshctl.kube.fields import Fields, Flaw, shown
+from meshctl.kube.fields import Fields, Flaw
 from meshctl.origin import NOWHERE, Origin
 
 ENDED = ("Succeeded", "Failed")
@@ -37,7 +37,6 @@ class Volume:
 
     name: str
     kind: str
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,6 @@ class Pod:
     node: str = ""
     service_account: str = ""
     host_network: bool = False
-    share_process_namespace: bool = False
     restart_policy: str = ""
     dns_policy: str = ""
     security: Security = Security()
@@ -230,7 +228,6 @@ def _pod(
         node=spec.text("nodeName"),
         service_account=spec.text("serviceAccountName") or spec.text("serviceAccount"),
         host_network=bool(spec.flag("hostNetwork")),
-        share_process_namespace=bool(spec.flag("shareProcessNamespace")),
         restart_policy=spec.text("restartPolicy"),
         dns_policy=spec.text("dnsPolicy"),
         security=security_of(spec.below("securityContext")),
@@ -263,8 +260,7 @@ def _owner(ref: Fields) -> Owner:
 
 def _volume(raw: Fields) -> Volume:
     kind = next((str(key) for key in raw.raw if key != "name"), "emptyDir")
-    detail = raw.raw.get(kind)
-    return Volume(raw.text("name"), kind, shown(detail) if detail else "")
+    return Volume(raw.text("name"), kind)
 
 
 def _condition(raw: Fields) -> Condition:

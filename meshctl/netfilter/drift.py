@@ -32,7 +32,6 @@ def compare(
     """
     seen = set(recorded) if recorded is not None else {ruleset.family for ruleset in found}
     work = Comparison(expected, capture, _fix(capture))
-    compared: list[Family] = []
     wanted = {ruleset.family: ruleset for ruleset in expected.rulesets}
     native = expected.native or (not expected.rulesets and any(_holds_istio(r) and r.family == "inet" for r in found))
     misplaced = _wrong_backend(work, found, native=native)
@@ -43,7 +42,6 @@ def compare(
         if want is not None and family not in seen:
             work.notes.append(f"{_NAMES[family]} rules were not looked at, so they are not compared")
             continue
-        compared.append(family)
         if not (misplaced and not any(map(_holds_istio, there))):
             _compare_family(work, family, want, there)
     for ruleset in found:
@@ -54,7 +52,7 @@ def compare(
         work.items[:] = [item for item in work.items if item.kind == "extra"]
     items = sorted(work.items, key=lambda item: (item.harmless, item.moot, -WEIGHTS[item.kind]))
     rules = [rule for ruleset in found for _, _, _, rule in ruleset.rules]
-    drift = Drift(tuple(items), tuple(work.notes), tuple(compared), sum(bool(r.by_name) for r in rules), len(rules))
+    drift = Drift(tuple(items), tuple(work.notes), sum(bool(r.by_name) for r in rules), len(rules))
     if not drift.partly:
         return drift
     return replace(

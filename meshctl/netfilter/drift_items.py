@@ -53,7 +53,6 @@ class Drift:
 
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
-    compared: tuple[Family, ...] = ()
     by_name: int = 0
     rules: int = 0
 

@@ -47,7 +47,6 @@ class Expected:
     release: Release
     rulesets: tuple[Ruleset, ...]
     texts: tuple[tuple[str, str], ...]
-    listing: str
     verified: bool
     notes: tuple[str, ...] = ()
     unresolved: tuple[tuple[str, int], ...] = ()
@@ -93,7 +92,7 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
     _refuse_ambient(capture, release)
     if not capture.writes_rules:
         notes.append("the arguments ask for no rules (--skip-rule-apply, --dry-run or --cleanup-only)")
-        return Expected(release, (), (), "", verified, tuple(notes))
+        return Expected(release, (), (), verified, tuple(notes))
     capture = _with_user_numbers(capture, notes)
     capture, unresolved = _with_group_numbers(capture, network, notes)
     ipv6 = _ipv6(capture, network, notes)
@@ -106,9 +105,9 @@ def predict(capture: Capture, release: Release, network: Network = Network()) ->
     native = capture.native_nftables
     drafts = [tuple(writable(rule, native=native) for rule in writer(plan)) for plan in plans]
     notes += _unmatched(capture)
-    rulesets, texts, listing = _spelled(drafts, plans, capture)
+    rulesets, texts = _spelled(drafts, plans, capture)
     texts = tuple((name, _with_names(text, unresolved)) for name, text in texts)
-    return Expected(release, rulesets, texts, listing, verified, tuple(notes), unresolved)
+    return Expected(release, rulesets, texts, verified, tuple(notes), unresolved)
 
 
 def _unmatched(capture: Capture) -> Iterator[str]:
@@ -152,8 +151,8 @@ def predict_node(capture: Capture, release: Release) -> Expected:
         Plan(capture, Shape(release, native=capture.native_nftables), versions, (), dns=False)
         for versions in _families(native=capture.native_nftables, ipv6=capture.dual_stack)
     ]
-    rulesets, texts, listing = _spelled([tuple(node(plan)) for plan in plans], plans, capture)
-    return Expected(release, rulesets, texts, listing, verified, tuple(notes))
+    rulesets, texts = _spelled([tuple(node(plan)) for plan in plans], plans, capture)
+    return Expected(release, rulesets, texts, verified, tuple(notes))
 
 
 def _refuse_ambient(capture: Capture, release: Release) -> None:
@@ -168,15 +167,15 @@ def _refuse_ambient(capture: Capture, release: Release) -> None:
 
 def _spelled(
     drafts: list[tuple[Draft, ...]], plans: list[Plan], capture: Capture
-) -> tuple[tuple[Ruleset, ...], tuple[tuple[str, str], ...], str]:
+) -> tuple[tuple[Ruleset, ...], tuple[tuple[str, str], ...]]:
     if capture.native_nftables:
         import json
 
         from meshctl.netfilter import nft_json
 
         listing = spell_nft.nft_json(drafts[0], "istio-ambient" if capture.writer == "ambient" else "istio-proxy")
-        content = json.dumps(listing)
-        return nft_json.parse(content, "expected"), (("nft.txt", spell_nft_text.nft_text(listing)),), content
+        text = spell_nft_text.nft_text(listing)
+        return nft_json.parse(json.dumps(listing), "expected"), (("nft.txt", text),)
     rulesets: list[Ruleset] = []
     texts: list[tuple[str, str]] = []
     for plan, rules in zip(plans, drafts, strict=True):
@@ -185,7 +184,7 @@ def _spelled(
         texts.append(("iptables-save.txt" if version == 4 else "ip6tables-save.txt", text))
         family: Family = "ipv4" if version == 4 else "ipv6"
         rulesets.append(iptables_save.parse(text, source="expected", family=family, backend="nft"))
-    return tuple(rulesets), tuple(texts), ""
+    return tuple(rulesets), tuple(texts)
 
 
 _USERS = {"root": "0", "nobody": "65534", "istio-proxy": "1337"}

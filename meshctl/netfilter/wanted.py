@@ -78,7 +78,7 @@ def of_pod(
     if capture is None:
         from meshctl.netfilter.expected import Expected
 
-        return Wanted(told, None, reason, expected=Expected(told.release, (), (), "", verified=True))
+        return Wanted(told, None, reason, expected=Expected(told.release, (), (), verified=True))
     return predicted(Wanted(told, capture, reason, args, variables), network, found)
 
 

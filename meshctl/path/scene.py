@@ -23,7 +23,7 @@ from meshctl.kube.pods import ENDED, Pod
 from meshctl.kube.services import Services
 from meshctl.netfilter.model import Ruleset
 from meshctl.netfilter.routing import Network, Route
-from meshctl.path.netns import Connection, Process, Resolver, Socket
+from meshctl.path.netns import Process, Resolver, Socket
 
 RulesFrom: TypeAlias = Literal["seen", "assumed", "none"]
 
@@ -66,7 +66,6 @@ class Station:
     owners: tuple[Owner, ...] = ()
     network: Network = field(default_factory=Network)
     resolver: Resolver | None = None
-    connections: tuple[Connection, ...] = ()
     proxy_uid: int = 1337
     proxy_gid: int = 1337
     containers: Mapping[str, str] = field(default_factory=dict)

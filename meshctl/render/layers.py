@@ -18,7 +18,7 @@ SWEEPS = 12
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything is: centres of boxes, the points that each edge passes, bands as (start, end) across.
+    """Where everything is: centres of boxes, and the points that each edge passes.
 
     The boxes of a layer begin at the same place; `starts` and `depth` are each layer's place and size along.
     `forward[i]` is False for an edge that had to be turned round, because it closes a circle.
@@ -29,7 +29,6 @@ class Plan:
     rank: tuple[int, ...]
     routes: tuple[tuple[Key, ...], ...]
     forward: tuple[bool, ...]
-    bands: tuple[tuple[float, float], ...]
     starts: tuple[float, ...]
     depth: tuple[float, ...]
     length: float
@@ -78,7 +77,6 @@ def arrange(
         tuple(draft.rank),
         tuple(draft.routes),
         tuple(index not in turned for index in range(len(edges))),
-        tuple(spans),
         tuple(starts),
         tuple(depth),
         length,

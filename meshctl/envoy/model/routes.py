@@ -160,7 +160,6 @@ class HostIndex:
     suffixes: tuple[tuple[str, VirtualHost], ...]
     prefixes: tuple[tuple[str, VirtualHost], ...]
     default: VirtualHost | None
-    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
