@@ -47,6 +47,7 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         gap,
         cache(lambda: _forwarding(world, name, dumps, native)),
         gap == _NOBODY,
+        cache(lambda: _behind(world, name, dumps)),
     )
 
 
@@ -59,15 +60,31 @@ def _forwarding(world: World, name: str, dumps: _NodeDumps, native: tuple[Rulese
                 found.append(iptables_save.parse(text, source, family, strict=False))
         except MeshctlError:
             continue
-    found = [ruleset for ruleset in found if ruleset.tables]
-    if not found:
+    return _with_routes(world, name, found)
+
+
+def _behind(world: World, name: str, dumps: _NodeDumps) -> Forwarding | None:
+    """The rules behind kube-proxy's that translate what comes to the node itself; None where there are none."""
+    found = []
+    for family, (dump, source) in dumps.items():
+        try:
+            if text := dump.behind():
+                found.append(iptables_save.parse(text, source, family, strict=False))
+        except MeshctlError:
+            continue
+    return _with_routes(world, name, found)
+
+
+def _with_routes(world: World, name: str, found: Sequence[Ruleset]) -> Forwarding | None:
+    rulesets = tuple(ruleset for ruleset in found if ruleset.tables)
+    if not rulesets:
         return None
     part = world.node_part(name, "netns/ip-route.json")
     try:
         routes = None if part.content is None else iproute.parse_routes(part.content.decode("utf-8", "replace"))
     except MeshctlError:
         routes = None
-    return Forwarding(tuple(found), routes)
+    return Forwarding(rulesets, routes)
 
 
 def _without_kube_proxy(ruleset: Ruleset) -> Ruleset:

@@ -63,21 +63,40 @@ class NodeDump:
         Of nat's PREROUTING these are the rules ahead of kube-proxy's. Empty where none of it stops or translates
         anything.
         """
-        before: list[int] = []
-        hidden = -1  # the end of the table in which kube-proxy's rules were met
-        for number in self._rules.get("PREROUTING", ()):
-            if number < hidden:
-                continue
-            if self._target(self._lines[number]) in _STARTS:
-                hidden = next((n for n in self._frame if n > number and self._lines[n] == "COMMIT"), len(self._lines))
-            else:
-                before.append(number)
+        before, _ = self._around_kube_proxy()
         kept = self._reached([*self._rules.get("FORWARD", ()), *before])
         text = [self._lines[number] for number in kept]
         declared = (n for chain in ("FORWARD", "PREROUTING") for n in self._declared.get(chain, ()))
         policy = any(self._lines[number].split(" ", 2)[1:2] == ["DROP"] for number in declared)
         if not policy and not any(self._target(line) in _DECIDING for line in text if "-A KUBE-FORWARD " not in line):
             return ""
+        return self._only(kept)
+
+    def behind(self) -> str:
+        """The dump with only the rules of nat's PREROUTING that come after kube-proxy's; empty where none translates.
+
+        What is for the node's own addresses meets them where kube-proxy has nothing for it: there containers'
+        ``hostPort`` is (CNI's portmap, Docker).
+        """
+        _, after = self._around_kube_proxy()
+        kept = self._reached(after)
+        translating = any(self._target(self._lines[number]) in _DECIDING for number in kept)
+        return self._only(kept) if translating else ""
+
+    def _around_kube_proxy(self) -> tuple[list[int], list[int]]:
+        """The rules of PREROUTING ahead of kube-proxy's in each table, and those behind them."""
+        before: list[int] = []
+        after: list[int] = []
+        end = -1  # of the table in which kube-proxy's rules were met
+        for number in self._rules.get("PREROUTING", ()):
+            if self._target(self._lines[number]) in _STARTS:
+                end = next((n for n in self._frame if n > number and self._lines[n] == "COMMIT"), len(self._lines))
+            else:
+                (after if number < end else before).append(number)
+        return before, after
+
+    def _only(self, kept: set[int]) -> str:
+        """The dump with these rules alone, and all chains."""
         whole = {*kept, *self._frame, *(n for numbers in self._declared.values() for n in numbers)}
         return "\n".join(line if number in whole else "" for number, line in enumerate(self._lines))
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 from meshctl.frozen import dataclass
+from meshctl.kube.pods import Pod
 from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.verdict import Walk
 from meshctl.path import node_walk
-from meshctl.path.model import End, Hop
+from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
 from meshctl.path.passage import proof_of, stopped
@@ -48,18 +49,50 @@ def sent_elsewhere(
     found = _known(scene, node, station, address)
     if found is None:
         return None
-    walk = node_walk.ahead(scene, node, found, Flow(station, address, port, proto))
+    walk = node_walk.translated(scene, node, found, Flow(station, address, port, proto))
+    return _sent(node, walk, show_address(address, port), "before kube-proxy is asked")
+
+
+def by_host_port(scene: Scene, station: Station | None, address: str, port: int) -> Sent | None:
+    """Where a node sends what comes to an address of its own that kube-proxy has nothing about: a ``hostPort``.
+
+    None where nothing there says so. A pod's word alone tells not that its node does it: of the plugins that do
+    (CNI's portmap, Docker, Cilium) some have no rules of iptables.
+    """
+    node = scene.node_at(address)
+    if node is None:
+        return None
+    found = node.behind()
+    if found is not None and station is not None and not station.pod.host_network:
+        walk = node_walk.translated(scene, node.name, found, Flow(station, address, port), behind=True)
+        if (sent := _sent(node.name, walk, show_address(address, port), "behind kube-proxy's rules")) is not None:
+            return sent
+    pod = next((pod for pod in scene.pods_on(node.name) if _opens(pod, port)), None)
+    if pod is None:
+        return None
+    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node.name}, but no rule that was recorded "
+    why += "sends connections there: whether something else does is not known"
+    proof = (Evidence(pod.origin.source, f"{pod.origin.path}.spec.containers", f"hostPort: {port}"),)
+    return Sent(None, why, Hop("rules", "node", node.name, "the node's rules", why, (), proof, "warn"))
+
+
+def _opens(pod: Pod, port: int) -> bool:
+    known = (known for container in pod.containers for known in container.ports)
+    return any(one.host_port == port and one.protocol == "TCP" for one in known)
+
+
+def _sent(node: str, walk: Walk, asked: str, when: str) -> Sent | None:
     arrived = walk.arrival
-    moved = arrived is None or (arrived.dst, arrived.dport) != (walk.packet.dst, port)
+    moved = arrived is None or (arrived.dst, arrived.dport) != (walk.packet.dst, walk.packet.dport)
     if walk.verdict == "accepted" and not moved:
         return None
     if walk.verdict == "dropped":  # nat drops nothing
         return None
     if walk.verdict == "undecided" or arrived is None or arrived.dst is None or arrived.dport is None:
-        why = f"what node {node} makes of {show_address(address, port)} before kube-proxy cannot be told: {_open(walk)}"
+        why = f"what node {node} makes of {asked} {when} cannot be told: {_open(walk)}"
         return Sent(None, why, _hop(node, why, walk, "warn"))
     to = (address_text(walk.packet.version, arrived.dst), arrived.dport)
-    why = f"node {node} sends it to {show_address(to[0], to[1])} before kube-proxy is asked"
+    why = f"node {node} sends it to {show_address(to[0], to[1])} {when}"
     return Sent(to, why, _hop(node, why, walk, "plain"))
 
 

@@ -67,6 +67,11 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
         ways = across(scene, station, *sent.to, conn, asked=(address, port))
         return [replace(c, hops=(sent.hop, *c.hops), kube_proxy=told) for c in ways]
     choice = kube_proxy.choose(scene, node, station, address, port)
+    if choice is None and (sent := forwarding.by_host_port(scene, station, address, port)) is not None:
+        if sent.to is None:
+            return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,))]
+        ways = across(scene, station, *sent.to, replace(conn, source=None), asked=(address, port))
+        return [replace(c, hops=(sent.hop, *c.hops)) for c in ways]
     if choice is None:
         return across(scene, station, address, port, conn)
     if choice.end is not None:

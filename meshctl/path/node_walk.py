@@ -42,12 +42,11 @@ class Flow:
         return self.asked is not None
 
 
-def ahead(scene: Scene, node: str, found: Forwarding, flow: Flow) -> Walk:
-    """Walk a first packet through nat's PREROUTING, up to kube-proxy's rules."""
-    view = View(devices=found.routes is not None)
-    return _ready(scene, node, found, "PREROUTING", view, ("nat", "conntrack")).walk(
-        _packet(found, flow, flow.place, True)
-    )
+def translated(scene: Scene, node: str, found: Forwarding, flow: Flow, *, behind: bool = False) -> Walk:
+    """Walk a first packet through nat's PREROUTING, up to kube-proxy's rules or (`behind`) through those after them."""
+    view, kinds = View(devices=found.routes is not None), ("nat", "conntrack")
+    ready = _ready(scene, node, found, "PREROUTING", view, (*kinds, "behind") if behind else kinds)
+    return ready.walk(_packet(found, flow, flow.place, True))
 
 
 def forwarded(scene: Scene, node: str, found: Forwarding, flow: Flow, mark: int, *, answer: bool) -> Walk:

@@ -104,7 +104,8 @@ class Forwarding:
 class NodeView:
     """A node: its addresses, the range of its pods, and its own rules about an address (none: not recorded).
 
-    `forwarding` is None where no rule of its stops or translates what it forwards, or where that is not recorded.
+    `forwarding` is None where no rule of its stops or translates what it forwards, or where that is not recorded;
+    `behind` are the rules behind kube-proxy's that translate what comes to the node itself, None for none.
     `without_kube_proxy`: its rules were recorded, and none of them is kube-proxy's.
     """
 
@@ -115,6 +116,7 @@ class NodeView:
     gap: str = ""
     forwarding: Callable[[], Forwarding | None] = lambda: None
     without_kube_proxy: bool = False
+    behind: Callable[[], Forwarding | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -237,6 +239,15 @@ class Scene:
     def pods_in(self, namespace: str) -> list[Pod]:
         """The pods of a namespace; no others are read."""
         return [self.pods[index] for index, head in enumerate(heads(self.pods)) if head.namespace == namespace]
+
+    def pods_on(self, node: str) -> list[Pod]:
+        """The pods of a node that have not ended, with networks of their own."""
+        known = enumerate(heads(self.pods))
+        return [
+            self.pods[index]
+            for index, head in known
+            if head.node == node and not head.host_network and head.phase not in ENDED
+        ]
 
     def node_at(self, address: str) -> NodeView | None:
         """The node that has this address."""

@@ -1,0 +1,71 @@
+"""A container's hostPort: what comes to the node's own address is the pod's where the node's rules say so."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshctl.path.model import Trace
+from tests.path.made import Mesh, plain, pod
+
+NAT = "".join(f":{chain} ACCEPT [0:0]\n" for chain in ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"))
+KUBE_PROXY = '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES\n'
+PORTMAP = "-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT\n"
+OWN = """-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: cni" -m multiport --dports 8088 -j CNI-DN-1
+-A CNI-DN-1 -s 10.0.0.6/32 -p tcp -m tcp --dport 8088 -j CNI-HOSTPORT-SETMARK
+-A CNI-DN-1 -p tcp -m tcp --dport 8088 -j DNAT --to-destination 10.0.0.6:8080
+-A CNI-HOSTPORT-SETMARK -m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark 0x2000/0x2000
+"""
+BUSY = ["0.0.0.0:10256"]
+
+
+def rules(first: str = KUBE_PROXY, then: str = PORTMAP, own: str = OWN) -> str:
+    chains = "".join(
+        f":{c} - [0:0]\n" for c in ("CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-DN-1", "KUBE-SERVICES")
+    )
+    return f"*nat\n{NAT}{chains}{first}{then}{own}COMMIT\n"
+
+
+def traced(
+    folder: Path, written: str | None, sender: dict[str, Any], *, declares: bool = True, port: int = 8088
+) -> Trace:
+    """A request to the node's own address; a pod of the node's network says who listens on the node."""
+    web, of_node = plain("web", "10.0.0.6"), plain("kube-proxy", "192.168.0.1")
+    if declares:
+        web["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8088}]
+    of_node["spec"]["hostNetwork"] = True
+    address = {"type": "InternalIP", "address": "192.168.0.1"}
+    node = {"metadata": {"name": "one"}, "spec": {"podCIDR": "10.0.0.0/24"}, "status": {"addresses": [address]}}
+    files = {"resources/nodes.json": json.dumps({"kind": "List", "items": [node]})}
+    if written is not None:
+        files["nodes/one/netns/iptables-save.txt"] = written
+    return Mesh(
+        pods=[sender, web, of_node], listening={"web": ["0.0.0.0:8080"], "kube-proxy": BUSY}, files=files
+    ).trace(folder, f"192.168.0.1:{port}", "client")
+
+
+@pytest.mark.parametrize("sender", [plain("client", "10.0.0.5"), pod("client", "10.0.0.5")], ids=["plain", "meshed"])
+@pytest.mark.parametrize("text", [rules(), rules(first=PORTMAP, then=KUBE_PROXY)], ids=["behind", "ahead"])
+def test_the_nodes_rules_send_it_to_the_pod(tmp_path: Path, text: str, sender: dict[str, Any]) -> None:
+    found = traced(tmp_path, text, sender)
+    assert found.outcome.end.delivered
+    assert any(hop.at == "shop/web" and hop.kind == "socket" for hop in found.hops)
+    assert any("node one sends it to 10.0.0.6:8080" in hop.decision for hop in found.hops)
+
+
+@pytest.mark.parametrize("text", [rules(own=""), rules(then=""), None], ids=["no rule", "no chain", "not recorded"])
+def test_a_pods_word_alone_tells_nothing(tmp_path: Path, text: str | None) -> None:
+    end = traced(tmp_path, text, plain("client", "10.0.0.5")).outcome.end
+    assert end.delivered is None
+    assert "pod shop/web has hostPort 8088 on node one" in end.undecided[0]
+
+
+def test_a_port_of_nobody_is_the_nodes_own_matter(tmp_path: Path) -> None:
+    end = traced(tmp_path, rules(), plain("client", "10.0.0.5"), declares=False, port=8089).outcome.end
+    assert (end.delivered, end.broken) == (False, "refused")
+
+
+def test_a_rule_that_cannot_be_judged_leaves_it_open(tmp_path: Path) -> None:
+    odd = OWN.replace("-m multiport --dports 8088", "-m set --match-set some src")
+    assert traced(tmp_path, rules(own=odd), plain("client", "10.0.0.5")).outcome.end.delivered is None
