@@ -8,13 +8,13 @@ from meshctl.gather import mesh_settings
 from meshctl.gather.node_view import node_view
 from meshctl.gather.scope import Scope
 from meshctl.gather.station import station
-from meshctl.istio import api_routes, domain
+from meshctl.istio import api_routes, domain, extensions
 from meshctl.istio import mesh as istio_mesh
 from meshctl.kube import services as kube_services
 from meshctl.kube.pod_list import PodList
 from meshctl.kube.pods import Pod
 from meshctl.path import ambient
-from meshctl.path.scene import Scene
+from meshctl.path.scene import Extensions, Scene
 from meshctl.sources import kinds
 from meshctl.sources.world import Kind, Objects, World
 from meshctl.uncollected import uncollected
@@ -29,6 +29,7 @@ _API_KINDS = (
     kinds.NAMESPACES,
 )
 
+_EXTENSIONS = (kinds.ENVOY_FILTERS, kinds.WASM_PLUGINS)
 _CLUSTER_KINDS = (kinds.PODS, kinds.SERVICES, kinds.ENDPOINT_SLICES, kinds.NAMESPACES, kinds.NODES)
 
 
@@ -44,7 +45,8 @@ def _scene(world: World, scope: Scope | None) -> Scene:
     def _objects(world: World, kind: Kind) -> Objects:
         return world.objects(kind, place if kind.namespaced else None)
 
-    world.prefetch([(kind, place if kind.namespaced else None) for kind in (*_CLUSTER_KINDS, *kinds.OF_THE_MESH)])
+    ahead = (*_CLUSTER_KINDS, *kinds.OF_THE_MESH, *_EXTENSIONS)
+    world.prefetch([(kind, place if kind.namespaced else None) for kind in ahead])
     pods = _objects(world, kinds.PODS)
     everyone = PodList(pods.items, pods.source)
     services, slices = _objects(world, kinds.SERVICES), _objects(world, kinds.ENDPOINT_SLICES)
@@ -68,6 +70,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         unread=frozenset(
             plural for plural, found in listed.items() if found.broken or (world.live and not found.recorded)
         ),
+        load_extensions=lambda: _extensions(world, place),
         load_api=lambda: _api(world, place, zone),
         load_settings=lambda revision: mesh_settings.of_revision(world, revision),
         load_station=lambda pod: station(world, pod),
@@ -81,6 +84,16 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         node_labels={name: _labels(raw) for name, raw in by_name.items()},
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
+
+
+def _extensions(world: World, place: str | None) -> Extensions:
+    """What users put into proxies beside the mesh's own model, fetched as the Gateway API's resources are."""
+    filters, plugins = (world.objects(kind, place) for kind in _EXTENSIONS)
+    found = [extensions.parse_filter(raw, filters.source, index) for index, raw in enumerate(filters.items)]
+    found += [extensions.parse_plugin(raw, plugins.source, index) for index, raw in enumerate(plugins.items)]
+    both = zip(_EXTENSIONS, (filters, plugins), strict=True)
+    unread = (kind.plural for kind, listed in both if listed.broken or (world.live and not listed.recorded))
+    return tuple(one for one in found if one.patches), tuple(unread)
 
 
 def _api(world: World, place: str | None, zone: str) -> api_routes.Converted:

@@ -4,7 +4,7 @@ Fields: ``security/v1beta1/*.proto`` and ``type/v1beta1/selector.proto`` (istio.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from meshctl.frozen import dataclass
 from meshctl.istio.resource import Labels, Meta, by_age, labels_of, read, selects
@@ -116,13 +116,13 @@ def parse_authorization(raw: Mapping[str, Any], source: str, index: int) -> Auth
         labels_of(spec.below("selector")),
         spec.text("action") or "ALLOW",
         tuple(_rule(rule) for rule in spec.each("rules")),
-        bool(targets := _targets(spec)),
+        bool(targets := target_refs(spec)),
         _is_dry(raw),
         targets,
     )
 
 
-def _targets(spec: Fields) -> tuple[TargetRef, ...]:
+def target_refs(spec: Fields) -> tuple[TargetRef, ...]:
     """The ``targetRefs``, else the one of the older ``targetRef`` (``GetTargetRefs``, 1.30)."""
     refs = tuple(spec.each("targetRefs")) or ((spec.below("targetRef"),) if spec.has("targetRef") else ())
     return tuple(TargetRef(r.text("group"), r.text("kind"), r.text("name"), r.text("namespace")) for r in refs)
@@ -141,7 +141,7 @@ def parse_request(raw: Mapping[str, Any], source: str, index: int) -> RequestAut
     """Read one RequestAuthentication."""
     meta, spec = read(raw, "RequestAuthentication", source, index)
     rules = tuple(_token_rule(rule) for rule in spec.each("jwtRules"))
-    targets = _targets(spec)
+    targets = target_refs(spec)
     return RequestAuthentication(
         meta, labels_of(spec.below("selector")), tuple(r.issuer for r in rules), bool(targets), rules, targets
     )
@@ -238,9 +238,31 @@ def authorization_for(
     )
 
 
-def is_for(
-    policy: AuthorizationPolicy | RequestAuthentication, namespace: str, labels: Mapping[str, str], root: str
-) -> bool:
+class Attached(Protocol):
+    """What is attached to workloads by a selector or by targetRefs."""
+
+    @property
+    def meta(self) -> Meta:
+        """Which resource it is."""
+        ...
+
+    @property
+    def selector(self) -> Labels:
+        """The labels that it asks for."""
+        ...
+
+    @property
+    def targeted(self) -> bool:
+        """Whether it has targetRefs."""
+        ...
+
+    @property
+    def targets(self) -> tuple[TargetRef, ...]:
+        """Its targetRefs."""
+        ...
+
+
+def is_for(policy: Attached, namespace: str, labels: Mapping[str, str], root: str) -> bool:
     """Whether a policy is for a workload: by its selector or, for the pods of a Gateway, by its targetRefs.
 
     Source: ``ShouldAttachPolicy``, 1.30. What is attached to a waypoint's Services is not among it.

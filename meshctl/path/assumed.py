@@ -1,10 +1,13 @@
 """What all decisions from the mesh's resources alone share, where a proxy's configuration was not recorded."""
 
 from dataclasses import replace
+from typing import Literal
 
-from meshctl.envoy import codec
+from meshctl.envoy import codec, strings
 from meshctl.envoy.match import Step
 from meshctl.envoy.rewrite import path_by_setting
+from meshctl.istio.extensions import Extension
+from meshctl.istio.security import is_for
 from meshctl.origin import Origin
 from meshctl.path import registry, route_rules, unrecorded
 from meshctl.path.decision import Decision, Refusal
@@ -32,12 +35,43 @@ def unparsed(request: Request) -> Refusal | None:
     return Refusal(400, "DPE", codec.details(request.method, request.path), why, "connection")
 
 
-def with_unread(scene: Scene, kinds: frozenset[str], decision: Decision) -> Decision:
-    """A decision that rests on resources which could not be read is none, nor one without those of the whole mesh."""
-    unread = ", ".join(sorted(scene.unread & kinds)) or unrecorded.for_all(scene)
-    if not unread:
-        return decision
-    return replace(decision, undecided=(*decision.undecided, f"{unread} could not be read, and may decide otherwise"))
+Context = Literal["SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"]
+"""A part of a proxy's configuration, as EnvoyFilter names it."""
+
+
+def with_doubts(
+    scene: Scene, station: Station, kinds: frozenset[str], context: Context, port: int, decision: Decision
+) -> Decision:
+    """A decision that rests on resources which could not be read is none, nor one without those of the whole mesh.
+
+    Nor is one where users put something of their own into the proxy, for `port`.
+    """
+    found, unlisted = scene.extensions
+    unread = ", ".join(sorted(scene.unread & kinds)) or unrecorded.for_all(scene) or ", ".join(unlisted)
+    doubts = [f"{unread} could not be read, and may decide otherwise"] if unread else []
+    for one in found:
+        if _changes(scene, station, one, context, port):
+            doubts.append(f"{one.meta} changes this proxy, and how is not modelled without the proxy's configuration")
+            break
+    return replace(decision, undecided=(*decision.undecided, *doubts)) if doubts else decision
+
+
+def _changes(scene: Scene, station: Station, extension: Extension, context: Context, port: int) -> bool:
+    """Whether an EnvoyFilter or WasmPlugin is for a part of a proxy; a port counts for what the proxy sends."""
+    pod, root = station.pod, scene.settings(station).root_namespace
+    if not is_for(extension, pod.namespace, pod.labels, root):
+        return False
+    return any(
+        patch.context in ("ANY", context)
+        and (patch.port in (None, port) or context == "SIDECAR_INBOUND")
+        and _of_release(patch.version, station.version)
+        for patch in extension.patches
+    )
+
+
+def _of_release(pattern: str, version: str) -> bool:
+    """Whether a proxy is of the releases that a patch is for: the expression finds its place anywhere in it (Go)."""
+    return not pattern or not version or strings.regex_matches(f".*(?:{pattern}).*", version) is not False
 
 
 def step(what: str, chosen: str, because: str, origin: object = None) -> Step:

@@ -11,7 +11,7 @@ from meshctl.envoy.match import Step
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import L4Rule, VirtualService
 from meshctl.path import gateway_passthrough, retries, route_rules, unrecorded
-from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_unread
+from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_doubts
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
 from meshctl.path.gateway_chains import Chain, fitting, of_servers, plain_tcp
 from meshctl.path.gateway_hosts import routes_of
@@ -30,7 +30,7 @@ _TOLD = frozenset({"gateways", "virtualservices", "destinationrules", "serviceen
 
 def decide(scene: Scene, station: Station, port: int, conn: Connection, address: str = "") -> Decision:
     """What a gateway does with a connection to one of its ports, at an address of its pod."""
-    return with_unread(scene, _TOLD, _decide(scene, station, port, conn, address))
+    return with_doubts(scene, station, _TOLD, "GATEWAY", port, _decide(scene, station, port, conn, address))
 
 
 def _decide(scene: Scene, station: Station, port: int, conn: Connection, address: str) -> Decision:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from meshctl.istio.entries import Ingress
 from meshctl.istio.security import peer_mode
 from meshctl.path import registry, retries
-from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
+from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_doubts
 from meshctl.path.authorization import guard
 from meshctl.path.decision import Decision, Option, Refusal
 from meshctl.path.registry import Speaks
@@ -24,7 +24,14 @@ def inbound(scene: Scene, station: Station, port: int, conn: Connection) -> Deci
     seen = normalised(scene, station, conn.request)
     if seen is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
-    return with_unread(scene, _POLICIES, _inbound(scene, station, port, replace(conn, request=seen)))
+    return with_doubts(
+        scene,
+        station,
+        _POLICIES,
+        "SIDECAR_INBOUND",
+        port,
+        _inbound(scene, station, port, replace(conn, request=seen)),
+    )
 
 
 def _declared(scene: Scene, station: Station, port: int, ingress: Ingress | None) -> Speaks:

@@ -8,7 +8,7 @@ undecided, never a guess.
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import VirtualService
 from meshctl.path import registry, retries, sidecar_rules, unrecorded
-from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_unread
+from meshctl.path.assumed import REFUSED_PATH, normalised, step, unparsed, with_doubts
 from meshctl.path.decision import BLACK_HOLE, Decision, Option, Refusal
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import Request
@@ -33,7 +33,9 @@ def outbound(
     """What a sidecar is likely to have been told."""
     if (seen := normalised(scene, station, request)) is None:
         return Decision(refusal=Refusal(400, "", "path_normalization_failed", REFUSED_PATH), assumed=True)
-    return with_unread(scene, _ROUTING, _outbound(scene, station, address, port, seen))
+    return with_doubts(
+        scene, station, _ROUTING, "SIDECAR_OUTBOUND", port, _outbound(scene, station, address, port, seen)
+    )
 
 
 def _outbound(scene: Scene, station: Station, address: str, port: int, request: Request) -> Decision:

@@ -16,6 +16,7 @@ from meshctl.envoy.server_info import Certificate
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 from meshctl.istio.api_routes import Converted
+from meshctl.istio.extensions import Extension
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube.pod_list import heads
@@ -119,6 +120,10 @@ class NodeView:
     behind: Callable[[], Forwarding | None] = lambda: None
 
 
+Extensions = tuple[tuple[Extension, ...], tuple[str, ...]]
+"""EnvoyFilters and WasmPlugins, and which of the two kinds could not be read."""
+
+
 @dataclass(slots=True)
 class Scene:
     """The cluster, with loaders for what costs something to read.
@@ -144,6 +149,7 @@ class Scene:
     unread: frozenset[str] = frozenset()
     now: datetime | None = None
     load_api: Callable[[], Converted] | None = None
+    load_extensions: Callable[[], Extensions] = lambda: ((), ())
     load_settings: Callable[[str], MeshConfig] = lambda _revision: MeshConfig()
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
@@ -154,6 +160,7 @@ class Scene:
     node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
     cache: dict[object, object] = field(default_factory=dict)
+    _extensions: Extensions | None = None
     _settings: dict[str, MeshConfig] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)
@@ -183,6 +190,13 @@ class Scene:
             self.mesh = replace(self.mesh, api=self.load_api())
             self.load_api = None
         return self.mesh
+
+    @property
+    def extensions(self) -> Extensions:
+        """EnvoyFilters and WasmPlugins, read when this is first asked for, and the kinds that could not be read."""
+        if self._extensions is None:
+            self._extensions = self.load_extensions()
+        return self._extensions
 
     def settings(self, station: Station) -> MeshConfig:
         """The mesh's settings as the control plane of a pod's revision has them."""

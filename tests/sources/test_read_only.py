@@ -23,8 +23,8 @@ COMMANDS: dict[str, tuple[list[str], int, int]] = {
     "dump its rules": (["iptables", "dump", POD], 1, 11),
     "compare its rules": (["iptables", "diff", POD], 1, 11),
     "its listeners": (["proxy", "listeners", POD], 1, 5),
-    "judge a namespace, its requests too": (["check", "-n", "classic"], 33, 16),
-    "trace": (["trace", "reviews:9080", "--from", POD], 18, 15),
+    "judge a namespace, its requests too": (["check", "-n", "classic"], 36, 16),
+    "trace": (["trace", "reviews:9080", "--from", POD], 21, 15),
 }
 
 
