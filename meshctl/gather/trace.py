@@ -1,6 +1,7 @@
 """The scene of a trace: every object of the cluster once, and each pod's and node's parts when a path leads there."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from meshctl.errors import MeshctlError, NoAccess
@@ -80,10 +81,16 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
         gone=lambda key: _gone(world, key),
+        ingresses=cache(lambda: _ingresses(world, place)),
         network_policies=lambda namespace: _network_policies(world, namespace),
         node_labels={name: _labels(raw) for name, raw in by_name.items()},
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
+
+
+def _ingresses(world: World, place: str | None) -> Sequence[Mapping[str, Any]] | None:
+    found = world.objects(kinds.INGRESSES, place)
+    return None if found.broken or (world.live and not found.recorded) else found.items
 
 
 def _extensions(world: World, place: str | None) -> Extensions:

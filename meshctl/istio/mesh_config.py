@@ -33,6 +33,18 @@ class Exports:
 
 
 @dataclass(frozen=True, slots=True)
+class Ingresses:
+    """Which Ingresses istiod takes up, and at which gateways: those with the label ``istio: SELECTOR``.
+
+    Source: ``pilot/pkg/config/kube/ingress/conversion.go`` (shouldProcessIngressWithClass), 1.12 to 1.30.
+    """
+
+    mode: str = "STRICT"
+    class_name: str = "istio"
+    selector: str = "ingressgateway"
+
+
+@dataclass(frozen=True, slots=True)
 class MeshConfig:
     """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written; so for `retries` None.
 
@@ -51,6 +63,7 @@ class MeshConfig:
     retries: Retries | None = None
     trusted_proxies: int = 0
     locality: LocalitySetting = LocalitySetting()
+    ingresses: Ingresses = Ingresses()
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -85,6 +98,11 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
         _retries(mesh.below("defaultHttpRetryPolicy")) if mesh.has("defaultHttpRetryPolicy") else None,
         mesh.below("defaultConfig").below("gatewayTopology").number("numTrustedProxies") or 0,
         locality.setting(mesh.below("localityLbSetting")) if mesh.has("localityLbSetting") else LocalitySetting(),
+        Ingresses(
+            mesh.text("ingressControllerMode") or "STRICT",
+            mesh.text("ingressClass") or "istio",
+            mesh.text("ingressSelector") or "ingressgateway",
+        ),
     )
 
 

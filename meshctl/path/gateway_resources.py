@@ -10,6 +10,7 @@ from dataclasses import replace
 from meshctl.envoy.match import Step
 from meshctl.istio.resource import host_fits
 from meshctl.istio.virtual_service import L4Rule, VirtualService
+from meshctl.kube import ingresses
 from meshctl.path import gateway_passthrough, retries, route_rules, unrecorded
 from meshctl.path.assumed import REFUSED_PATH, normalised, only_port, step, unparsed, with_doubts
 from meshctl.path.decision import NO_LISTENER, Decision, Refusal
@@ -30,7 +31,21 @@ _TOLD = frozenset({"gateways", "virtualservices", "destinationrules", "serviceen
 
 def decide(scene: Scene, station: Station, port: int, conn: Connection, address: str = "") -> Decision:
     """What a gateway does with a connection to one of its ports, at an address of its pod."""
-    return with_doubts(scene, station, _TOLD, "GATEWAY", port, _decide(scene, station, port, conn, address))
+    decided = with_doubts(scene, station, _TOLD, "GATEWAY", port, _decide(scene, station, port, conn, address))
+    by_ingress = _by_ingress(scene, station, bare(conn.request.host) or conn.sni)
+    return replace(decided, undecided=(*decided.undecided, by_ingress)) if by_ingress else decided
+
+
+def _by_ingress(scene: Scene, station: Station, host: str) -> str:
+    """That an Ingress has rules for a host, which istiod adds to those of the Gateways; empty where none has."""
+    told = scene.settings(station).ingresses
+    if station.pod.labels.get("istio") != told.selector or told.mode == "OFF":
+        return ""
+    listed = scene.ingresses()
+    if listed is None:
+        return "ingresses could not be read, and may decide otherwise"
+    name = next(ingresses.about(listed, told.class_name, host, unclassed=told.mode == "DEFAULT"), "")
+    return f"Ingress {name} has rules for this host, which are not modelled without the gateway's own" if name else ""
 
 
 def _decide(scene: Scene, station: Station, port: int, conn: Connection, address: str) -> Decision:

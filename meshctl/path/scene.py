@@ -132,7 +132,8 @@ class Scene:
     there is but one: others may be there that nothing names. `compares`: whether a proxy's configuration is compared
     with the resources that it should come from.
     `gone`: whether the cluster says now that a pod (``namespace/name``) is not there; a recording cannot be asked.
-    `namespace_labels` and `node_labels` are those of what was recorded. `network_policies` gives a namespace's.
+    `namespace_labels` and `node_labels` are those of what was recorded. `network_policies` gives a namespace's,
+    `ingresses` all Ingresses, None where they could not be read.
     """
 
     pods: Sequence[Pod]
@@ -158,6 +159,7 @@ class Scene:
     only: str = ""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ingresses: Callable[[], Sequence[Mapping[str, Any]] | None] = lambda: ()
     network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
     cache: dict[object, object] = field(default_factory=dict)
     _extensions: Extensions | None = None
