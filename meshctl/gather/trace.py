@@ -11,6 +11,7 @@ from meshctl.gather.scope import Scope
 from meshctl.gather.station import station
 from meshctl.istio import api_routes, domain, extensions
 from meshctl.istio import mesh as istio_mesh
+from meshctl.istio.entries import WorkloadEntry, parse_workload
 from meshctl.kube import services as kube_services
 from meshctl.kube.pod_list import PodList
 from meshctl.kube.pods import Pod
@@ -71,6 +72,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         unread=frozenset(
             plural for plural, found in listed.items() if found.broken or (world.live and not found.recorded)
         ),
+        load_workload_entries=lambda: _workload_entries(world, place),
         load_extensions=lambda: _extensions(world, place),
         load_api=lambda: _api(world, place, zone),
         load_settings=lambda revision: mesh_settings.of_revision(world, revision),
@@ -86,6 +88,13 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         node_labels={name: _labels(raw) for name, raw in by_name.items()},
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
+
+
+def _workload_entries(world: World, place: str | None) -> tuple[WorkloadEntry, ...] | None:
+    found = world.objects(kinds.WORKLOAD_ENTRIES, place)
+    if found.broken or (world.live and not found.recorded):
+        return None
+    return tuple(parse_workload(raw, found.source, index) for index, raw in enumerate(found.items))
 
 
 def _ingresses(world: World, place: str | None) -> Sequence[Mapping[str, Any]] | None:

@@ -134,6 +134,25 @@ class Gateway:
         return f"{self.meta.namespace}/{self.meta.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class WorkloadEntry:
+    """A machine outside of the cluster: `labels` are those by which Services and ServiceEntries select it."""
+
+    meta: Meta
+    address: str
+    labels: tuple[tuple[str, str], ...]
+
+    def fits(self, namespace: str, selector: Labels) -> bool:
+        """Whether a selector of a namespace selects it; an empty one selects nothing."""
+        return bool(selector) and self.meta.namespace == namespace and selects(selector, dict(self.labels))
+
+
+def parse_workload(raw: Mapping[str, Any], source: str, index: int) -> WorkloadEntry:
+    """Read one WorkloadEntry."""
+    meta, spec = read(raw, "WorkloadEntry", source, index)
+    return WorkloadEntry(meta, spec.text("address"), tuple(sorted(spec.strings("labels").items())))
+
+
 def parse_entry(raw: Mapping[str, Any], source: str, index: int) -> ServiceEntry:
     """Read one ServiceEntry."""
     meta, spec = read(raw, "ServiceEntry", source, index)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from meshctl.istio.destination_rule import DestinationRule
+from meshctl.istio.resource import Labels
 from meshctl.kube.pods import Pod
 from meshctl.kube.services import Service
 from meshctl.path import localities, registry, unrecorded
@@ -55,6 +56,8 @@ def _service_hosts(
 ) -> Picked:
     entry, host = service.port(number), service.full_name
     assert entry is not None
+    if outside := _machines(scene, service.namespace, service.selector, labels):
+        return Picked(undecided=outside)
     here = station.pod.node if service.internal_policy == "Local" else ""
     ends = [e for e in scene.services.endpoints(service) if not here or e.node == here]
     pods = {e.address: e.pod or _by_address(scene, service, e.address) for e in ends}
@@ -106,6 +109,10 @@ def _entry_hosts(
         return _as_asked(scene, address, port)
     written = next(p for p in entry.ports if p.number == number)
     if entry.selector:
+        if scene.workload_entries is None:
+            return Picked(undecided=f"which WorkloadEntries {entry.meta} selects could not be read")
+        if outside := _machines(scene, entry.meta.namespace, entry.selector, labels):
+            return Picked(undecided=outside)
         found = [
             Host(address=pod.ip, port=written.target, pod=_key(pod), health="healthy" if pod.ready else "not ready")
             for pod in scene.pods_in(entry.meta.namespace)
@@ -133,6 +140,16 @@ def _entry_hosts(
     listed = {end.address: end.locality for end in ends}
     shared = localities.shared(scene, station, rule, None, number, subset, found, listed)
     return _of_shared(found, shared, "STATIC")
+
+
+def _machines(scene: Scene, namespace: str, selector: Labels, labels: Labels) -> str:
+    """That machines outside of the cluster are among the hosts; empty where none is.
+
+    A Service selects them as a ServiceEntry does (``PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES``, on since 1.8).
+    """
+    known = (one for one in scene.workload_entries or () if one.fits(namespace, selector))
+    found = next((one for one in known if not labels or one.fits(namespace, labels)), None)
+    return f"{found.meta} is among its hosts: machines outside of the cluster are not modelled" if found else ""
 
 
 def _healthy(hosts: Sequence[Host]) -> list[Host]:

@@ -16,6 +16,7 @@ from meshctl.envoy.server_info import Certificate
 from meshctl.frozen import dataclass
 from meshctl.injection.mode import Mode
 from meshctl.istio.api_routes import Converted
+from meshctl.istio.entries import WorkloadEntry
 from meshctl.istio.extensions import Extension
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh_config import MeshConfig
@@ -150,6 +151,7 @@ class Scene:
     unread: frozenset[str] = frozenset()
     now: datetime | None = None
     load_api: Callable[[], Converted] | None = None
+    load_workload_entries: Callable[[], tuple[WorkloadEntry, ...] | None] = lambda: ()
     load_extensions: Callable[[], Extensions] = lambda: ((), ())
     load_settings: Callable[[str], MeshConfig] = lambda _revision: MeshConfig()
     ztunnel: Callable[[str], object] = lambda _node: None
@@ -199,6 +201,14 @@ class Scene:
         if self._extensions is None:
             self._extensions = self.load_extensions()
         return self._extensions
+
+    @property
+    def workload_entries(self) -> tuple[WorkloadEntry, ...] | None:
+        """The machines outside of the cluster, read when this is first asked for; None where they cannot be read."""
+        if "workload entries" not in self.cache:
+            self.cache["workload entries"] = self.load_workload_entries()
+        found = self.cache["workload entries"]
+        return found if isinstance(found, tuple) else None
 
     def settings(self, station: Station) -> MeshConfig:
         """The mesh's settings as the control plane of a pod's revision has them."""

@@ -117,7 +117,12 @@ def of_hosts(scene: Scene, station: Station, cluster: str, picked: Picked) -> st
     if not _covered(scene, service.namespace, "endpointslices") and not scene.services.endpoints(service):
         return ""
     ready = {e.address for e in scene.services.endpoints(service) if e.ready or (e.serving and e.terminating)}
-    lost = [h.shown for h in picked.chosen if not h.tunnel and h.address not in ready]
+    gone = [h for h in picked.chosen if not h.tunnel and h.address not in ready]
+    if gone:
+        known = scene.workload_entries
+        own = {one.address for one in known or () if one.fits(service.namespace, service.selector)}
+        gone = [h for h in gone if known is not None and h.address not in own]
+    lost = [h.shown for h in gone]
     return (
         f"{_listed(lost)} of them {'is' if len(lost) == 1 else 'are'} not ready by the EndpointSlices" if lost else ""
     )

@@ -8,6 +8,7 @@ import pytest
 
 from meshctl.envoy import config_dump
 from meshctl.istio import mesh as istio_mesh
+from meshctl.istio.entries import parse_workload
 from meshctl.istio.mesh_config import MeshConfig
 from meshctl.kube.services import Services
 from meshctl.path.model import Request, Trace
@@ -77,6 +78,19 @@ def test_hosts_that_the_endpoint_slices_no_longer_have() -> None:
     assert "172.17.0.118:8080 of them is not ready by the EndpointSlices" in told(ask(place, "client", "slow:8080"))
     plain = ask(place, "plainclient", "slow.policies:8080")
     assert "the EndpointSlices do not have 172.17.0.118 as ready" in told(plain)
+
+
+def test_machines_are_no_endpoints_of_slices() -> None:
+    whole = scene("policies")
+    slow = next(s for s in whole.services.services if s.name == "slow" and s.namespace == "policies")
+    none = Services(whole.services.services, (), whole.services.by_name, whole.services.by_address, {})
+    raw = {"metadata": {"name": "m", "namespace": "policies"}, "spec": {"address": "172.17.0.118"}}
+    for labels, stale in ((dict(slow.selector), False), ({"app": "other"}, True)):
+        machine = parse_workload({**raw, "spec": {**raw["spec"], "labels": labels}}, "x", 0)
+        place = replace(whole, services=none, cache={}, _stations={}, load_workload_entries=lambda m=machine: (m,))
+        assert ("not ready by the EndpointSlices" in told(ask(place, "client", "slow:8080"))) is stale
+    place = replace(whole, services=none, cache={}, _stations={}, load_workload_entries=lambda: None)
+    assert "not ready" not in told(ask(place, "client", "slow:8080"))
 
 
 def test_nothing_is_compared_where_resources_could_not_be_read() -> None:
