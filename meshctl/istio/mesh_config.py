@@ -7,6 +7,7 @@ from meshctl.frozen import dataclass
 from meshctl.istio import locality
 from meshctl.istio.locality import LocalitySetting
 from meshctl.kube.fields import Fields
+from meshctl.kube.selectors import Selector, selector
 from meshctl.yaml_text import documents
 
 
@@ -49,7 +50,8 @@ class MeshConfig:
     """What meshctl reads of MeshConfig, with Istio's defaults where nothing is written; so for `retries` None.
 
     `outbound_mode` is empty where it is not known. `trusted_proxies` is how many proxies before a gateway are believed
-    in X-Forwarded-For (``gatewayTopology``).
+    in X-Forwarded-For (``gatewayTopology``). `discovery` are the selectors of the namespaces that istiod looks at, all
+    for none.
     """
 
     root_namespace: str = "istio-system"
@@ -64,6 +66,7 @@ class MeshConfig:
     trusted_proxies: int = 0
     locality: LocalitySetting = LocalitySetting()
     ingresses: Ingresses = Ingresses()
+    discovery: tuple[Selector, ...] = ()
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -103,6 +106,7 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
             mesh.text("ingressClass") or "istio",
             mesh.text("ingressSelector") or "ingressgateway",
         ),
+        tuple(map(selector, mesh.each("discoverySelectors"))),
     )
 
 

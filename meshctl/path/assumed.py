@@ -53,7 +53,22 @@ def with_doubts(
         if _changes(scene, station, one, context, port):
             doubts.append(f"{one.meta} changes this proxy, and how is not modelled without the proxy's configuration")
             break
+    if unseen := _undiscovered(scene, station, decision):
+        doubts.append(f"namespace {unseen} is none that istiod looks at (discoverySelectors), as far as is known")
     return replace(decision, undecided=(*decision.undecided, *doubts)) if doubts else decision
+
+
+def _undiscovered(scene: Scene, station: Station, decision: Decision) -> str:
+    """A namespace that the decision is about and istiod does not look at, or may not; empty for none."""
+    selectors = scene.settings(station).discovery
+    hosts = (option.cluster.rpartition("|")[2].split(".") for option in decision.options if selectors)
+    places = {station.pod.namespace, *(words[1] for words in hosts if words[2:3] == ["svc"])} if selectors else set()
+    for place in sorted(places):
+        labels = scene.namespace_labels.get(place)
+        named = {"kubernetes.io/metadata.name": place, **labels} if labels is not None else None
+        if named is None or not any(one.holds(named) for one in selectors):
+            return place
+    return ""
 
 
 def _changes(scene: Scene, station: Station, extension: Extension, context: Context, port: int) -> bool:
