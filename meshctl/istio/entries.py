@@ -23,13 +23,17 @@ class EntryPort:
 
 @dataclass(frozen=True, slots=True)
 class EntryEndpoint:
-    """A listed endpoint; an address may be a name. `locality` is ``region/zone/subzone``, empty where not said."""
+    """A listed endpoint; an address may be a name. `locality` is ``region/zone/subzone``, empty where not said.
+
+    `weight` is its share among the others; those that say none have 1.
+    """
 
     address: str
     ports: tuple[tuple[str, int], ...]
     labels: Labels
     account: str = ""
     locality: str = ""
+    weight: int = 1
 
     @property
     def takes_mtls(self) -> bool:
@@ -182,7 +186,12 @@ def _endpoint(endpoint: Fields) -> EntryEndpoint:
     numbers = tuple((str(name), number) for name in ports.raw if (number := ports.number(name)) is not None)
     labels = tuple(sorted(endpoint.strings("labels").items()))
     return EntryEndpoint(
-        endpoint.text("address"), numbers, labels, endpoint.text("serviceAccount"), endpoint.text("locality")
+        endpoint.text("address"),
+        numbers,
+        labels,
+        endpoint.text("serviceAccount"),
+        endpoint.text("locality"),
+        endpoint.number("weight") or 1,
     )
 
 

@@ -51,7 +51,7 @@ class MeshConfig:
 
     `outbound_mode` is empty where it is not known. `trusted_proxies` is how many proxies before a gateway are believed
     in X-Forwarded-For (``gatewayTopology``). `discovery` are the selectors of the namespaces that istiod looks at, all
-    for none.
+    for none. `to_localhost`: sidecars send what comes in to 127.0.0.1 (``inboundTrafficPolicy``), as before 1.10.
     """
 
     root_namespace: str = "istio-system"
@@ -67,6 +67,7 @@ class MeshConfig:
     locality: LocalitySetting = LocalitySetting()
     ingresses: Ingresses = Ingresses()
     discovery: tuple[Selector, ...] = ()
+    to_localhost: bool = False
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -107,6 +108,7 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
             mesh.text("ingressSelector") or "ingressgateway",
         ),
         tuple(map(selector, mesh.each("discoverySelectors"))),
+        mesh.below("inboundTrafficPolicy").text("mode") == "LOCALHOST",
     )
 
 

@@ -53,6 +53,8 @@ def with_doubts(
         if _changes(scene, station, one, context, port):
             doubts.append(f"{one.meta} changes this proxy, and how is not modelled without the proxy's configuration")
             break
+    if context == "SIDECAR_INBOUND" and scene.settings(station).to_localhost:
+        doubts.append("inboundTrafficPolicy LOCALHOST is not modelled without the proxy's configuration")
     if unseen := _undiscovered(scene, station, decision):
         doubts.append(f"namespace {unseen} is none that istiod looks at (discoverySelectors), as far as is known")
     return replace(decision, undecided=(*decision.undecided, *doubts)) if doubts else decision

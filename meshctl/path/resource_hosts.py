@@ -1,6 +1,7 @@
 """The hosts of a cluster from EndpointSlices and ServiceEntries, where the proxy's own were not recorded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from meshctl.istio.destination_rule import DestinationRule
 from meshctl.istio.resource import Labels
@@ -24,6 +25,8 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
         if elsewhere := unrecorded.of_rules(scene, station, host):
             return Picked(undecided=f"no recorded DestinationRule defines subset {subset} of {host}, but {elsewhere}")
         return Picked(why=f"no DestinationRule defines subset {subset} of {host}", flag="NC")
+    if rule is not None and (odd := _unlike(rule, subset)):
+        return Picked(undecided=f"{rule.meta} has {odd}, which is not modelled without the proxy's configuration")
     labels = found.labels if rule and subset and (found := rule.subset(subset)) else ()
     service = registry.service_of(scene, host)
     if service is None:
@@ -35,6 +38,13 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
     if service.headless:
         return _as_asked(scene, address, port)
     return _service_hosts(scene, station, rule, service, int(number), subset, labels)
+
+
+def _unlike(rule: DestinationRule, subset: str) -> str:
+    """What a rule asks of connections that changes where their bytes go, or how they begin; empty for nothing."""
+    part = rule.subset(subset) if subset else None
+    said = (*rule.policy.also, *(part.policy.also if part is not None and part.policy is not None else ()))
+    return next((key for key in said if key in ("tunnel", "proxyProtocol")), "")
 
 
 def _as_asked(scene: Scene, address: str, port: int) -> Picked:
@@ -139,7 +149,14 @@ def _entry_hosts(
         return Picked(why=why, policy="STATIC")
     listed = {end.address: end.locality for end in ends}
     shared = localities.shared(scene, station, rule, None, number, subset, found, listed)
-    return _of_shared(found, shared, "STATIC")
+    alike = rule is not None and rule.policy.load_balancer == "RANDOM"  # it looks at no weights
+    if shared.undecided or alike or len({end.weight for end in ends}) == 1:
+        return _of_shared(found, shared, "STATIC")
+    if shared.why:
+        return Picked(undecided=f"{entry.meta} has endpoints with weights, and {shared.why}: both are not modelled")
+    whole = sum(end.weight for end in ends)
+    weighed = tuple(replace(one, probability=end.weight / whole) for one, end in zip(found, ends, strict=True))
+    return _of_shared(found, replace(shared, hosts=weighed), "STATIC, by weight")
 
 
 def _machines(scene: Scene, namespace: str, selector: Labels, labels: Labels) -> str:

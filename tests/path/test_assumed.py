@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshctl.istio import mesh as istio_mesh
-from meshctl.istio.mesh_config import MeshConfig
+from meshctl.istio.mesh_config import MeshConfig, parse
 from meshctl.kube import pods as kube_pods
 from meshctl.kube import services as kube_services
 from meshctl.path import auto_mtls, gateway_resources, policies, registry, resource_hosts, resources
@@ -382,6 +382,22 @@ class TestHosts:
         found = self.hosts(scene(slices=(ends,), pods=self.PODS), "outbound|80||web.shop.svc.cluster.local")
         assert [h.pod for h in found.chosen] == ["shop/web-1", "shop/web-2"]
 
+    def random(self, host: str) -> dict[str, Any]:
+        return a("DestinationRule", "r", {"host": host, "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})
+
+    @pytest.mark.parametrize("key", ["tunnel", "proxyProtocol"])
+    @pytest.mark.parametrize("subset", [False, True])
+    def test_a_rule_that_changes_where_bytes_go_leaves_it_open(self, key: str, subset: bool) -> None:
+        policy = {key: {"targetHost": "x", "targetPort": 1}}
+        subsets = [{"name": "v1", "labels": {}, "trafficPolicy": policy}, {"name": "v2", "labels": {}}]
+        spec = {"host": "web", **({"subsets": subsets} if subset else {"trafficPolicy": policy})}
+        place = scene(a("DestinationRule", "web", spec), slices=(self.SLICE,), pods=self.PODS)
+        name = "web.shop.svc.cluster.local"
+        found = self.hosts(place, f"outbound|80|{'v1' if subset else ''}|{name}")
+        assert f"DestinationRule web.shop has {key}" in found.undecided
+        if subset:
+            assert not self.hosts(place, f"outbound|80|v2|{name}").undecided
+
     def test_a_service_entry_s_endpoints(self) -> None:
         spec = {
             "hosts": ["db.example.com"],
@@ -394,11 +410,26 @@ class TestHosts:
             ("10.9.0.1", 8081),
             ("10.9.0.2", 81),
         ]
+        weighed = [{"address": "10.9.0.1", "weight": 3}, {"address": "10.9.0.2"}]
+        for objects, shares in (((), [0.75, 0.25]), ((self.random("db.example.com"),), [0.5, 0.5])):
+            place = scene(a("ServiceEntry", "db", {**spec, "endpoints": weighed}), *objects)
+            found = self.hosts(place, "outbound|80||db.example.com")
+            assert [h.probability for h in found.chosen] == shares
         selected = {**spec, "workloadSelector": {"labels": {"version": "v1"}}}
         place = scene(a("ServiceEntry", "db", selected), pods=self.PODS)
         assert [h.pod for h in self.hosts(place, "outbound|80||db.example.com").chosen] == ["shop/web-1"]
         place = scene(a("ServiceEntry", "db", {**spec, "endpoints": [{"address": "db-1.example.com"}]}))
         assert "resolves to" in self.hosts(place, "outbound|80||db.example.com").undecided
+
+
+def test_what_comes_in_may_be_sent_to_localhost() -> None:
+    place = scene(services=(WEB,), pods=(pod("web", "10.0.0.11"),))
+    told = parse({"data": {"mesh": "inboundTrafficPolicy: {mode: LOCALHOST}"}}, "x")
+    asked = by_application(Request(), None)
+    assert not policies.inbound(place, place.station(place.pods[0]), 80, asked).undecided
+    place.mesh = replace(place.mesh, config=told)
+    found = policies.inbound(place, place.station(place.pods[0]), 80, asked)
+    assert "inboundTrafficPolicy LOCALHOST" in found.undecided[0]
 
 
 FORWARDED = {"headers": (("x-forwarded-for", "10.1.1.1, 192.0.2.7"),)}
