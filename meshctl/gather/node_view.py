@@ -1,6 +1,6 @@
 """A node as a path looks at it: its addresses, the range of its pods, and its own rules about an address."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias
@@ -54,25 +54,22 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
 def _forwarding(world: World, name: str, dumps: _NodeDumps, native: tuple[Ruleset, ...]) -> Forwarding | None:
     """The rules that can stop or translate what a node forwards, with its routes; None where there are none."""
     found = [_without_kube_proxy(ruleset) for ruleset in native]
-    for family, (dump, source) in dumps.items():
-        try:
-            if text := dump.forwarding():
-                found.append(iptables_save.parse(text, source, family, strict=False))
-        except MeshctlError:
-            continue
-    return _with_routes(world, name, found)
+    return _with_routes(world, name, (*found, *_cut(dumps, NodeDump.forwarding)))
 
 
 def _behind(world: World, name: str, dumps: _NodeDumps) -> Forwarding | None:
     """The rules behind kube-proxy's that translate what comes to the node itself; None where there are none."""
-    found = []
+    return _with_routes(world, name, tuple(_cut(dumps, NodeDump.behind)))
+
+
+def _cut(dumps: _NodeDumps, part: Callable[[NodeDump], str]) -> Iterator[Ruleset]:
+    """A part of each dump that can be read."""
     for family, (dump, source) in dumps.items():
         try:
-            if text := dump.behind():
-                found.append(iptables_save.parse(text, source, family, strict=False))
+            if text := part(dump):
+                yield iptables_save.parse(text, source, family, strict=False)
         except MeshctlError:
             continue
-    return _with_routes(world, name, found)
 
 
 def _with_routes(world: World, name: str, found: Sequence[Ruleset]) -> Forwarding | None:
