@@ -70,8 +70,11 @@ def by_host_port(scene: Scene, station: Station | None, address: str, port: int)
     pod = next((pod for pod in scene.pods_on(node.name) if _opens(pod, port)), None)
     if pod is None:
         return None
-    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node.name}, but no rule that was recorded "
-    why += "sends connections there: whether something else does is not known"
+    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node.name}, but "
+    if station is not None and station.pod.host_network:
+        why += "what a node's rules make of connections from its own network is not modelled"
+    else:
+        why += "no rule that was recorded sends connections there: whether something else does is not known"
     proof = (Evidence(pod.origin.source, f"{pod.origin.path}.spec.containers", f"hostPort: {port}"),)
     return Sent(None, why, Hop("rules", "node", node.name, "the node's rules", why, (), proof, "warn"))
 

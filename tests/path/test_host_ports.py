@@ -61,6 +61,14 @@ def test_a_pods_word_alone_tells_nothing(tmp_path: Path, text: str | None) -> No
     assert "pod shop/web has hostPort 8088 on node one" in end.undecided[0]
 
 
+def test_what_the_nodes_own_network_sends_is_open(tmp_path: Path) -> None:
+    sender = plain("client", "192.168.0.1")
+    sender["spec"]["hostNetwork"] = True
+    end = traced(tmp_path, rules(), sender).outcome.end
+    assert end.delivered is None
+    assert "connections from its own network is not modelled" in end.undecided[0]
+
+
 def test_a_port_of_nobody_is_the_nodes_own_matter(tmp_path: Path) -> None:
     end = traced(tmp_path, rules(), plain("client", "10.0.0.5"), declares=False, port=8089).outcome.end
     assert (end.delivered, end.broken) == (False, "refused")
