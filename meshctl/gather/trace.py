@@ -69,13 +69,9 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         services_gap="" if services.recorded else services.gap or "not recorded",
         endpoints_gap="" if slices.recorded else slices.gap or "not recorded",
         gaps=tuple(found.gap for found in (*listed_too, *listed.values()) if found.broken),
-        unread=frozenset(
-            plural for plural, found in listed.items() if found.broken or (world.live and not found.recorded)
-        ),
-        load_workload_entries=lambda: _workload_entries(world, place),
-        load_extensions=lambda: _extensions(world, place),
+        unread=frozenset(plural for plural, found in listed.items() if not _known(world, found)),
         load_api=lambda: _api(world, place, zone),
-        load_settings=lambda revision: mesh_settings.of_revision(world, revision),
+        settings_of=cache(lambda revision: mesh_settings.of_revision(world, revision)),
         load_station=lambda pod: station(world, pod),
         load_node=lambda name: node_view(world, name, by_name.get(name), everyone.heads),
         nodes=names,
@@ -83,6 +79,8 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         ztunnel=lambda node: _ztunnel(world, everyone, node),
         answered=lambda pod, port: _answered(world, pod, port),
         gone=lambda key: _gone(world, key),
+        extensions=cache(lambda: _extensions(world, place)),
+        workload_entries=cache(lambda: _workload_entries(world, place)),
         ingresses=cache(lambda: _ingresses(world, place)),
         network_policies=lambda namespace: _network_policies(world, namespace),
         node_labels={name: _labels(raw) for name, raw in by_name.items()},
@@ -90,16 +88,21 @@ def _scene(world: World, scope: Scope | None) -> Scene:
     )
 
 
+def _known(world: World, found: Objects) -> bool:
+    """Whether all objects of a kind are known: a recording without them has none, a cluster that denies them may."""
+    return not found.broken and (found.recorded or not world.live)
+
+
 def _workload_entries(world: World, place: str | None) -> tuple[WorkloadEntry, ...] | None:
     found = world.objects(kinds.WORKLOAD_ENTRIES, place)
-    if found.broken or (world.live and not found.recorded):
+    if not _known(world, found):
         return None
     return tuple(parse_workload(raw, found.source, index) for index, raw in enumerate(found.items))
 
 
 def _ingresses(world: World, place: str | None) -> Sequence[Mapping[str, Any]] | None:
     found = world.objects(kinds.INGRESSES, place)
-    return None if found.broken or (world.live and not found.recorded) else found.items
+    return found.items if _known(world, found) else None
 
 
 def _extensions(world: World, place: str | None) -> Extensions:
@@ -108,7 +111,7 @@ def _extensions(world: World, place: str | None) -> Extensions:
     found = [extensions.parse_filter(raw, filters.source, index) for index, raw in enumerate(filters.items)]
     found += [extensions.parse_plugin(raw, plugins.source, index) for index, raw in enumerate(plugins.items)]
     both = zip(_EXTENSIONS, (filters, plugins), strict=True)
-    unread = (kind.plural for kind, listed in both if listed.broken or (world.live and not listed.recorded))
+    unread = (kind.plural for kind, listed in both if not _known(world, listed))
     return tuple(one for one in found if one.patches), tuple(unread)
 
 

@@ -46,7 +46,7 @@ def with_doubts(
 
     Nor is one where users put something of their own into the proxy, for `port`.
     """
-    found, unlisted = scene.extensions
+    found, unlisted = scene.extensions()
     unread = ", ".join(sorted(scene.unread & kinds)) or unrecorded.for_all(scene) or ", ".join(unlisted)
     doubts = [f"{unread} could not be read, and may decide otherwise"] if unread else []
     for one in found:

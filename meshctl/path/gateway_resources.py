@@ -45,7 +45,7 @@ def _by_ingress(scene: Scene, station: Station, host: str) -> str:
     if listed is None:
         return "ingresses could not be read, and may decide otherwise"
     name = next(ingresses.about(listed, told.class_name, host, unclassed=told.mode == "DEFAULT"), "")
-    return f"Ingress {name} has rules for this host, which are not modelled without the gateway's own" if name else ""
+    return f"Ingress {name} has rules for this host, not modelled without the gateway's configuration" if name else ""
 
 
 def _decide(scene: Scene, station: Station, port: int, conn: Connection, address: str) -> Decision:

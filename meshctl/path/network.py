@@ -62,17 +62,11 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
     node = station.pod.node if station is not None else (scene.nodes[0] if scene.nodes else "")
     if (sent := forwarding.sent_elsewhere(scene, station, address, port)) is not None:
         told = KubeProxy(False if sent.to is not None else None, sent.why)
-        if sent.to is None:
-            return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,), kube_proxy=told)]
-        ways = across(scene, station, *sent.to, conn, asked=(address, port))
-        return [replace(c, hops=(sent.hop, *c.hops), kube_proxy=told) for c in ways]
+        return [replace(c, kube_proxy=told) for c in _sent_on(scene, station, sent, (address, port), conn)]
     choice = kube_proxy.choose(scene, node, station, address, port)
-    if choice is None and (sent := forwarding.by_host_port(scene, station, address, port)) is not None:
-        if sent.to is None:
-            return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,))]
-        ways = across(scene, station, *sent.to, replace(conn, source=None), asked=(address, port))
-        return [replace(c, hops=(sent.hop, *c.hops)) for c in ways]
     if choice is None:
+        if (sent := forwarding.by_host_port(scene, station, address, port)) is not None:
+            return _sent_on(scene, station, sent, (address, port), replace(conn, source=None))
         return across(scene, station, address, port, conn)
     if choice.end is not None:
         return [Course(1.0, choice.end, (choice.hop,), kube_proxy=choice.answer)]
@@ -97,6 +91,15 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
             )
         ]
     return courses
+
+
+def _sent_on(
+    scene: Scene, station: Station | None, sent: forwarding.Sent, asked: tuple[str, int], conn: Connection
+) -> list[Course]:
+    """What comes of a connection that a node's rules give another destination than the one `asked` for."""
+    if sent.to is None:
+        return [Course(1.0, untold(sent.why, through_server=None), (sent.hop,))]
+    return [replace(c, hops=(sent.hop, *c.hops)) for c in across(scene, station, *sent.to, conn, asked=asked)]
 
 
 def _if_translated(end: End, answer: KubeProxy) -> End:

@@ -44,8 +44,8 @@ class Flow:
 
 def translated(scene: Scene, node: str, found: Forwarding, flow: Flow, *, behind: bool = False) -> Walk:
     """Walk a first packet through nat's PREROUTING, up to kube-proxy's rules or (`behind`) through those after them."""
-    view, kinds = View(devices=found.routes is not None), ("nat", "conntrack")
-    ready = _ready(scene, node, found, "PREROUTING", view, (*kinds, "behind") if behind else kinds)
+    view = View(devices=found.routes is not None)
+    ready = _ready(scene, node, found, "PREROUTING", view, ("nat", "conntrack"), behind=behind)
     return ready.walk(_packet(found, flow, flow.place, True))
 
 
@@ -125,10 +125,17 @@ def _turned(found: Forwarding, sent: Packet, flow: Flow) -> Packet:
 
 
 def _ready(
-    scene: Scene, node: str, found: Forwarding, hook: str, view: View, kinds: tuple[str, ...] = ("chain", "nat")
+    scene: Scene,
+    node: str,
+    found: Forwarding,
+    hook: str,
+    view: View,
+    kinds: tuple[str, ...] = ("chain", "nat"),
+    *,
+    behind: bool = False,
 ) -> Walker:
-    """The node's rules at one hook: what kube-proxy does between them is told elsewhere."""
-    key = ("forwarding", node, hook, view, kinds)
+    """The node's rules at one hook, ahead of kube-proxy's or `behind` them: what that does itself is told elsewhere."""
+    key = ("forwarding", node, hook, view, kinds, behind)
     if key not in scene.cache:
         own = given_addresses(scene.node(node).addresses)
         rulesets = tuple(seen_by(scene, ruleset, view) for ruleset in found.rulesets)

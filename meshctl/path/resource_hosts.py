@@ -119,7 +119,7 @@ def _entry_hosts(
         return _as_asked(scene, address, port)
     written = next(p for p in entry.ports if p.number == number)
     if entry.selector:
-        if scene.workload_entries is None:
+        if scene.workload_entries() is None:
             return Picked(undecided=f"which WorkloadEntries {entry.meta} selects could not be read")
         if outside := _machines(scene, entry.meta.namespace, entry.selector, labels):
             return Picked(undecided=outside)
@@ -164,7 +164,7 @@ def _machines(scene: Scene, namespace: str, selector: Labels, labels: Labels) ->
 
     A Service selects them as a ServiceEntry does (``PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES``, on since 1.8).
     """
-    known = (one for one in scene.workload_entries or () if one.fits(namespace, selector))
+    known = (one for one in scene.workload_entries() or () if one.fits(namespace, selector))
     found = next((one for one in known if not labels or one.fits(namespace, labels)), None)
     return f"{found.meta} is among its hosts: machines outside of the cluster are not modelled" if found else ""
 

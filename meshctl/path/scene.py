@@ -134,7 +134,7 @@ class Scene:
     with the resources that it should come from.
     `gone`: whether the cluster says now that a pod (``namespace/name``) is not there; a recording cannot be asked.
     `namespace_labels` and `node_labels` are those of what was recorded. `network_policies` gives a namespace's,
-    `ingresses` all Ingresses, None where they could not be read.
+    `ingresses` and `workload_entries` all there are, None where they could not be read; `settings_of` is by revision.
     """
 
     pods: Sequence[Pod]
@@ -151,9 +151,7 @@ class Scene:
     unread: frozenset[str] = frozenset()
     now: datetime | None = None
     load_api: Callable[[], Converted] | None = None
-    load_workload_entries: Callable[[], tuple[WorkloadEntry, ...] | None] = lambda: ()
-    load_extensions: Callable[[], Extensions] = lambda: ((), ())
-    load_settings: Callable[[str], MeshConfig] = lambda _revision: MeshConfig()
+    settings_of: Callable[[str], MeshConfig] = lambda _revision: MeshConfig()
     ztunnel: Callable[[str], object] = lambda _node: None
     answered: Callable[[Pod, int], str] = lambda _pod, _port: ""
     gone: Callable[[str], bool] = lambda _key: False
@@ -161,11 +159,11 @@ class Scene:
     only: str = ""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    extensions: Callable[[], Extensions] = lambda: ((), ())
+    workload_entries: Callable[[], tuple[WorkloadEntry, ...] | None] = lambda: ()
     ingresses: Callable[[], Sequence[Mapping[str, Any]] | None] = lambda: ()
     network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
     cache: dict[object, object] = field(default_factory=dict)
-    _extensions: Extensions | None = None
-    _settings: dict[str, MeshConfig] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)
     _by_ip: dict[str, int] = field(default_factory=dict)
@@ -195,28 +193,11 @@ class Scene:
             self.load_api = None
         return self.mesh
 
-    @property
-    def extensions(self) -> Extensions:
-        """EnvoyFilters and WasmPlugins, read when this is first asked for, and the kinds that could not be read."""
-        if self._extensions is None:
-            self._extensions = self.load_extensions()
-        return self._extensions
-
-    @property
-    def workload_entries(self) -> tuple[WorkloadEntry, ...] | None:
-        """The machines outside of the cluster, read when this is first asked for; None where they cannot be read."""
-        if "workload entries" not in self.cache:
-            self.cache["workload entries"] = self.load_workload_entries()
-        found = self.cache["workload entries"]
-        return found if isinstance(found, tuple) else None
-
     def settings(self, station: Station) -> MeshConfig:
         """The mesh's settings as the control plane of a pod's revision has them."""
-        found = self.mesh.config
-        if station.revision not in ("", "default"):
-            if station.revision not in self._settings:
-                self._settings[station.revision] = self.load_settings(station.revision)
-            found = self._settings[station.revision] if self._settings[station.revision].source else found
+        usual = station.revision in ("", "default")
+        own = self.mesh.config if usual else self.settings_of(station.revision)
+        found = own if own.source else self.mesh.config
         return found if found.source or not station.trust_domain else replace(found, trust_domain=station.trust_domain)
 
     def station(self, pod: Pod) -> Station:

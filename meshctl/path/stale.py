@@ -119,7 +119,7 @@ def of_hosts(scene: Scene, station: Station, cluster: str, picked: Picked) -> st
     ready = {e.address for e in scene.services.endpoints(service) if e.ready or (e.serving and e.terminating)}
     gone = [h for h in picked.chosen if not h.tunnel and h.address not in ready]
     if gone:
-        known = scene.workload_entries
+        known = scene.workload_entries()
         own = {one.address for one in known or () if one.fits(service.namespace, service.selector)}
         gone = [h for h in gone if known is not None and h.address not in own]
     lost = [h.shown for h in gone]

@@ -36,6 +36,7 @@ class Cluster:
     _single: dict[tuple[Kind, str, str], Raw | None] = field(default_factory=dict)
     _versions: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
     _discoveries: dict[str, threading.Lock] = field(default_factory=dict)
+    _root: str = ""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -57,7 +58,9 @@ class Cluster:
 
     def root_namespace(self) -> str:
         """The namespace of the command line, else that of istiod's pods."""
-        return self.connection.istio_namespace or control_plane.by_pods(self)
+        if not self._root:
+            self._root = self.connection.istio_namespace or control_plane.by_pods(self)
+        return self._root
 
     def objects(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Objects:
         """The objects of a kind; of a kind that the cluster does not serve there are none."""

@@ -70,6 +70,7 @@ class Snapshot:
     live: bool = False
     tell: Callable[[str], None] = lambda _text: None
     control_plane: str = ""
+    _root: str = ""
     _documents: dict[str, Any] = field(default_factory=dict)
     _lists: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
@@ -93,11 +94,12 @@ class Snapshot:
 
     def root_namespace(self) -> str:
         """The namespace of the mesh's control plane: where its ConfigMaps were recorded, else where istiod runs."""
-        if not self.control_plane:
+        if not self._root:
             words = (name.split(".") for name in self.files.names("resources"))
             maps = [parts for parts in words if parts[0] == "configmap" and len(parts) == 4 and _of_istiod(parts[2])]
-            self.control_plane = min(maps, key=lambda m: len(m[2]))[1] if maps else control_plane.by_pods(self)
-        return self.control_plane
+            found = min(maps, key=lambda m: len(m[2]))[1] if maps else ""
+            self._root = self.control_plane or found or control_plane.by_pods(self)
+        return self._root
 
     def prefetch(self, *_wanted: object) -> None:
         """Nothing to do: all is here."""

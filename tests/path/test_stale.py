@@ -87,9 +87,9 @@ def test_machines_are_no_endpoints_of_slices() -> None:
     raw = {"metadata": {"name": "m", "namespace": "policies"}, "spec": {"address": "172.17.0.118"}}
     for labels, stale in ((dict(slow.selector), False), ({"app": "other"}, True)):
         machine = parse_workload({**raw, "spec": {**raw["spec"], "labels": labels}}, "x", 0)
-        place = replace(whole, services=none, cache={}, _stations={}, load_workload_entries=lambda m=machine: (m,))
+        place = replace(whole, services=none, cache={}, _stations={}, workload_entries=lambda m=machine: (m,))
         assert ("not ready by the EndpointSlices" in told(ask(place, "client", "slow:8080"))) is stale
-    place = replace(whole, services=none, cache={}, _stations={}, load_workload_entries=lambda: None)
+    place = replace(whole, services=none, cache={}, _stations={}, workload_entries=lambda: None)
     assert "not ready" not in told(ask(place, "client", "slow:8080"))
 
 
