@@ -94,6 +94,8 @@ def kube_proxy_answer(
         if place.startswith("waypoint "):
             why = f"{by} sends it to {place}, which chooses the endpoint"
         if likeliest is not None and not place:
+            if likeliest.end.undecided:
+                return KubeProxy(None, likeliest.end.undecided[0])
             why = f"{by} takes the connection, and it ends there"
         return kube_proxy.not_used(scene, station, address, aim.port, why)
     if name.kind in ("service", "address") and name.service is not None:

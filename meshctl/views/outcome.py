@@ -70,9 +70,10 @@ def blocks(trace: Trace) -> list[Block]:
     """The verdict with its reason, what it rests on, and what chance decides between."""
     found = trace.outcome
     end = found.end
+    nothing = "cannot be told" if end.undecided else "no request gets through"
     rows: list[tuple[str, Line]] = [
         ("on the path", _proxies(end, any(hop.kind == "ztunnel" for hop in trace.hops))),
-        ("on the wire", {"mutual": "mutual TLS", "none": "not mutual TLS", None: "no request gets through"}[end.mtls]),
+        ("on the wire", {"mutual": "mutual TLS", "none": "not mutual TLS", None: nothing}[end.mtls]),
     ]
     if found.route:
         rows.append(("route", found.route))

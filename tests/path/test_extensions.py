@@ -1,6 +1,7 @@
 """EnvoyFilters and WasmPlugins: what they do is not modelled, so without a proxy's configuration they leave it open."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshctl.blocks import Page
 from meshctl.istio import extensions
 from meshctl.path.model import End
+from meshctl.render import terminal
+from meshctl.views import outcome
 from tests.path.made import Mesh, endpoints, pod, service
 
 LIMIT = {"name": "envoy.filters.http.local_ratelimit", "typed_config": {"stat_prefix": "x"}}
@@ -117,6 +121,20 @@ def test_a_list_that_cannot_be_read_leaves_it_open(tmp_path: Path) -> None:
     found = mesh.trace(tmp_path, "web:80", "client").outcome.end
     assert found.delivered is None
     assert "envoyfilters could not be read" in found.undecided[0]
+
+
+def test_what_is_open_at_the_caller_is_open_for_the_wire_and_the_node(tmp_path: Path) -> None:
+    files = {
+        "resources/envoyfilters.networking.istio.io.json": json.dumps(
+            {"kind": "List", "items": [envoy_filter(patch(LIMIT, "SIDECAR_OUTBOUND"))]}
+        )
+    }
+    mesh = Mesh(pods=[pod("client", "10.0.0.5")], services=[service("web", "10.96.0.6", 80, 8080)], files=files)
+    found = mesh.trace(tmp_path, "web:80", "client")
+    assert found.kube_proxy.used is None
+    assert "EnvoyFilter own" in found.kube_proxy.why
+    shown = terminal.draw(Page("x", tuple(outcome.blocks(found))), width=100, color=False)
+    assert re.search(r"on the wire +cannot be told", shown)
 
 
 JSON = st.recursive(
