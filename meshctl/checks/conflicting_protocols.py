@@ -12,25 +12,16 @@ TITLE = "Several services give one port of the pod different protocols"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """Several services give one port of the pod different protocols."""
-    claims: dict[str, dict[str, list[str]]] = {}
+    claims: dict[int, dict[str, list[str]]] = {}
     for service in it.description.services:
         for port in service.ports:
-            if port.protocol == "TCP":
+            number = it.pod.port_of(port.target)
+            if port.protocol == "TCP" and number is not None:
                 said = declared(port) or port.app_protocol or "unnamed"
-                claims.setdefault(_target(port.target, it), {}).setdefault(said, []).append(
-                    f"{service.name}:{port.number}"
-                )
+                claims.setdefault(number, {}).setdefault(said, []).append(f"{service.name}:{port.number}")
     for target, answers in claims.items():
         if len(answers) > 1:
             told = ", ".join(f"{'/'.join(names)} says {protocol}" for protocol, names in answers.items())
             text = f"port {target} of the pod is given different protocols: {told}; only one of them can be used"
             fix = "give the ports the same protocol in name or appProtocol"
             yield it.finding(ID, "warning", text, evidence=told, fix=fix)
-
-
-def _target(target: str, it: Evidence) -> str:
-    """The number behind a named port."""
-    if target.isdigit():
-        return target
-    ports = (p for c in it.pod.containers for p in c.ports)
-    return next((str(p.number) for p in ports if p.name == target), target)

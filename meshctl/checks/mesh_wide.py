@@ -114,7 +114,7 @@ def _plain_pod(cluster: Cluster, service: Service, port: ServicePort) -> tuple[P
             continue
         if pod.labels.get("security.istio.io/tlsMode") != "istio":
             return pod, "it has no proxy of the mesh"
-        number = _number(port.target, pod)
+        number = pod.port_of(port.target, port.protocol)
         if number is None:
             continue
         mode = peer_mode(cluster.mesh.peer_authentications, pod.namespace, pod.labels, number, root)
@@ -125,13 +125,6 @@ def _plain_pod(cluster: Cluster, service: Service, port: ServicePort) -> tuple[P
 
 def _is_ambient(pod: Pod) -> bool:
     return pod.annotations.get("ambient.istio.io/redirection") == "enabled"
-
-
-def _number(target: str, pod: Pod) -> int | None:
-    """The number behind a target port; None where the pod has no port of that name."""
-    if target.isdigit():
-        return int(target)
-    return next((p.number for c in pod.containers for p in c.ports if p.name == target), None)
 
 
 def unknown_destination(cluster: Cluster) -> Iterator[Finding]:
@@ -209,7 +202,7 @@ def _strict_pod(cluster: Cluster, service: Service, target: str) -> Meta | None:
     for pod in _selected(cluster, service):
         if pod.labels.get("security.istio.io/tlsMode") != "istio":
             continue
-        number = _number(target, pod)
+        number = pod.port_of(target)
         if number is None:
             continue
         mode = peer_mode(cluster.mesh.peer_authentications, pod.namespace, pod.labels, number, root)

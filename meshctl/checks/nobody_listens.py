@@ -20,7 +20,7 @@ def check(it: Evidence) -> Iterator[Finding]:
     opened = open_ports(it.state.listeners if it.description.injection.mode == "gateway" else _own(it))
     for service in it.description.services:
         for port in service.ports:
-            number = target_number(port.target, it)
+            number = it.pod.port_of(port.target, port.protocol)
             if port.protocol != "TCP" or number is None:
                 continue
             where = f"service/{service.namespace}/{service.name} port {port.number}, netns/sockets.txt"
@@ -69,10 +69,3 @@ def _severity(it: Evidence) -> Severity:
 def _own(it: Evidence) -> tuple[Listener, ...]:
     listeners = it.state.listeners if it.state else None
     return of_application(listeners or (), it.pod, it.description.injection)
-
-
-def target_number(target: str, it: Evidence) -> int | None:
-    """The number of a target port; None for a name that no container declares."""
-    if target.isdigit():
-        return int(target)
-    return next((p.number for c in it.pod.containers for p in c.ports if p.name == target), None)

@@ -11,10 +11,9 @@ TITLE = "A service leads to a named port that the pod does not have"
 
 def check(it: Evidence) -> Iterator[Finding]:
     """A service leads to a named port that the pod does not have."""
-    names = {p.name for c in it.pod.containers for p in c.ports if p.name}
     for service in it.description.services:
         for port in service.ports:
-            if not port.target.isdigit() and port.target not in names:
+            if it.pod.port_of(port.target, port.protocol) is None:
                 said = f"service {service.name}:{port.number} leads to the port named '{port.target}'"
                 text = f"{said}, which no container has"
                 fix = f"name a container port '{port.target}' or use its number as targetPort"

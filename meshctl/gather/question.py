@@ -253,7 +253,7 @@ def _through_ingress(scene: Scene, target: Target, request: Request, scope: Scop
     host = request.host
     if not host and service is not None and service is not own:
         host = _public_host(scene, service) or target.host
-    port = _gateway_port(scene, target, service, own)
+    port = _gateway_port(scene, gateway.pod, target, service, own)
     stands_for_another = service is not None and (service is not own or target.address is None)
     if target.scheme in TLS_SCHEMES and stands_for_another and request.sni is None:
         # The Service says what is asked of the gateway: the client's URL has the public name.
@@ -321,16 +321,16 @@ def _public_host(scene: Scene, service: Service) -> str:
     return ""
 
 
-def _gateway_port(scene: Scene, target: Target, service: Service | None, own: Service | None) -> int:
-    """The port of the gateway's pod: what the Service maps the asked (else the usual) port to."""
+def _gateway_port(scene: Scene, pod: Pod, target: Target, service: Service | None, own: Service | None) -> int:
+    """The port of the gateway's pod: what its `own` Service maps the asked (else the usual) port to."""
     asked = target.port if target.port is not None and (service is None or service is own) else None
     usual = 443 if target.scheme == "https" else 80
     if own is not None:
         for entry in own.ports:
             mapped = entry.number == (asked or usual) or (asked is not None and entry.node_port == asked)
-            if mapped and entry.target.isdecimal():
-                return int(entry.target)
-        if asked is not None and any(entry.target == str(asked) for entry in own.ports):
+            if mapped and (number := pod.port_of(entry.target)) is not None:
+                return number
+        if asked is not None and any(pod.port_of(entry.target) == asked for entry in own.ports):
             return asked
     if asked is None:
         for one in scene.told.gateways:

@@ -24,7 +24,7 @@ from meshctl.kube import services as kube_services
 from meshctl.kube.namespaces import Namespace
 from meshctl.kube.owners import Workload
 from meshctl.kube.pods import Pod
-from meshctl.kube.services import Service, ServicePort
+from meshctl.kube.services import Service
 from meshctl.kube.webhooks import Webhook
 from meshctl.sources import kinds
 from meshctl.sources.control_plane import INJECTOR, MESH
@@ -234,13 +234,11 @@ class Surroundings:
         services = self.services("")
         if self.gap(kinds.PODS) or services is None:
             return None
-        metadata = [m for raw in pods_here if isinstance(m := raw.get("metadata"), Mapping)]
-        found = [m for m in metadata if selects(labels, m.get("labels") or {})]
-        mine = [s for s in services if any(s.namespace == m.get("namespace") and s.selects(m["labels"]) for m in found)]
-        addresses = tuple(dict.fromkeys(a for s in mine for a in s.external_addresses))
-        fitting = (p for s in mine for p in s.ports if port in (p.number, _target(p)))
-        ports = (p.node_port for p in fitting if p.node_port)
-        return Reach(len(found), addresses, next(ports, None))
+        found = [pods.pod(raw) for raw in pods_here if _labelled(raw, labels)]
+        mine = [(s, p) for s in services for p in found if s.namespace == p.namespace and s.selects(p.labels)]
+        addresses = tuple(dict.fromkeys(a for s, _ in mine for a in s.external_addresses))
+        ports = (o.node_port for s, p in mine for o in s.ports if port in (o.number, p.port_of(o.target, o.protocol)))
+        return Reach(len(found), addresses, next(filter(None, ports), None))
 
     def neighbours(self, namespace: str) -> tuple[Pod, ...]:
         """The pods of a namespace."""
@@ -260,5 +258,6 @@ class Surroundings:
         return events.about(self._events[pod.namespace].get(pod.name, ()), "Pod", pod.namespace, pod.name)
 
 
-def _target(port: ServicePort) -> int | None:
-    return int(port.target) if port.target.isdigit() else None
+def _labelled(raw: Raw, labels: Labels) -> bool:
+    metadata = raw.get("metadata")
+    return isinstance(metadata, Mapping) and selects(labels, metadata.get("labels") or {})

@@ -105,6 +105,17 @@ class Pod:
         """The first container of a name, of whatever kind."""
         return next((c for c in self.containers if c.name == name), None)
 
+    def port_of(self, target: str, protocol: str = "TCP") -> int | None:
+        """The number that a Service's target port stands for here; None for a name that no container declares.
+
+        Source: Kubernetes pkg/api/v1/pod FindPort: the containers first, then the init containers that go on running.
+        """
+        if target.isdecimal():
+            return int(target)
+        lasting = (*self.app_containers, *(c for c in self.containers if c.kind == "sidecar"))
+        ports = (port for container in lasting for port in container.ports)
+        return next((port.number for port in ports if port.name == target and port.protocol == protocol), None)
+
     def condition(self, kind: str) -> Condition | None:
         """The condition of a kind (``Ready``, ``Initialized``, ...)."""
         return next((c for c in self.conditions if c.kind == kind), None)

@@ -14,7 +14,6 @@ from meshctl.istio.mesh import virtual_services_of
 from meshctl.istio.resource import by_age, host_fits, host_overlaps, selects
 from meshctl.istio.virtual_service import VirtualService
 from meshctl.kube.pods import Pod
-from meshctl.kube.services import ServicePort
 from meshctl.path.hosts import ANYWHERE, is_address
 from meshctl.path.scene import Scene, Station
 
@@ -154,7 +153,7 @@ def passes_on(server: GatewayServer) -> bool:
 def _ports(scene: Scene, station: Station, gateway: Gateway, written: int) -> tuple[int, ...]:
     """The pod's ports that a Gateway's port stands for: what a Service maps it to, else the port itself."""
     found = tuple(
-        _target(station, entry)
+        station.pod.port_of(entry.target) or 0
         for service in scene.services.services
         if service.namespace == station.pod.namespace
         and service.selects(station.pod.labels)
@@ -163,13 +162,6 @@ def _ports(scene: Scene, station: Station, gateway: Gateway, written: int) -> tu
         if entry.number == written and entry.protocol == "TCP"
     )
     return found if found or gateway.services else (written,)
-
-
-def _target(station: Station, entry: ServicePort) -> int:
-    if entry.target.isdecimal():
-        return int(entry.target)
-    ports = (port for container in station.pod.containers for port in container.ports)
-    return next((port.number for port in ports if port.name == entry.target), 0)
 
 
 def services_of(scene: Scene, station: Station, gateway: Gateway) -> list[VirtualService]:

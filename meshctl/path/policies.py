@@ -38,11 +38,10 @@ def _declared(scene: Scene, station: Station, port: int, ingress: Ingress | None
     """What the port of the pod is declared to speak, by the Services that lead there; ``any`` without one."""
     if ingress is not None:
         return registry.speaks(ingress.protocol.lower())
-    named = {p.name: p.number for container in station.pod.containers for p in container.ports}
     for service in scene.services.services:
         if service.namespace == station.pod.namespace and service.selects(station.pod.labels):
             for entry in service.ports:
-                if named.get(entry.target, int(entry.target) if entry.target.isdecimal() else 0) == port:
+                if entry.protocol == "TCP" and station.pod.port_of(entry.target) == port:
                     return registry.speaks(protocol_of(entry))
     return "any"
 

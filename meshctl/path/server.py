@@ -330,7 +330,7 @@ def _to_socket(scene: Scene, station: Station, address: str, port: int, conn: Co
         return [Course(1.0, end, (replace(hop, decision=why, mood="bad"),))]
     if found is not None and sockets.is_listener(station, found):
         return entering.at_listener(scene, station, address, port, conn)
-    if found is not None and found.program == "envoy" and station.proxy is None and port != ADMIN_PORT:
+    if found is not None and sockets.is_proxys(station, found) and station.proxy is None and port != ADMIN_PORT:
         gap = station.gaps.get("envoy/config_dump.json", "its configuration was not recorded")
         why = f"the proxy itself listens on port {port}, and what it does there cannot be told: {gap}"
         return [

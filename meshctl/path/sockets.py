@@ -12,6 +12,9 @@ from meshctl.words import show_address
 TLS_WORDS = ("https", "tls")
 """What a port is declared to speak whose application ends TLS itself."""
 
+AGENT_PORTS = (15004, 15020, 15053)
+"""What pilot-agent listens on itself: istiod's debug interface passed on, metrics and health, DNS."""
+
 
 def not_up(station: Station, address: str, port: int | None) -> End | None:
     """How a connection ends that the rules send to a proxy's port where nothing listens; None where something may."""
@@ -105,9 +108,17 @@ def _is_app(station: Station, socket: Socket) -> bool:
     return name not in ("istio-proxy",) and socket.program not in ("envoy", "pilot-agent", "ztunnel")
 
 
+def is_proxys(station: Station, socket: Socket) -> bool:
+    """Whether Envoy has a socket; where ss was not allowed to see whose it is, its container or its user tells."""
+    if socket.program or socket.port in AGENT_PORTS:
+        return socket.program == "envoy"
+    name = station.containers.get(socket.container, "")
+    return name == "istio-proxy" or (not name and station.has_proxy and socket.uid == station.proxy_uid)
+
+
 def is_listener(station: Station, socket: Socket) -> bool:
     """Whether a socket is one of the proxy's listeners (its admin port is none)."""
-    if station.proxy is None or socket.program != "envoy":
+    if station.proxy is None or not is_proxys(station, socket):
         return False
     return any(a.port == socket.port and one.bind for one in station.proxy.serving(socket.port) for a in one.addresses)
 

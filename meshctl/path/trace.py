@@ -214,7 +214,7 @@ def _as_services(scene: Scene, gateway: Station, port: int) -> list[str]:
         f"{port} in the pod is port {entry.number} of Service {one.name}"
         for one in owners
         for entry in one.ports
-        if entry.target == str(port) and entry.number != port
+        if entry.number != port == pod.port_of(entry.target, entry.protocol)
     ]
 
 

@@ -11,6 +11,7 @@ from meshctl.gather.prediction import predict
 from meshctl.gather.question import Asked
 from meshctl.gather.scope import Scope
 from meshctl.gather.surroundings import Surroundings
+from meshctl.injection.exposure import Reach
 from meshctl.istio import domain
 from meshctl.path.model import End, Trace
 from meshctl.sources import kinds
@@ -145,6 +146,20 @@ class TestDomain:
         found = around.services("shop")
         assert found is not None
         assert [one.full_name for one in found] == ["cart.shop.svc.k8s.corp"]
+
+
+def test_a_gateway_for_all_pods_is_reached_where_a_named_target_port_leads(tmp_path: Path) -> None:
+    client = pod("client", "10.0.0.5")
+    bare = pod("bare", "10.0.0.6")
+    bare["metadata"].pop("labels", None)
+    client["spec"]["containers"][0]["ports"] = [{"name": "public", "containerPort": 8443}]
+    port = {"port": 443, "targetPort": "public", "nodePort": 30443}
+    spec = {"selector": client["metadata"]["labels"], "ports": [{"port": 80, "nodePort": 30080}, port]}
+    service = {"metadata": {"name": "edge", "namespace": "shop"}, "spec": spec}
+    Mesh(pods=[bare, client], services=[service]).write(tmp_path)
+    around = Surroundings(open_snapshot(str(tmp_path)))
+    assert around.reach((), 8443) == Reach(2, (), 30443)
+    assert around.reach((), 15443) == Reach(2, (), None)
 
 
 def test_a_recording_has_the_settings_of_every_revision(tmp_path: Path) -> None:

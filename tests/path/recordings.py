@@ -11,10 +11,12 @@ from meshctl.path.scene import Scene
 from meshctl.path.trace import Question, trace
 from meshctl.refs import parse_target
 from meshctl.sources import snapshot
+from meshctl.sources.snapshot import Files
 from meshctl.sources.world import World
 
 FOLDER = Path(__file__).parent.parent.parent / "fixtures" / "trace"
 NAMES = ("bookinfo", "classic", "policies", "broken", "cnimode", "nftmode", "ambient")
+DUMPS = ("config_dump.json", "clusters.json")
 CURL = {"6": "dns", "7": "refused", "28": "timeout", "52": "reset", "56": "reset"}
 
 
@@ -26,6 +28,19 @@ def world(name: str) -> World:
 @cache
 def scene(name: str) -> Scene:
     return gather.scene(world(name))
+
+
+class Without:
+    """Files without some of them."""
+
+    def __init__(self, files: Files, gone: tuple[str, ...]) -> None:
+        self.files, self.gone = files, gone
+
+    def read(self, name: str) -> bytes | None:
+        return None if self.gone and name.endswith(self.gone) else self.files.read(name)
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        return tuple(name for name in self.files.names(folder) if not self.gone or not name.endswith(self.gone))
 
 
 class Case(NamedTuple):

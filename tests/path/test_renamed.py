@@ -13,7 +13,7 @@ from meshctl.gather.question import Asked
 from meshctl.gather.scope import Scope
 from meshctl.sources.snapshot import Files, Snapshot
 from meshctl.views import trace_document
-from tests.path.recordings import truths, world
+from tests.path.recordings import DUMPS, Without, truths, world
 
 Pairs = Sequence[tuple[str, str]]
 REVISION = [f"{q}istio.io/rev{q}:{space}{q}" for q in ('"', '\\"') for space in ("", " ")] + ['\\"revision\\":\\"']
@@ -30,7 +30,6 @@ OTHERS: dict[str, Pairs] = {
     "the proxy's ports": [("15001", "25001"), ("15006", "25006")],
     "workloads and Services": [("productpage", "frontpage"), ("reviews", "critiques"), ("ratings", "stars")],
 }
-DUMPS = ("config_dump.json", "clusters.json")
 
 
 def renamed(text: str, pairs: Pairs) -> str:
@@ -63,19 +62,6 @@ class Renamed:
     def names(self, folder: str) -> tuple[str, ...]:
         there = self.files.names(renamed(folder, [(new, old) for old, new in self.pairs]))
         return tuple(renamed(name, self.pairs) for name in there)
-
-
-class Without:
-    """Files without some of them."""
-
-    def __init__(self, files: Files, gone: tuple[str, ...]) -> None:
-        self.files, self.gone = files, gone
-
-    def read(self, name: str) -> bytes | None:
-        return None if self.gone and name.endswith(self.gone) else self.files.read(name)
-
-    def names(self, folder: str) -> tuple[str, ...]:
-        return tuple(name for name in self.files.names(folder) if not self.gone or not name.endswith(self.gone))
 
 
 def document(files: Files, about: Any, target: str, sender: str, namespace: str) -> str:
