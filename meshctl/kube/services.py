@@ -66,7 +66,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One backend of a Service port; `pod` is ``namespace/name`` or empty, `hostname` its name under the Service."""
+    """One backend of a Service port; `pod` is ``namespace/name`` or empty, `hostname` its name under the Service.
+
+    `for_zones` and `for_nodes` are its hints: whose kube-proxy is to prefer it.
+    """
 
     address: str
     ports: tuple[tuple[str, int], ...]
@@ -77,6 +80,8 @@ class Endpoint:
     terminating: bool
     origin: Origin
     hostname: str = ""
+    for_zones: tuple[str, ...] = ()
+    for_nodes: tuple[str, ...] = ()
 
     def port(self, name: str) -> int | None:
         """The number behind a Service port's name."""
@@ -165,11 +170,19 @@ def endpoint_slice(raw: Mapping[str, Any], source: str = "", path: str = "") -> 
                 conditions.flag("terminating") or False,
                 Origin(source, path=entry.path),
                 entry.text("hostname"),
+                *_hints(entry),
             )
             for address in entry.texts("addresses")
         ]
     name = meta.strings("labels").get("kubernetes.io/service-name", "")
     return Slice(meta.text("namespace"), name, top.text("addressType"), tuple(endpoints))
+
+
+def _hints(endpoint: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if "hints" not in endpoint.raw:
+        return (), ()
+    zones, nodes = (endpoint.below("hints").each(key) for key in ("forZones", "forNodes"))
+    return tuple(each.text("name") for each in zones), tuple(each.text("name") for each in nodes)
 
 
 @dataclass(frozen=True, slots=True)

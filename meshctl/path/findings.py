@@ -34,6 +34,7 @@ _FIXES: Mapping[Cause, str] = {
     "registry-only": "add a ServiceEntry for it, name it in the Sidecar's egress hosts, or set ALLOW_ANY",
     "nobody-listens": "call a port, or let targetPort name one, that the application listens on, on all addresses",
     "proxy-down": "meshctl describe pod shows why the proxy is not up",
+    "family": "call it by its other address, or let the mesh be of both families (ISTIO_DUAL_STACK)",
     "no-port": "call a port that the Service has",
     "kube-proxy": "kubectl get endpointslices shows the Service's endpoints: let its selector fit pods that are ready",
     "not-running": "meshctl check says what Envoy refused, and what it still waits for: mend that configuration first",

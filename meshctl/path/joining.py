@@ -97,6 +97,8 @@ def kube_proxy_answer(
             if likeliest.end.undecided:
                 return KubeProxy(None, likeliest.end.undecided[0])
             why = f"{by} takes the connection, and it ends there"
+            if likeliest.end.broken == "refused":
+                why = f"the pod's rules send the connection to {by}, which does not listen for it"
         return kube_proxy.not_used(scene, station, address, aim.port, why)
     if name.kind in ("service", "address") and name.service is not None:
         if likeliest is not None and likeliest.end.undecided:

@@ -176,6 +176,22 @@ def _usable(scene: Scene, service: Service, entry: ServicePort, node: str, addre
     return [e for e in there if e.ready] or [e for e in there if e.serving and e.terminating]
 
 
+def _preferred(scene: Scene, service: Service, usable: list[Endpoint], node: str) -> list[Endpoint]:
+    """Those of the endpoints that hints give to the caller's node, or else to its zone; all where none are its.
+
+    Hints count only where every ready endpoint has them (``pkg/proxy/topology.go``, topologyModeFromHints,
+    Kubernetes 1.34), and not with the internal policy Local.
+    """
+    ready = [e for e in usable if e.ready]
+    if service.internal_policy == "Local" or not ready:
+        return usable
+    near = [e for e in ready if node in e.for_nodes] if all(e.for_nodes for e in ready) else []
+    if not near and all(e.for_zones for e in ready):
+        zone = scene.node_labels.get(node, {}).get("topology.kubernetes.io/zone")
+        near = [e for e in ready if zone in e.for_zones]
+    return near or usable
+
+
 def _by_objects(
     scene: Scene, service: Service, entry: ServicePort, address: str, port: int, node: NodeView | None
 ) -> NodeChoice:
@@ -200,6 +216,7 @@ def _by_objects(
         return NodeChoice(
             (), KubeProxy(used, why), Hop("kube-proxy", "node", at, "kube-proxy", why, (gap,), (), "bad"), end
         )
+    ready = _preferred(scene, service, ready, at)
     share = 1 / len(ready)
     places = tuple((e.address, e.port(entry.name) or port, share) for e in ready)
     translated = "is translated on the node" if used else "has to be translated on the node"

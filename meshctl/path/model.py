@@ -35,6 +35,7 @@ Cause: TypeAlias = Literal[
     "registry-only",
     "nobody-listens",
     "proxy-down",
+    "family",
     "kube-proxy",
     "no-port",
     "not-running",

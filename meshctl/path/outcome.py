@@ -202,6 +202,17 @@ def merged(courses: Iterable[Course]) -> list[Course]:
     return sorted(found.values(), key=lambda course: -course.probability)
 
 
+def alike(some: Iterable[Course], others: Iterable[Course]) -> bool:
+    """Whether two sets of courses end alike, with the same shares."""
+    return _shares(some) == _shares(others)
+
+
+def _shares(courses: Iterable[Course]) -> dict[tuple[object, ...], float]:
+    together = merged(courses)
+    total = sum(course.probability for course in together) or 1.0
+    return {(course.cluster, _essence(course.end)): round(course.probability / total, 6) for course in together}
+
+
 def _essence(end: End) -> tuple[object, ...]:
     return (
         end.answered_by,

@@ -96,7 +96,7 @@ def _through_ztunnel(scene: Scene, station: Station, address: str, port: int, co
 def _through_proxy(
     scene: Scene, station: Station, address: str, port: int, conn: Connection, passage: Passage
 ) -> list[Course]:
-    if (down := sockets.not_up(station, station.pod.ip or "0.0.0.0", passage.port)) is not None:
+    if (down := sockets.not_up(station, address, passage.port)) is not None:
         return [Course(1.0, down)]
     decisions = _decisions(scene, station, address, port, conn)
     courses: list[Course] = []

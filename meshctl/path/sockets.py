@@ -17,11 +17,34 @@ AGENT_PORTS = (15004, 15020, 15053)
 
 
 def not_up(station: Station, address: str, port: int | None) -> End | None:
-    """How a connection ends that the rules send to a proxy's port where nothing listens; None where something may."""
-    if station.sockets is None or not port or listens(station.sockets, address, port) is not None:
+    """How a connection ends that the rules send to a proxy's port where nothing listens; None where something may.
+
+    A proxy of one family has no listener for the other, though the pod may have rules for both.
+    """
+    if not port:
         return None
-    why = f"the rules send it to port {port}, but nothing listens there: the proxy is not up"
-    return End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="proxy-down")
+    if station.sockets is not None:
+        if listens(station.sockets, address, port) is not None:
+            return None
+        others = any(one.proto == "tcp" and one.port == port for one in station.sockets)
+    else:
+        bound = _bound(station, port)
+        if not bound or any((":" in host) == (":" in address) for host in bound):
+            return None
+        others = True
+    if not others:
+        why = f"the rules send it to port {port}, but nothing listens there: the proxy is not up"
+        return End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="proxy-down")
+    family = "IPv6" if ":" in address else "IPv4"
+    why = f"the rules send it to port {port}, where the proxy does not listen for {family}"
+    return End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="family")
+
+
+def _bound(station: Station, port: int) -> list[str]:
+    """The addresses at which the proxy's configuration has listeners of its own on a port."""
+    if station.proxy is None:
+        return []
+    return [a.host for one in station.proxy.serving(port) if one.bind for a in one.addresses if a.port == port]
 
 
 def to_app(scene: Scene, station: Station, address: str, port: int, conn: Connection, found: Socket | None) -> Course:

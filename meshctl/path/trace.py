@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from meshctl.errors import BadInput
 from meshctl.frozen import dataclass
-from meshctl.path import client, entering, leaving, lifetime, lookup, target, wire
+from meshctl.path import client, entering, leaving, lifetime, lookup, target, tries, wire
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.joining import joined, kube_proxy_answer
@@ -67,10 +67,13 @@ def _trace(scene: Scene, question: Question) -> Trace:
         return _unknown_name(sender, aim, request, hops, name)
     addresses = leaving.of_own_family(station, name.addresses) or name.addresses or (_anywhere(station),)
     ways = [leaving.from_pod(scene, station, address, aim.port, request) for address in addresses]
-    shared = [replace(c, probability=c.probability / len(ways)) for way in ways for c in way.courses]
+    tried = tries.in_turn(addresses, ways, aim.port)
+    ways, shared = list(tried.ways), list(tried.courses)
     if name.undecided:
         shared = [replace(c, end=_unresolved(c.end, name)) for c in shared]
-    answer = kube_proxy_answer(scene, station, name, aim, ways[0], shared)
+    first = replace(name, addresses=tried.addresses) if name.addresses else name
+    answer = kube_proxy_answer(scene, station, first, aim, ways[0], shared)
+    hops[1] = replace(hops[1], facts=(*hops[1].facts, *tried.facts))
     return joined(scene, sender, aim, request, (*hops, *ways[0].hops), ways, shared, answer, station)
 
 

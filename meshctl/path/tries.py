@@ -1,0 +1,94 @@
+"""A name with several addresses: a client tries one after the other until one takes its connection.
+
+So do curl, Go, Python and what else walks the list of getaddrinfo(3). In which order is left to chance within a family
+(the cluster's DNS turns them), and between the families to the client (RFC 6724 and RFC 8305, which libraries follow
+each in its own way).
+"""
+
+from dataclasses import replace
+from math import prod
+
+from meshctl.frozen import dataclass
+from meshctl.path.leaving import Way
+from meshctl.path.model import End
+from meshctl.path.outcome import Course, alike, unsure
+from meshctl.words import show_address
+
+_NOT_TAKEN = ("proxy-down", "family")
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """The ways of a name's addresses, those first that lead on; the courses with their shares; what is passed by."""
+
+    addresses: tuple[str, ...]
+    ways: tuple[Way, ...]
+    courses: tuple[Course, ...]
+    facts: tuple[str, ...] = ()
+
+
+def in_turn(addresses: tuple[str, ...], ways: list[Way], port: int) -> Tries:
+    """What becomes of a request to a name with these addresses, each of which leads somewhere (`ways`)."""
+    refused = [sum(c.probability for c in way.courses if _is_refused(way, c)) for way in ways]
+    leading = [any(not _is_refused(way, c) for c in way.courses) for way in ways]
+    found: list[tuple[bool, Course]] = []
+    for address, way in zip(addresses, ways, strict=True):
+        for course in way.courses:
+            lost = _is_refused(way, course)
+            whole = sum(refused) if lost else sum(1 - share for share in refused)
+            weight = prod(refused) if lost else 1 - prod(refused)
+            if whole and weight > 1e-9:
+                found.append((":" in address, replace(course, probability=course.probability / whole * weight)))
+    order = sorted(range(len(ways)), key=lambda index: not leading[index])
+    facts = [
+        f"{show_address(addresses[index], port)} refuses the connection ({ways[index].courses[0].end.why}): "
+        "the client goes on to the next address"
+        for index in order
+        if any(leading) and not leading[index] and ways[index].courses
+    ]
+    return Tries(
+        tuple(addresses[index] for index in order),
+        tuple(ways[index] for index in order),
+        tuple(_of_either_family(found)),
+        tuple(facts),
+    )
+
+
+def _is_refused(way: Way, course: Course) -> bool:
+    """Whether the client's own connection is refused: a proxy that took it would tell it otherwise."""
+    return course.end.broken == "refused" and (not way.captured or course.end.cause in _NOT_TAKEN)
+
+
+def _of_either_family(shared: list[tuple[bool, Course]]) -> list[Course]:
+    """The courses; one that is left open where those of the families end otherwise."""
+    courses = [course for _, course in shared]
+    four, six = ([course for of_six, course in shared if of_six is family] for family in (False, True))
+    if not four or not six or alike(four, six):
+        return courses
+    why = (
+        "the name has addresses of both families, and which the client tries first is its own choice: "
+        f"by IPv4 {four[0].end.why}; by IPv6 {six[0].end.why}"
+    )
+    best = four[0]
+    clusters, endpoints, pods = ({getattr(c, each) for c in courses} for each in ("cluster", "endpoint", "pod"))
+    return [
+        replace(
+            best,
+            probability=1.0,
+            end=_common([c.end for c in courses], why),
+            cluster=best.cluster if len(clusters) == 1 else None,
+            endpoint=best.endpoint if len(endpoints) == 1 else "",
+            pod=best.pod if len(pods) == 1 else "",
+        )
+    ]
+
+
+def _common(ends: list[End], why: str) -> End:
+    """What all ends have in common, the rest left open."""
+    first = ends[0]
+    return replace(
+        unsure(replace(first, undecided=()), why),
+        through_client=first.through_client if len({e.through_client for e in ends}) == 1 else None,
+        through_server=first.through_server if len({e.through_server for e in ends}) == 1 else None,
+        mtls=first.mtls if len({e.mtls for e in ends}) == 1 else None,
+    )
