@@ -3,7 +3,7 @@
 Fields: ``networking/v1alpha3/destination_rule.proto`` (istio.io/api, 1.30).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ class TrafficPolicy:
     A port's settings replace the others as a whole: without TLS of their own none is said for it (`MergeTrafficPolicy`
     and ``GetPortLevelTrafficPolicy``, 1.12 to 1.30). `certificates` and `balancing` are by port, 0 for all others.
     `also` names what else is set, as it is called in the resource (``connectionPool``, ``outlierDetection`` ...).
+    `upgrades`: HTTP/1.1 becomes HTTP/2 on some port (``h2UpgradePolicy``); None where nothing is said of it.
     """
 
     tls: str = ""
@@ -41,6 +42,7 @@ class TrafficPolicy:
     also: tuple[str, ...] = ()
     certificates: tuple[tuple[int, Certificates], ...] = ()
     balancing: tuple[tuple[int, Balancing], ...] = ()
+    upgrades: bool | None = None
 
     def balancing_on(self, port: int) -> Balancing:
         """What is said of localities towards a port."""
@@ -87,6 +89,12 @@ class DestinationRule:
         """What is said of certificates on a port, in the same place as the mode."""
         return self._policy(port, subset).certificates_on(port)
 
+    def upgrades(self, subset: str = "") -> bool | None:
+        """Whether HTTP/1.1 becomes HTTP/2: what the subset says, else the rule; None where neither says anything."""
+        part = self.subset(subset) if subset else None
+        own = part.policy.upgrades if part is not None and part.policy is not None else None
+        return self.policy.upgrades if own is None else own
+
     def balancing_on(self, port: int, subset: str = "") -> Balancing:
         """What is said of localities on a port, by the rule and by the subset."""
         part = self.subset(subset) if subset else None
@@ -132,7 +140,15 @@ def _policy(policy: Fields) -> TrafficPolicy:
     kind = balancer.text("simple") or ", ".join(balancer.raw)
     said = tuple((number, one) for number, one in certificates if one != Certificates())
     weighed = tuple((number, one) for number, one in balances if one != Balancing())
-    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", kind, tuple(ports), also, said, weighed)
+    upgrades = _upgrades((policy, *policy.each("portLevelSettings")))
+    return TrafficPolicy(_mode(tls) if policy.has("tls") else "", kind, tuple(ports), also, said, weighed, upgrades)
+
+
+def _upgrades(policies: Iterable[Fields]) -> bool | None:
+    """Whether one of them lets HTTP/1.1 become HTTP/2; None where none says anything (``DEFAULT``)."""
+    told = {policy.below("connectionPool").below("http").text("h2UpgradePolicy") for policy in policies}
+    told -= {"", "DEFAULT"}
+    return "UPGRADE" in told if told else None
 
 
 def _certificates(tls: Fields) -> Certificates:

@@ -52,6 +52,7 @@ class MeshConfig:
     `outbound_mode` is empty where it is not known. `trusted_proxies` is how many proxies before a gateway are believed
     in X-Forwarded-For (``gatewayTopology``). `discovery` are the selectors of the namespaces that istiod looks at, all
     for none. `to_localhost`: sidecars send what comes in to 127.0.0.1 (``inboundTrafficPolicy``), as before 1.10.
+    `upgrades`: they make HTTP/2 of HTTP/1.1 (``h2UpgradePolicy``).
     """
 
     root_namespace: str = "istio-system"
@@ -68,6 +69,7 @@ class MeshConfig:
     ingresses: Ingresses = Ingresses()
     discovery: tuple[Selector, ...] = ()
     to_localhost: bool = False
+    upgrades: bool = False
 
     @property
     def trust_domains(self) -> tuple[str, ...]:
@@ -109,6 +111,7 @@ def parse(config_map: Mapping[str, Any] | None, source: str) -> MeshConfig:
         ),
         tuple(map(selector, mesh.each("discoverySelectors"))),
         mesh.below("inboundTrafficPolicy").text("mode") == "LOCALHOST",
+        mesh.text("h2UpgradePolicy") == "UPGRADE",
     )
 
 

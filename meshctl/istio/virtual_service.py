@@ -225,16 +225,21 @@ def _destination(route: Fields, meta: Meta) -> Destination:
 
 
 def _mirrors(rule: Fields, meta: Meta) -> Iterator[Destination]:
-    def one(to: Fields, percent: Fields) -> Destination:
+    """Where copies go, with the share of requests in percent; ``mirrorPercent`` is the old form."""
+
+    def one(to: Fields, share: Any) -> Destination:
         host = meta.host(to.text("host"))
-        share = percent.raw.get("value", 100) if percent.raw else 100
         weight = int(share) if isinstance(share, int | float) else 100
         return Destination(host, to.text("subset"), to.below("port").number("number"), weight)
 
+    def share(holder: Fields, key: str) -> Any:
+        return holder.below(key).raw.get("value", 0) if holder.has(key) else None
+
     if rule.has("mirror"):
-        yield one(rule.below("mirror"), rule.below("mirrorPercentage"))
+        told = share(rule, "mirrorPercentage")
+        yield one(rule.below("mirror"), rule.raw.get("mirrorPercent") if told is None else told)
     for mirror in rule.each("mirrors"):
-        yield one(mirror.below("destination"), mirror.below("percentage"))
+        yield one(mirror.below("destination"), share(mirror, "percentage"))
 
 
 def _fault(fault: Fields) -> Fault:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from meshctl.envoy.model.matching import StringMatch
 from meshctl.envoy.model.sockets import OWN, ROOT, SanMatch, Tls
-from meshctl.istio.destination_rule import Certificates
+from meshctl.istio.destination_rule import Certificates, DestinationRule
 from meshctl.istio.entries import ServiceEntry
 from meshctl.istio.security import namespace_mode, peer_mode
 from meshctl.kube.services import Service
@@ -25,13 +25,16 @@ def opened(
     sni = server_name(request)
     alpn: tuple[str, ...] = ()
     context: Tls | None = None
-    unsure = False
+    unsure = upgraded = False
     if cluster.count("|") == 3:
         _, number, subset, name = cluster.split("|")
         rule = registry.destination_rule(scene, station, name)
         asked = rule.tls_on(int(number), subset) if rule else ""
         said = rule.certificates_on(int(number), subset) if rule and asked else Certificates()
         mutual = asked == "ISTIO_MUTUAL"
+        upgraded = (
+            request.protocol == "http" and not tcp and not request.tls and _upgrades(scene, station, rule, subset)
+        )
         if not asked and scene.settings(station).auto_mtls:
             automatic, _ = takes(scene, station, name, int(number), host)
             mutual, unsure = automatic is True, automatic is None
@@ -56,7 +59,14 @@ def opened(
         depth=depth,
         tls=context,
         unsure=unsure,
+        upgraded=upgraded,
     )
+
+
+def _upgrades(scene: Scene, station: Station, rule: DestinationRule | None, subset: str) -> bool:
+    """Whether a DestinationRule, else the mesh, lets HTTP/1.1 become HTTP/2 (``shouldH2Upgrade``, 1.30)."""
+    said = rule.upgrades(subset) if rule is not None else None
+    return scene.settings(station).upgrades if said is None else said
 
 
 def _context(certificate: str, trust: str, names: tuple[str, ...]) -> Tls:

@@ -12,6 +12,7 @@ from meshctl.words import show_address
 TLS_WORDS = ("https", "tls")
 """What a port is declared to speak whose application ends TLS itself."""
 
+_HTTP2_WORDS = ("http2", "grpc", "grpc-web", "kubernetes.io/h2c")
 AGENT_PORTS = (15004, 15020, 15053)
 """What pilot-agent listens on itself: istiod's debug interface passed on, metrics and health, DNS."""
 
@@ -67,6 +68,9 @@ def to_app(scene: Scene, station: Station, address: str, port: int, conn: Connec
     program = (found.program if found else "") or "the application"
     if conn.layer == "tls" and (why := encrypted(scene, station, address, port, program)):
         return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
+    if conn.upgraded and not _declares(scene, station, address, port, _HTTP2_WORDS):
+        why = f"the sender's proxy makes HTTP/2 of it: whether {program} speaks HTTP/2 on port {port} is not recorded"
+        return Course(1.0, untold(why, through_server=False, mtls=conn.mtls), (hop,))
     return Course(1.0, End("app", delivered=True, mtls=conn.mtls, why=f"{program} answers"), (hop,))
 
 
@@ -75,18 +79,25 @@ def encrypted(scene: Scene, station: Station, address: str, port: int, program: 
 
     A socket is the same for an application that speaks TLS itself and for one that takes the handshake for noise.
     """
-    named = {p.name: p.number for container in station.pod.containers for p in container.ports}
-    if any(number == port and name.split("-")[0] in TLS_WORDS for name, number in named.items()):
+    if _declares(scene, station, address, port, TLS_WORDS):
         return ""
+    return f"TLS of the sender reaches {program} as it is: whether {program} speaks TLS on port {port} is not recorded"
+
+
+def _declares(scene: Scene, station: Station, address: str, port: int, words: tuple[str, ...]) -> bool:
+    """Whether the pod or a Service that leads there declares that a port speaks one of some protocols."""
+    named = {p.name: p.number for container in station.pod.containers for p in container.ports}
+    if any(number == port and name.split("-")[0] in words for name, number in named.items()):
+        return True
     for service in scene.services.services:
-        asked = {entry.name for entry in service.ports if protocol_of(entry) in TLS_WORDS}
+        asked = {entry.name for entry in service.ports if protocol_of(entry) in words}
         if any(
             end.port(name) == port and _is_at(end, station, address)
             for end in scene.services.endpoints(service)
             for name in asked
         ):
-            return ""
-    return f"TLS of the sender reaches {program} as it is: whether {program} speaks TLS on port {port} is not recorded"
+            return True
+    return False
 
 
 def _is_at(end: Endpoint, station: Station, address: str) -> bool:

@@ -208,7 +208,7 @@ def _inner(opened: Connection, conn: Connection, decision: Decision, cluster: Cl
         speaks = "http2"
     inner = replace(request, protocol=speaks, tls=False if decision.terminated else request.tls)
     layer = "plaintext" if opened.layer == "tls" and not _has_tls(cluster) and decision.terminated else opened.layer
-    return replace(opened, request=inner, layer=layer)
+    return replace(opened, request=inner, layer=layer, upgraded=speaks == "http2" != conn.request.protocol)
 
 
 def _has_tls(cluster: Cluster) -> bool:

@@ -22,7 +22,7 @@ class Connection:
     sender's mesh identity where it shows a certificate. `by_proxy`: a proxy opened it, not the application. `newest` is
     the newest TLS version that the sender takes: Istio's proxies say so, Envoy's own default is ``TLSv1_2``. `tls` is
     the sender's own TLS context: what it shows, and which certificates it takes. `unsure`: whether the mesh's mutual
-    TLS is around what is ``plaintext`` here cannot be told.
+    TLS is around what is ``plaintext`` here cannot be told. `upgraded`: a proxy made HTTP/2 of HTTP/1.1.
     """
 
     source: str | None
@@ -37,6 +37,7 @@ class Connection:
     newest: str = "TLSv1_3"
     tls: Tls | None = None
     unsure: bool = False
+    upgraded: bool = False
 
     @property
     def handshake(self) -> Literal["", "TLSv1_2", "TLSv1_3"]:

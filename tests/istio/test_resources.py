@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,23 @@ def test_faults_and_retries() -> None:
     assert (rule.fault.abort_percent, rule.fault.abort_status, rule.fault.delay_percent) == (50, 503, 0)
     assert rule.attempts == 0
     assert rule.mirrors[0].weight == 25
+
+
+@pytest.mark.parametrize(
+    ("said", "share"),
+    [
+        ({}, 100),
+        ({"mirrorPercentage": {"value": 25}}, 25),
+        ({"mirrorPercentage": {}}, 0),
+        ({"mirrorPercent": 40}, 40),
+        ({"mirrorPercent": 40, "mirrorPercentage": {"value": 5}}, 5),
+    ],
+)
+def test_the_share_of_copies(said: dict[str, Any], share: int) -> None:
+    spec = {"hosts": ["web"], "http": [{"mirror": {"host": "shadow"}, **said}]}
+    assert [m.weight for m in virtual_service.parse(resource("web", spec), "", 0).http[0].mirrors] == [share]
+    spec = {"hosts": ["web"], "http": [{"mirrors": [{"destination": {"host": "shadow"}}]}]}
+    assert [m.weight for m in virtual_service.parse(resource("web", spec), "", 0).http[0].mirrors] == [100]
 
 
 def test_the_nearest_destination_rule_wins() -> None:
