@@ -73,7 +73,7 @@ class HttpRule:
     `delegate` is the namespace and name of the VirtualService that has the rules instead. `rank` orders the rules of
     the Gateway API's routes, the greatest first; Istio's own have none. `origins` are those whose preflight requests
     the proxy answers (None: there is no ``corsPolicy``), and with `all_preflights` it answers those of others as well.
-    `no_cluster` is the answer where a destination does not exist.
+    `no_cluster` is the answer where a destination does not exist. `tries_others`: retries avoid hosts that were tried.
     """
 
     name: str
@@ -97,6 +97,7 @@ class HttpRule:
     all_preflights: bool = False
     headers: HeaderChanges | None = None
     no_cluster: int = 503
+    tries_others: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ def _http(rule: Fields, meta: Meta) -> HttpRule:
         origins=tuple(_origins(rule.below("corsPolicy"))) if rule.has("corsPolicy") else None,
         all_preflights=rule.below("corsPolicy").text("unmatchedPreflights") == "IGNORE",
         headers=read_changes(rule.below("headers")) if rule.has("headers") else None,
+        tries_others=retries.flag("retryIgnorePreviousHosts") is not False,
     )
 
 

@@ -92,6 +92,7 @@ def _with_delegate(rule: HttpRule, named: Mapping[tuple[str, str], VirtualServic
             attempts=rule.attempts if one.attempts is None else one.attempts,
             retry_on=rule.retry_on if one.attempts is None else one.retry_on,
             per_try_timeout=rule.per_try_timeout if one.attempts is None else one.per_try_timeout,
+            tries_others=rule.tries_others if one.attempts is None else one.tries_others,
             origins=rule.origins if one.origins is None else one.origins,
             all_preflights=rule.all_preflights if one.origins is None else one.all_preflights,
             fault=one.fault or rule.fault,
@@ -178,7 +179,8 @@ def _of_preflight(
 def _retry(rule: HttpRule, retrying: Retrying) -> RetryPolicy | None:
     if rule.attempts is None:
         return retrying.default
-    return retries.of(rule.attempts, rule.retry_on, rule.per_try_timeout, retrying.statuses)
+    said = retries.of(rule.attempts, rule.retry_on, rule.per_try_timeout, retrying.statuses)
+    return said if said is None or rule.tries_others else replace(said, host_predicates=())
 
 
 def _options(destinations: tuple[Destination, ...], port: int, port_of: PortOf | None) -> Iterator[Option]:

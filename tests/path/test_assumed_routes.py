@@ -314,6 +314,9 @@ class TestRoutes:
         own: Any = {"retries": {"attempts": 1}}
         assert asked(Retries(0), **own).attempts == 1
         assert asked(None, "1.20.0", **own).status_codes == (503,)
+        assert asked(None, **own).host_predicates == ("previous_hosts",)
+        own["retries"]["retryIgnorePreviousHosts"] = False
+        assert asked(None, **own).host_predicates == ()
         read = parse({"data": {"mesh": "defaultHttpRetryPolicy: {attempts: 0}"}}, "mesh").retries
         assert read == Retries(0)
 
