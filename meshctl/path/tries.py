@@ -67,7 +67,7 @@ def _of_either_family(shared: list[tuple[bool, Course]]) -> list[Course]:
         return courses
     why = (
         "the name has addresses of both families, and which the client tries first is its own choice: "
-        f"by IPv4 {four[0].end.why}; by IPv6 {six[0].end.why}"
+        f"by IPv4 {_said(four[0].end)}; by IPv6 {_said(six[0].end)}"
     )
     best = four[0]
     clusters, endpoints, pods = ({getattr(c, each) for c in courses} for each in ("cluster", "endpoint", "pod"))
@@ -81,6 +81,11 @@ def _of_either_family(shared: list[tuple[bool, Course]]) -> list[Course]:
             pod=best.pod if len(pods) == 1 else "",
         )
     ]
+
+
+def _said(end: End) -> str:
+    way = {True: "through the caller's proxy: ", False: "without the caller's proxy: ", None: ""}
+    return f"{way[end.through_client]}{end.why}"
 
 
 def _common(ends: list[End], why: str) -> End:

@@ -64,5 +64,7 @@ def test_families_that_end_otherwise_leave_it_to_the_client() -> None:
     (course,) = found.courses
     assert course.probability == 1.0
     assert (course.end.delivered, course.end.through_client, course.end.through_server) == (None, None, False)
-    assert course.end.undecided[0].endswith("by IPv4 the proxy passes it on; by IPv6 it answers")
+    assert course.end.undecided[0].endswith(
+        "by IPv4 through the caller's proxy: the proxy passes it on; by IPv6 without the caller's proxy: it answers"
+    )
     assert course.cluster is None
