@@ -11,7 +11,7 @@ from math import prod
 from meshctl.frozen import dataclass
 from meshctl.path.leaving import Way
 from meshctl.path.model import End
-from meshctl.path.outcome import Course, alike, unsure
+from meshctl.path.outcome import Course, Spared, alike, unsure
 from meshctl.words import show_address
 
 _NOT_TAKEN = ("proxy-down", "family")
@@ -40,16 +40,21 @@ def in_turn(addresses: tuple[str, ...], ways: list[Way], port: int) -> Tries:
             if whole and weight > 1e-9:
                 found.append((":" in address, replace(course, probability=course.probability / whole * weight)))
     order = sorted(range(len(ways)), key=lambda index: not leading[index])
-    facts = [
-        f"{show_address(addresses[index], port)} refuses the connection ({ways[index].courses[0].end.why}): "
-        "the client goes on to the next address"
-        for index in order
-        if any(leading) and not leading[index] and ways[index].courses
+    passed_by = [
+        (show_address(address, port), way.courses[0].end)
+        for address, way, leads in zip(addresses, ways, leading, strict=True)
+        if any(leading) and not leads and way.courses
     ]
+    facts = [
+        f"{place} refuses the connection ({end.why}): the client goes on to the next address"
+        for place, end in passed_by
+    ]
+    # That a mesh of one family has no listener of the other is no fault of an address.
+    spared = tuple(Spared(place, 1.0, end.why) for place, end in passed_by if end.cause != "family")
     return Tries(
         tuple(addresses[index] for index in order),
         tuple(ways[index] for index in order),
-        tuple(_of_either_family(found)),
+        tuple(replace(course, spared=(*course.spared, *spared)) for course in _of_either_family(found)),
         tuple(facts),
     )
 

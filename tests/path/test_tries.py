@@ -28,6 +28,7 @@ def test_an_address_that_refuses_is_passed_by() -> None:
     assert found.ways == (good, bad)
     fact = "10.0.0.1:80 refuses the connection (nothing listens there): the client goes on to the next address"
     assert found.facts == (fact,)
+    assert [(one.place, one.why) for one in found.courses[0].spared] == [("10.0.0.1:80", "nothing listens there")]
 
 
 def test_where_all_refuse_it_is_refused() -> None:
