@@ -28,6 +28,7 @@ _API_KINDS = (
     kinds.TCP_ROUTES,
     kinds.TLS_ROUTES,
     kinds.REFERENCE_GRANTS,
+    kinds.BACKEND_TLS_POLICIES,
     kinds.NAMESPACES,
 )
 

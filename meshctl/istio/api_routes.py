@@ -32,6 +32,19 @@ class Converted:
 
     gateways: tuple[Gateway, ...] = ()
     routes: tuple[VirtualService, ...] = ()
+    backends: tuple["BackendTls", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackendTls:
+    """A BackendTLSPolicy: to which Services callers are to open TLS, each with the name of a port or all of them."""
+
+    meta: Meta
+    targets: tuple[tuple[str, str], ...]
+
+    def asks(self, namespace: str, service: str, port: str) -> bool:
+        """Whether it is for a Service's port of a name."""
+        return self.meta.namespace == namespace and any(t in ((service, ""), (service, port)) for t in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +79,9 @@ def convert(kinds: Mapping[str, Raw], domain: str = USUAL_DOMAIN) -> Converted:
     ``namespaces`` and ``referencegrants`` say which routes and backends are let in; None as items: they are not known.
     """
     source, items = kinds.get(f"gateways.{GROUP}", ("", ()))
+    backends = tuple(_backend_tls(kinds, domain))
     if not items and not any(kinds.get(plural, ("", ()))[1] for plural in _KINDS):
-        return Converted()
+        return Converted(backends=backends)
     read_gateways = [read(raw, "Gateway", source, index, domain) for index, raw in enumerate(items)]
     world = _World(
         tuple(one for meta, spec in read_gateways for one in _listeners(meta, spec)),
@@ -80,7 +94,15 @@ def convert(kinds: Mapping[str, Raw], domain: str = USUAL_DOMAIN) -> Converted:
         for index, raw in enumerate(kinds.get(plural, ("", ()))[1])
         for service in _routes(world, kind, read(raw, kind, kinds[plural][0], index, domain), raw)
     ]
-    return Converted(tuple(g for each in read_gateways for g in _gateways(world, *each)), tuple(routes))
+    return Converted(tuple(g for each in read_gateways for g in _gateways(world, *each)), tuple(routes), backends)
+
+
+def _backend_tls(kinds: Mapping[str, Raw], domain: str) -> Iterator[BackendTls]:
+    source, items = kinds.get(f"backendtlspolicies.{GROUP}", ("", ()))
+    for index, raw in enumerate(items):
+        meta, spec = read(raw, "BackendTLSPolicy", source, index, domain)
+        services = [ref for ref in spec.each("targetRefs") if ref.text("kind") == "Service"]
+        yield BackendTls(meta, tuple((ref.text("name"), ref.text("sectionName")) for ref in services))
 
 
 def _namespaces(kinds: Mapping[str, Raw]) -> Mapping[str, Mapping[str, str]]:

@@ -152,13 +152,22 @@ def _filtered(meta: Meta, rule: Fields) -> tuple[HttpRule, list[str]]:
         elif what == "RequestMirror":
             to = entry.below("requestMirror").below("backendRef")
             where = service_host(to.text("name"), to.text("namespace") or meta.namespace, meta.domain)
-            mirror = Destination(where, "", to.number("port"), 100)
+            mirror = Destination(where, "", to.number("port"), _share(entry.below("requestMirror")))
             found = replace(found, mirrors=(*found.mirrors, mirror))
         elif what == "RequestHeaderModifier":
             found = replace(found, headers=_header_changes(entry.below("requestHeaderModifier")))
         elif what != "ResponseHeaderModifier":
             unknown.append(what or "filter")
     return found, unknown
+
+
+def _share(mirror: Fields) -> int:
+    """The share of requests that is copied, in percent: all where none is said."""
+    if mirror.has("fraction"):
+        part = mirror.below("fraction")
+        return round(100 * (part.number("numerator") or 0) / (part.number("denominator") or 100))
+    percent = mirror.number("percent")
+    return 100 if percent is None else percent
 
 
 def _with_prefix(rule: HttpRule, match: HttpMatch) -> HttpRule:

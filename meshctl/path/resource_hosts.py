@@ -31,10 +31,16 @@ def hosts(scene: Scene, station: Station, cluster: str, address: str, port: int)
     service = registry.service_of(scene, host)
     if service is None:
         return _entry_hosts(scene, station, rule, cluster, labels, address, port)
-    if service.port(int(number)) is None:
+    entry = service.port(int(number))
+    if entry is None:
         return Picked(
             why=f"Service {service.name} has no port {number}, so the proxy has no cluster {cluster}", flag="NC"
         )
+    for policy in scene.told.api.backends:
+        if policy.asks(service.namespace, service.name, entry.name):
+            return Picked(
+                undecided=f"{policy.meta} asks for TLS to it, which is not modelled without the configuration"
+            )
     if service.headless:
         return _as_asked(scene, address, port)
     return _service_hosts(scene, station, rule, service, int(number), subset, labels)

@@ -40,6 +40,7 @@ GRPC_ROUTES = Kind("grpcroutes", "gateway.networking.k8s.io", ("v1",))
 TCP_ROUTES = Kind("tcproutes", "gateway.networking.k8s.io", ("v1alpha2",))
 TLS_ROUTES = Kind("tlsroutes", "gateway.networking.k8s.io", ("v1", "v1alpha3", "v1alpha2"))
 REFERENCE_GRANTS = Kind("referencegrants", "gateway.networking.k8s.io", ("v1", "v1beta1"))
+BACKEND_TLS_POLICIES = Kind("backendtlspolicies", "gateway.networking.k8s.io", ("v1", "v1alpha3"))
 
 KUBERNETES = (
     PODS,
@@ -78,6 +79,7 @@ MESH = (
     TCP_ROUTES,
     TLS_ROUTES,
     REFERENCE_GRANTS,
+    BACKEND_TLS_POLICIES,
 )
 
 OF_THE_MESH = (

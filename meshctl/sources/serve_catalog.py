@@ -52,6 +52,7 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tcproutes.gateway.networking.k8s.io": ("TCPRoute", ()),
     "tlsroutes.gateway.networking.k8s.io": ("TLSRoute", ()),
     "referencegrants.gateway.networking.k8s.io": ("ReferenceGrant", ("refgrant",)),
+    "backendtlspolicies.gateway.networking.k8s.io": ("BackendTLSPolicy", ("btlspolicy",)),
 }
 _CLUSTER_WIDE = {kind.file_stem for kind in (*kinds.KUBERNETES, *kinds.MESH) if not kind.namespaced}
 _VERSIONS = {kind.file_stem: kind.versions[0] for kind in (*kinds.KUBERNETES, *kinds.MESH)}

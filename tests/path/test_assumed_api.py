@@ -246,6 +246,21 @@ class TestAttachment:
         assert found.refusal.kind == "handshake"
 
 
+@pytest.mark.parametrize(
+    ("said", "share"),
+    [
+        ({}, 100),
+        ({"percent": 30}, 30),
+        ({"fraction": {"numerator": 1, "denominator": 4}}, 25),
+        ({"fraction": {"numerator": 5}}, 5),
+    ],
+)
+def test_the_share_of_copies(said: dict[str, Any], share: int) -> None:
+    copy = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "raw", "port": 90}, **said}}
+    (found,) = place(gateway(), route(to("web", filters=[copy]))).mesh.api.routes
+    assert [mirror.weight for mirror in found.http[0].mirrors] == [share]
+
+
 GRANT = {
     "metadata": {"name": "g", "namespace": "other"},
     "spec": {

@@ -1,4 +1,4 @@
-"""HTTP/1.1 that a caller's proxy makes HTTP/2, and who understands that."""
+"""What a caller's proxy makes of a request (HTTP/2 of HTTP/1.1, TLS of plain text), and who understands that."""
 
 import json
 from pathlib import Path
@@ -92,3 +92,26 @@ def test_without_a_dump_the_rule_says_so_or_else_the_mesh(
 def test_the_callee_s_proxy_speaks_http1_to_its_application(tmp_path: Path) -> None:
     end = traced(tmp_path, "http", meshed=True, files=rule("UPGRADE")).outcome.end
     assert (end.delivered, end.through_server, end.undecided) == (True, True, ())
+
+
+def policy(**target: str) -> dict[str, str]:
+    spec = {"targetRefs": [{"group": "", "kind": "Service", "name": "web", **target}]}
+    found = {"metadata": {"name": "to-web", "namespace": "shop"}, "spec": spec}
+    items = json.dumps({"kind": "List", "items": [found]})
+    return {"resources/backendtlspolicies.gateway.networking.k8s.io.json": items}
+
+
+@pytest.mark.parametrize(
+    ("target", "decided"),
+    [({}, False), ({"sectionName": "http"}, False), ({"sectionName": "tls"}, True), ({"name": "other"}, True)],
+)
+@pytest.mark.parametrize("meshed", [True, False])
+def test_tls_that_a_policy_of_the_gateway_api_asks_for_is_left_open(
+    target: dict[str, str], decided: bool, meshed: bool, tmp_path: Path
+) -> None:
+    end = traced(tmp_path, "http", meshed=meshed, files=policy(**target)).outcome.end
+    assert end.delivered is (True if decided else None)
+    asked = "BackendTLSPolicy to-web.shop asks for TLS to it, which is not modelled without the configuration"
+    assert end.undecided == (() if decided else (asked,))
+    dumped = traced(tmp_path / "d", "http", files=policy(**target), dumps={"client": dump("http_protocol_options")})
+    assert dumped.outcome.end.delivered is True
