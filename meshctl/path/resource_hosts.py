@@ -93,8 +93,23 @@ def _service_hosts(
     if not shared.hosts and not shared.why and not shared.undecided:
         why = f"{host} has no ready endpoints{f' with the labels of subset {subset}' if subset else ''}"
         why += f" on node {here} (internalTrafficPolicy Local)" if here else ""
+        if not here and (others := _of_several(station)):
+            return Picked(all=tuple(found), undecided=f"{why}, but other clusters of the mesh may have some ({others})")
         return Picked(all=tuple(found), why=why, policy="the EndpointSlices")
     return _of_shared(found, shared, "the EndpointSlices")
+
+
+def _of_several(station: Station) -> str:
+    """What tells that a pod's cluster is one of several in its mesh; empty for nothing.
+
+    Istio's charts write these only where the installation names a cluster or a network (``global.multiCluster``,
+    ``global.network``); a cluster alone is called Kubernetes.
+    """
+    proxy = station.pod.container("istio-proxy")
+    told = (
+        {name: proxy.env_value(name) or "" for name in ("ISTIO_META_CLUSTER_ID", "ISTIO_META_NETWORK")} if proxy else {}
+    )
+    return next((f"{name} is {value}" for name, value in told.items() if value not in ("", "Kubernetes")), "")
 
 
 def _of_shared(found: Sequence[Host], shared: localities.Shared, policy: str) -> Picked:
