@@ -6,7 +6,7 @@ from dataclasses import replace
 from meshctl.istio.destination_rule import DestinationRule
 from meshctl.istio.resource import Labels
 from meshctl.kube.pods import Pod
-from meshctl.kube.services import Service
+from meshctl.kube.services import Endpoint, Service
 from meshctl.path import localities, registry, unrecorded
 from meshctl.path.decision import BLACK_HOLE
 from meshctl.path.hosts import ANYWHERE, Host, Picked, is_address
@@ -75,7 +75,7 @@ def _service_hosts(
     if outside := _machines(scene, service.namespace, service.selector, labels):
         return Picked(undecided=outside)
     here = station.pod.node if service.internal_policy == "Local" else ""
-    ends = [e for e in scene.services.endpoints(service) if not here or e.node == here]
+    ends = _one_of_each(station, [e for e in scene.services.endpoints(service) if not here or e.node == here])
     pods = {e.address: e.pod or _by_address(scene, service, e.address) for e in ends}
     unknown = [e.pod for e in ends if labels and e.pod and scene.pod_named(e.pod) is None]
     if unknown:
@@ -97,6 +97,16 @@ def _service_hosts(
             return Picked(all=tuple(found), undecided=f"{why}, but other clusters of the mesh may have some ({others})")
         return Picked(all=tuple(found), why=why, policy="the EndpointSlices")
     return _of_shared(found, shared, "the EndpointSlices")
+
+
+def _one_of_each(station: Station, ends: list[Endpoint]) -> list[Endpoint]:
+    """The endpoints without the second address of a pod that has one of each family.
+
+    For istiod such a pod is one host, whose addresses Envoy tries in turn (``ISTIO_DUAL_STACK``, 1.16 to 1.30).
+    """
+    six = ":" in station.pod.ip
+    first = {e.pod for e in ends if e.pod and (":" in e.address) is six}
+    return [e for e in ends if e.pod not in first or (":" in e.address) is six]
 
 
 def _of_several(station: Station) -> str:

@@ -31,14 +31,14 @@ def in_turn(addresses: tuple[str, ...], ways: list[Way], port: int) -> Tries:
     """What becomes of a request to a name with these addresses, each of which leads somewhere (`ways`)."""
     refused = [sum(c.probability for c in way.courses if _is_refused(way, c)) for way in ways]
     leading = [any(not _is_refused(way, c) for c in way.courses) for way in ways]
+    lost, failing = prod(refused), sum(refused)
+    leads_on = len(ways) - failing
     found: list[tuple[bool, Course]] = []
     for address, way in zip(addresses, ways, strict=True):
         for course in way.courses:
-            lost = _is_refused(way, course)
-            whole = sum(refused) if lost else sum(1 - share for share in refused)
-            weight = prod(refused) if lost else 1 - prod(refused)
-            if whole and weight > 1e-9:
-                found.append((":" in address, replace(course, probability=course.probability / whole * weight)))
+            whole, share = (failing, lost) if _is_refused(way, course) else (leads_on, 1 - lost)
+            if whole and share > 1e-9:
+                found.append((":" in address, replace(course, probability=course.probability / whole * share)))
     order = sorted(range(len(ways)), key=lambda index: not leading[index])
     passed_by = [
         (show_address(address, port), way.courses[0].end)

@@ -161,7 +161,7 @@ def beside(raw: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["bookinfo", "classic", "broken", "cnimode"])
-@pytest.mark.parametrize("gone", [(), ("sockets.txt",)])
+@pytest.mark.parametrize("gone", [(), ("sockets.txt",), DUMPS])
 def test_where_the_proxy_takes_one_family_the_client_goes_on_to_its_address(name: str, gone: tuple[str, ...]) -> None:
     whole = world(name)
     assert isinstance(whole, Snapshot)
