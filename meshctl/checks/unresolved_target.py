@@ -15,7 +15,7 @@ def check(it: Evidence) -> Iterator[Finding]:
         for port in service.ports:
             if it.pod.port_of(port.target, port.protocol) is None:
                 said = f"service {service.name}:{port.number} leads to the port named '{port.target}'"
-                text = f"{said}, which no container has"
+                text = f"{said}, which no container has{'' if port.protocol == 'TCP' else f' for {port.protocol}'}"
                 fix = f"name a container port '{port.target}' or use its number as targetPort"
                 where = f"service/{service.namespace}/{service.name}"
                 yield it.finding(ID, "error", text, evidence=where, fix=fix)

@@ -305,9 +305,7 @@ def _any_named(scene: Scene, target: Target) -> Service | None:
 
 def _service_of(scene: Scene, gateway: Station) -> Service | None:
     pod = gateway.pod
-    return next(
-        (s for s in scene.services.services if s.namespace == pod.namespace and s.selects(pod.labels) and s.ports), None
-    )
+    return next((s for s in scene.services.of_pod(pod.namespace, pod.labels) if s.ports), None)
 
 
 def _public_host(scene: Scene, service: Service) -> str:

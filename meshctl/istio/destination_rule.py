@@ -91,21 +91,23 @@ class DestinationRule:
 
     def upgrades(self, subset: str = "") -> bool | None:
         """Whether HTTP/1.1 becomes HTTP/2: what the subset says, else the rule; None where neither says anything."""
-        part = self.subset(subset) if subset else None
-        own = part.policy.upgrades if part is not None and part.policy is not None else None
-        return self.policy.upgrades if own is None else own
+        own = self._of_subset(subset)
+        return self.policy.upgrades if own is None or own.upgrades is None else own.upgrades
 
     def balancing_on(self, port: int, subset: str = "") -> Balancing:
         """What is said of localities on a port, by the rule and by the subset."""
-        part = self.subset(subset) if subset else None
-        own = part.policy.balancing_on(port) if part is not None and part.policy is not None else None
-        return self.policy.balancing_on(port).with_subset(own)
+        own = self._of_subset(subset)
+        return self.policy.balancing_on(port).with_subset(own.balancing_on(port) if own is not None else None)
 
     def _policy(self, port: int, subset: str) -> TrafficPolicy:
         """The policy that decides about TLS on a port: the subset's, where it says any or has settings for the port."""
-        part = self.subset(subset) if subset else None
-        own = part.policy if part is not None else None
+        own = self._of_subset(subset)
         return own if own is not None and (own.tls or port in dict(own.ports)) else self.policy
+
+    def _of_subset(self, name: str) -> TrafficPolicy | None:
+        """The policy of its own that a subset has."""
+        part = self.subset(name) if name else None
+        return part.policy if part is not None else None
 
 
 def parse(raw: Mapping[str, Any], source: str, index: int, domain: str = USUAL_DOMAIN) -> DestinationRule:

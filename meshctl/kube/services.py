@@ -203,6 +203,10 @@ class Services:
         """The Service that has a cluster IP, external IP or load balancer address."""
         return (self.by_address or {}).get(address)
 
+    def of_pod(self, namespace: str, labels: Mapping[str, str]) -> list[Service]:
+        """The Services that select a pod of a namespace with these labels."""
+        return [one for one in self.services if one.namespace == namespace and one.selects(labels)]
+
     def in_range(self, address: str) -> bool:
         """Whether an address lies between two cluster IPs, so in the range that these are taken from.
 

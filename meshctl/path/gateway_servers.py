@@ -154,10 +154,8 @@ def _ports(scene: Scene, station: Station, gateway: Gateway, written: int) -> tu
     """The pod's ports that a Gateway's port stands for: what a Service maps it to, else the port itself."""
     found = tuple(
         station.pod.port_of(entry.target) or 0
-        for service in scene.services.services
-        if service.namespace == station.pod.namespace
-        and service.selects(station.pod.labels)
-        and (service.full_name in gateway.services if gateway.services else _NO_TRANSLATION not in dict(service.labels))
+        for service in scene.services.of_pod(station.pod.namespace, station.pod.labels)
+        if (service.full_name in gateway.services if gateway.services else _NO_TRANSLATION not in dict(service.labels))
         for entry in service.ports
         if entry.number == written and entry.protocol == "TCP"
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from meshctl.path import entering, forwarding, kube_proxy, lifetime, rules, server
+from meshctl.path import entering, forwarding, kube_proxy, lifetime, rules, server, sockets
 from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import End, Hop, KubeProxy, succeeds
@@ -177,9 +177,7 @@ def _is_gateway_port(station: Station, port: int) -> bool:
         found = listens(station.sockets, station.pod.ip, port)
         if found is None or found.program not in ("envoy", ""):
             return False
-    if station.proxy is None:
-        return True
-    return any(a.port == port and one.bind for one in station.proxy.serving(port) for a in one.addresses)
+    return station.proxy is None or bool(sockets.bound(station, port))
 
 
 def _outside(scene: Scene, address: str, port: int, conn: Connection) -> Course:

@@ -38,11 +38,10 @@ def _declared(scene: Scene, station: Station, port: int, ingress: Ingress | None
     """What the port of the pod is declared to speak, by the Services that lead there; ``any`` without one."""
     if ingress is not None:
         return registry.speaks(ingress.protocol.lower())
-    for service in scene.services.services:
-        if service.namespace == station.pod.namespace and service.selects(station.pod.labels):
-            for entry in service.ports:
-                if entry.protocol == "TCP" and station.pod.port_of(entry.target) == port:
-                    return registry.speaks(protocol_of(entry))
+    for service in scene.services.of_pod(station.pod.namespace, station.pod.labels):
+        for entry in service.ports:
+            if entry.protocol == "TCP" and station.pod.port_of(entry.target) == port:
+                return registry.speaks(protocol_of(entry))
     return "any"
 
 

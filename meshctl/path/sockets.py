@@ -29,8 +29,8 @@ def not_up(station: Station, address: str, port: int | None) -> End | None:
             return None
         others = any(one.proto == "tcp" and one.port == port for one in station.sockets)
     else:
-        bound = _bound(station, port)
-        if not bound or any((":" in host) == (":" in address) for host in bound):
+        hosts = bound(station, port)
+        if not hosts or any((":" in host) == (":" in address) for host in hosts):
             return None
         others = True
     if not others:
@@ -41,7 +41,7 @@ def not_up(station: Station, address: str, port: int | None) -> End | None:
     return End("nobody", delivered=False, mtls=None, broken="refused", why=why, cause="family")
 
 
-def _bound(station: Station, port: int) -> list[str]:
+def bound(station: Station, port: int) -> list[str]:
     """The addresses at which the proxy's configuration has listeners of its own on a port."""
     if station.proxy is None:
         return []
@@ -152,9 +152,7 @@ def is_proxys(station: Station, socket: Socket) -> bool:
 
 def is_listener(station: Station, socket: Socket) -> bool:
     """Whether a socket is one of the proxy's listeners (its admin port is none)."""
-    if station.proxy is None or not is_proxys(station, socket):
-        return False
-    return any(a.port == socket.port and one.bind for one in station.proxy.serving(socket.port) for a in one.addresses)
+    return is_proxys(station, socket) and bool(bound(station, socket.port))
 
 
 def socket_hop(station: Station, address: str, port: int, found: Socket | None, *, known: bool = True) -> Hop:

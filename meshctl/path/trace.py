@@ -73,7 +73,8 @@ def _trace(scene: Scene, question: Question) -> Trace:
         shared = [replace(c, end=_unresolved(c.end, name)) for c in shared]
     first = replace(name, addresses=tried.addresses) if name.addresses else name
     answer = kube_proxy_answer(scene, station, first, aim, ways[0], shared)
-    hops[1] = replace(hops[1], facts=(*hops[1].facts, *tried.facts))
+    if tried.facts:
+        hops[1] = replace(hops[1], facts=(*hops[1].facts, *tried.facts))
     return joined(scene, sender, aim, request, (*hops, *ways[0].hops), ways, shared, answer, station)
 
 
@@ -212,10 +213,9 @@ def _from_outside(scene: Scene, question: Question) -> Trace:
 def _as_services(scene: Scene, gateway: Station, port: int) -> list[str]:
     """The ports of Services behind which a gateway's port is."""
     pod = gateway.pod
-    owners = [s for s in scene.services.services if s.namespace == pod.namespace and s.selects(pod.labels)]
     return [
         f"{port} in the pod is port {entry.number} of Service {one.name}"
-        for one in owners
+        for one in scene.services.of_pod(pod.namespace, pod.labels)
         for entry in one.ports
         if entry.number != port == pod.port_of(entry.target, entry.protocol)
     ]

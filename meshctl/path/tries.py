@@ -29,6 +29,8 @@ class Tries:
 
 def in_turn(addresses: tuple[str, ...], ways: list[Way], port: int) -> Tries:
     """What becomes of a request to a name with these addresses, each of which leads somewhere (`ways`)."""
+    if len(ways) == 1:
+        return Tries(addresses, tuple(ways), ways[0].courses)
     refused = [sum(c.probability for c in way.courses if _is_refused(way, c)) for way in ways]
     leading = [any(not _is_refused(way, c) for c in way.courses) for way in ways]
     lost, failing = prod(refused), sum(refused)

@@ -20,18 +20,18 @@ Items = list[dict[str, Any]]
 class Written:
     """The files of a recording, each as `write` puts it."""
 
-    def __init__(self, files: Files, write: Callable[[str, bytes], bytes], gone: tuple[str, ...] = ()) -> None:
-        self.files, self.write, self.gone = files, write, gone
+    def __init__(self, files: Files, write: Callable[[str, bytes], bytes]) -> None:
+        self.files, self.write = files, write
         self.contents: dict[str, bytes | None] = {}
 
     def read(self, name: str) -> bytes | None:
         if name not in self.contents:
-            content = None if self.gone and name.endswith(self.gone) else self.files.read(name)
+            content = self.files.read(name)
             self.contents[name] = None if content is None else self.write(name, content)
         return self.contents[name]
 
     def names(self, folder: str) -> tuple[str, ...]:
-        return tuple(name for name in self.files.names(folder) if not self.gone or not name.endswith(self.gone))
+        return self.files.names(folder)
 
 
 def resources(files: Files, **change: Callable[[Items], object]) -> Files:
@@ -52,10 +52,10 @@ def items(files: Files, plural: str) -> Items:
     return found
 
 
-def texts(files: Files, ending: str, pattern: bytes, gone: tuple[str, ...] = ()) -> Files:
+def texts(files: Files, ending: str, pattern: bytes) -> Files:
     """Files of an ending without what a pattern finds."""
     found = re.compile(pattern)
-    return Written(files, lambda name, text: found.sub(b"", text) if name.endswith(ending) else text, gone)
+    return Written(files, lambda name, text: found.sub(b"", text) if name.endswith(ending) else text)
 
 
 def a_slice_for_each_endpoint(files: Files) -> Files:
