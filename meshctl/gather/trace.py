@@ -107,19 +107,30 @@ def _ingresses(world: World, place: str | None) -> Sequence[Mapping[str, Any]] |
 
 
 def _extensions(world: World, place: str | None) -> Extensions:
-    """What users put into proxies beside the mesh's own model, fetched as the Gateway API's resources are."""
+    """What users put into proxies beside the mesh's own model, fetched as the Gateway API's resources are.
+
+    Of these, too, it tells which cannot be read; a cluster without them is as good as one that has none.
+    """
     filters, plugins = (world.objects(kind, place) for kind in _EXTENSIONS)
     found = [extensions.parse_filter(raw, filters.source, index) for index, raw in enumerate(filters.items)]
     found += [extensions.parse_plugin(raw, plugins.source, index) for index, raw in enumerate(plugins.items)]
     both = zip(_EXTENSIONS, (filters, plugins), strict=True)
-    unread = (kind.plural for kind, listed in both if not _known(world, listed))
+    unread = [kind.plural for kind, listed in both if not _known(world, listed)]
+    unread += [kind.plural for kind, listed in _api_objects(world, place).items() if listed.broken]
     return tuple(one for one in found if one.patches), tuple(unread)
+
+
+def _api_objects(world: World, place: str | None) -> dict[Kind, Objects]:
+    return {kind: world.objects(kind, place if kind.namespaced else None) for kind in _API_KINDS}
 
 
 def _api(world: World, place: str | None, zone: str) -> api_routes.Converted:
     """The Gateway API's resources, fetched where a proxy's configuration is not there to say what came of them."""
-    found = {kind: world.objects(kind, place if kind.namespaced else None) for kind in _API_KINDS}
-    known = {kind: one for kind, one in found.items() if kind is not kinds.REFERENCE_GRANTS or one.recorded}
+    known = {
+        kind: one
+        for kind, one in _api_objects(world, place).items()
+        if kind is not kinds.REFERENCE_GRANTS or one.recorded
+    }
     return api_routes.convert({kind.file_stem: (listed.source, listed.items) for kind, listed in known.items()}, zone)
 
 

@@ -115,3 +115,12 @@ def test_tls_that_a_policy_of_the_gateway_api_asks_for_is_left_open(
     assert end.undecided == (() if decided else (asked,))
     dumped = traced(tmp_path / "d", "http", files=policy(**target), dumps={"client": dump("http_protocol_options")})
     assert dumped.outcome.end.delivered is True
+
+
+@pytest.mark.parametrize("plural", ["backendtlspolicies", "httproutes", "gateways"])
+def test_resources_of_the_gateway_api_that_cannot_be_read_may_say_anything(plural: str, tmp_path: Path) -> None:
+    files = {f"resources/{plural}.gateway.networking.k8s.io.json": '{"items": ['}
+    end = traced(tmp_path, "http", files=files).outcome.end
+    assert end.undecided == (f"{plural} could not be read, and may decide otherwise",)
+    dumped = traced(tmp_path / "d", "http", files=files, dumps={"client": dump("http_protocol_options")})
+    assert dumped.outcome.end.delivered is True
