@@ -109,14 +109,15 @@ def _ingresses(world: World, place: str | None) -> Sequence[Mapping[str, Any]] |
 def _extensions(world: World, place: str | None) -> Extensions:
     """What users put into proxies beside the mesh's own model, fetched as the Gateway API's resources are.
 
-    Of these, too, it tells which cannot be read; a cluster without them is as good as one that has none.
+    Of those, too, it tells which are damaged in a recording.
     """
     filters, plugins = (world.objects(kind, place) for kind in _EXTENSIONS)
     found = [extensions.parse_filter(raw, filters.source, index) for index, raw in enumerate(filters.items)]
     found += [extensions.parse_plugin(raw, plugins.source, index) for index, raw in enumerate(plugins.items)]
     both = zip(_EXTENSIONS, (filters, plugins), strict=True)
     unread = [kind.plural for kind, listed in both if not _known(world, listed)]
-    unread += [kind.plural for kind, listed in _api_objects(world, place).items() if listed.broken]
+    if not world.live:
+        unread += [kind.plural for kind, listed in _api_objects(world, place).items() if listed.broken]
     return tuple(one for one in found if one.patches), tuple(unread)
 
 
