@@ -19,7 +19,7 @@ TITLES = {
     "MT110": "An endpoint fails, and only retries hide it",
     "MT111": "A route copies requests to where nothing takes them",
     "MT112": "A listener that a request is meant for does not run",
-    "MT113": "A NetworkPolicy restricts one of the pods",
+    "MT113": "NetworkPolicies let a request not through, or may not",
     "MT114": "A pod's status says that it does not run",
     "MT199": "A request does not arrive",
 }

@@ -12,7 +12,9 @@ from meshctl.gather.station import station
 from meshctl.istio import api_routes, domain, extensions
 from meshctl.istio import mesh as istio_mesh
 from meshctl.istio.entries import WorkloadEntry, parse_workload
+from meshctl.kube import network_policies
 from meshctl.kube import services as kube_services
+from meshctl.kube.network_policies import NetworkPolicies
 from meshctl.kube.pod_list import PodList
 from meshctl.kube.pods import Pod
 from meshctl.path import ambient
@@ -83,7 +85,7 @@ def _scene(world: World, scope: Scope | None) -> Scene:
         extensions=cache(lambda: _extensions(world, place)),
         workload_entries=cache(lambda: _workload_entries(world, place)),
         ingresses=cache(lambda: _ingresses(world, place)),
-        network_policies=lambda namespace: _network_policies(world, namespace),
+        network_policies=cache(lambda namespace: _network_policies(world, namespace)),
         node_labels={name: _labels(raw) for name, raw in by_name.items()},
         namespace_labels={_name(raw): _labels(raw) for raw in listed_too[2].items},
     )
@@ -139,12 +141,14 @@ def _name(raw: Mapping[str, Any]) -> str:
     return str((raw.get("metadata") or {}).get("name", ""))
 
 
-def _network_policies(world: World, namespace: str) -> Sequence[Mapping[str, Any]]:
-    """A namespace's NetworkPolicies; none where they may not be read."""
+def _network_policies(world: World, namespace: str) -> NetworkPolicies:
+    """A namespace's NetworkPolicies, as far as they may be read; a recording without any has none."""
     try:
-        return world.objects(kinds.NETWORK_POLICIES, namespace).items
-    except MeshctlError:
-        return ()
+        found = world.objects(kinds.NETWORK_POLICIES, namespace)
+    except MeshctlError as error:
+        return NetworkPolicies(gap=f"NetworkPolicies of {namespace} are left out: {error}")
+    gap = found.gap if not _known(world, found) else ""
+    return NetworkPolicies(network_policies.read(found.items, found.source), gap)
 
 
 def _labels(raw: Mapping[str, Any]) -> Mapping[str, str]:

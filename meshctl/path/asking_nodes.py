@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from meshctl.frozen import dataclass
 from meshctl.kube.proxy_rules import decide
 from meshctl.netfilter.verdict import Walk
-from meshctl.path import forwarding
+from meshctl.path import forwarding, network_policies
 from meshctl.path.node_walk import Flow
 from meshctl.path.passage import is_own
 from meshctl.path.scene import Scene, Station
@@ -68,10 +68,19 @@ def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
         found = [kept if kept is not None and (kept.sure or _is_particular(kept.walk)) else None for kept in found]
     bad = [kept for kept in found if kept is not None]
     if not bad:
-        return None
+        held = _isolated(scene, station, places)
+        return Trouble(f"the question to {server}: {held}", False) if held else None
     sure = all(kept is not None and kept.sure for kept in found)
     share = f" ({len(bad)} of {len(found)} that may answer for {server})" if len(bad) < len(found) else ""
     return Trouble(f"{bad[0].why}{share}", sure)
+
+
+def _isolated(scene: Scene, station: Station, places: _Places) -> str:
+    """Why NetworkPolicies may keep the questions back, wherever they are answered; empty where they do not."""
+    if not places.known or not places.at:
+        return network_policies.question(scene, station.pod, None, DNS)
+    asked = (network_policies.question(scene, station.pod, place.address, place.port) for place in places.at)
+    return next(filter(None, asked), "")
 
 
 _NAMING = (" -d ", " -s ", " -p udp ", "port ", "ports ", "addr ", "udp ")

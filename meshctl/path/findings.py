@@ -67,11 +67,11 @@ def not_up_to_date(hops: Iterable[Hop], aim: Aim) -> Iterator[Finding]:
             yield Finding("MT109", "warning", text, "see whether the proxy hears of changes: istioctl proxy-status")
 
 
-def restricted(policies: Iterable[str], aim: Aim) -> Iterator[Finding]:
-    """NetworkPolicies about one of the ends: the cluster's network plugin enforces them, or does not."""
-    for told in policies:
-        text = f"{aim.service}:{aim.port}: {told}; whether it lets this connection through is not judged here"
-        yield Finding("MT113", "warning", text, "compare its rules with both pods, or send it: meshctl trace --probe")
+def restricted(courses: Iterable[Course], aim: Aim) -> Iterator[Finding]:
+    """NetworkPolicies that let the request not through, or may not, if the cluster's network plugin enforces them."""
+    for told in dict.fromkeys(one for course in courses for one in course.restricted):
+        fix = "allow it in a NetworkPolicy of that pod's namespace; what happens now: meshctl trace --probe"
+        yield Finding("MT113", "warning", f"{aim.service}:{aim.port}: {told}", fix)
 
 
 def unlike_status(remarks: Iterable[str], aim: Aim) -> Iterator[Finding]:

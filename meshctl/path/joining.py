@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
-from meshctl.kube import network_policies
-from meshctl.kube.pods import Pod
 from meshctl.path import findings, kube_proxy, lifetime
 from meshctl.path.decision import Decision
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.leaving import Way
-from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace, succeeds
+from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
 from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, as_answered, branches, merged, unsure
 from meshctl.path.scene import Scene, Station
@@ -57,7 +54,7 @@ def joined(
         *findings.copies((d for way in ways for d in way.decisions), aim),
         *findings.not_up_to_date(hops, aim),
         *findings.unlike_status(_remarks(scene, station, best), aim),
-        *findings.restricted(_restricted(scene, station, best), aim),
+        *findings.restricted(courses, aim),
     )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
 
@@ -169,6 +166,8 @@ def _gaps(scene: Scene, station: Station, course: Course) -> Iterator[str]:
         for part, gap in place.gaps.items():
             if part in _TOLD:
                 yield gap
+        if gap := scene.network_policies(place.pod.namespace).gap:
+            yield gap
 
 
 def _remarks(scene: Scene, station: Station, course: Course) -> Iterator[str]:
@@ -176,16 +175,3 @@ def _remarks(scene: Scene, station: Station, course: Course) -> Iterator[str]:
     callee = scene.pod_named(course.pod) if course.pod != station.key else None
     if callee is not None:
         yield lifetime.remark(scene.station(callee), sends=False)
-
-
-def _restricted(scene: Scene, station: Station, course: Course) -> Iterator[str]:
-    """The NetworkPolicies about the ends of a course that gets through."""
-    if succeeds(course.end) is False:
-        return
-    callee = scene.pod_named(course.pod) if course.pod else None
-    ends: tuple[tuple[Pod | None, Literal["Egress", "Ingress"]], ...] = ((station.pod, "Egress"), (callee, "Ingress"))
-    for pod, direction in ends:
-        if pod is None or pod.host_network or (direction == "Egress" and not course.endpoint):
-            continue
-        for name in network_policies.about(scene.network_policies(pod.namespace), pod, direction):
-            yield f"NetworkPolicy {name} restricts {direction} of {pod.namespace}/{pod.name}"

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from meshctl.path import entering, forwarding, kube_proxy, lifetime, rules, server, sockets
+from meshctl.path import entering, forwarding, kube_proxy, lifetime, network_policies, rules, server, sockets
 from meshctl.path.ambient import HBONE_PORT
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.model import End, Hop, KubeProxy, succeeds
 from meshctl.path.netns import is_loopback, listens
+from meshctl.path.network_policies import Isolation
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, unsure, untold
 from meshctl.path.passage import drop, straight
@@ -129,7 +130,21 @@ def across(
         kept = forwarding.kept_back(scene, flow, pod.node if pod is not None else "")
         if kept is not None:
             return [kept]
-    return arrive(scene, place, port, conn, tunnel=tunnel)
+    courses = arrive(scene, place, port, conn, tunnel=tunnel)
+    for isolation in network_policies.between(scene, station, conn.source, place, HBONE_PORT if tunnel else port):
+        courses = [_isolated(course, isolation) for course in courses]
+    return courses
+
+
+def _isolated(course: Course, isolation: Isolation) -> Course:
+    """A course past NetworkPolicies: where they may keep it back, only that no packet comes back is sure."""
+    passed = replace(course, hops=(isolation.hop, *course.hops))
+    if not isolation.doubt:
+        return passed
+    end = course.end
+    if end.broken != "timeout":
+        end = unsure(replace(end, through_server=None if end.through_server else end.through_server), isolation.doubt)
+    return replace(passed, end=end, restricted=(*course.restricted, isolation.doubt))
 
 
 def _masqueraded(scene: Scene, station: Station | None, address: str, place: str, conn: Connection) -> Connection:

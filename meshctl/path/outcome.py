@@ -47,7 +47,8 @@ UNLIMITED = Limits()
 class Course:
     """One way that a request may go: its chance 0..1, where it went, how it ends, and the stations after the choice.
 
-    `spared` are endpoints of the same cluster whose failures it does not see, since the proxy tries again.
+    `spared` are endpoints of the same cluster whose failures it does not see, since the proxy tries again; `restricted`
+    says which NetworkPolicies would keep it back, or may.
     """
 
     probability: float
@@ -58,6 +59,7 @@ class Course:
     pod: str = ""
     kube_proxy: KubeProxy | None = None
     spared: tuple[Spared, ...] = ()
+    restricted: tuple[str, ...] = ()
 
 
 def untold(

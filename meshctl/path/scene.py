@@ -20,6 +20,7 @@ from meshctl.istio.entries import WorkloadEntry
 from meshctl.istio.extensions import Extension
 from meshctl.istio.mesh import Mesh
 from meshctl.istio.mesh_config import MeshConfig
+from meshctl.kube.network_policies import NetworkPolicies
 from meshctl.kube.pod_list import heads
 from meshctl.kube.pods import ENDED, Pod
 from meshctl.kube.services import Services
@@ -162,7 +163,7 @@ class Scene:
     extensions: Callable[[], Extensions] = lambda: ((), ())
     workload_entries: Callable[[], tuple[WorkloadEntry, ...] | None] = lambda: ()
     ingresses: Callable[[], Sequence[Mapping[str, Any]] | None] = lambda: ()
-    network_policies: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _namespace: ()
+    network_policies: Callable[[str], NetworkPolicies] = lambda _namespace: NetworkPolicies()
     cache: dict[object, object] = field(default_factory=dict)
     _stations: dict[str, Station] = field(default_factory=dict)
     _nodes: dict[str, NodeView] = field(default_factory=dict)

@@ -134,20 +134,6 @@ def test_a_dnat_of_the_nodes_own_addresses_is_not_about_services(tmp_path: Path)
     assert found.outcome.end.delivered
 
 
-def test_a_network_policy_about_the_callee_is_named(tmp_path: Path) -> None:
-    spec = '{"podSelector": {}, "policyTypes": ["Ingress"]}'
-    items = f'{{"items": [{{"metadata": {{"name": "none", "namespace": "shop"}}, "spec": {spec}}}]}}'
-    made = Mesh(
-        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6")],
-        listening={"web": ["0.0.0.0:8080"]},
-        files={"resources/networkpolicies.networking.k8s.io.json": items},
-    )
-    found = made.trace(tmp_path / "s", "10.0.0.6:8080", "client")
-    assert [f.id for f in found.findings if "NetworkPolicy shop/none restricts Ingress of shop/web" in f.text] == [
-        "MT113"
-    ]
-
-
 FROM_WEB = "-A FORWARD -s 10.0.0.6/32 -p tcp -m tcp --sport 8080 -j DROP\n"
 
 
