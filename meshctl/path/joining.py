@@ -1,6 +1,6 @@
 """From all ways that a request may take to one trace: hops, outcome, the question of kube-proxy, and gaps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from meshctl.path import findings, kube_proxy, lifetime
@@ -8,7 +8,7 @@ from meshctl.path.decision import Decision
 from meshctl.path.dns import Name
 from meshctl.path.hosts import ANYWHERE
 from meshctl.path.leaving import Way
-from meshctl.path.model import Aim, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
+from meshctl.path.model import Aim, ClusterShare, Hop, KubeProxy, Outcome, Request, Retries, Sender, Trace
 from meshctl.path.netns import is_loopback
 from meshctl.path.outcome import Course, as_answered, branches, merged, unsure
 from meshctl.path.scene import Scene, Station
@@ -36,7 +36,7 @@ def joined(
     together = merged(courses)
     best = together[0]
     first = next((d for way in ways for d in way.decisions), None)
-    shares = tuple({s.name: s for way in ways for s in way.clusters}.values())
+    shares = shares_by_name(s for way in ways for s in way.clusters)
     outcome = Outcome(
         best.end,
         _route(ways),
@@ -57,6 +57,16 @@ def joined(
         *findings.restricted(courses, aim),
     )
     return Trace(sender, aim, request, hops, outcome, answer, found, tuple(_gaps(scene, station, best)))
+
+
+def shares_by_name(shares: Iterable[ClusterShare]) -> tuple[ClusterShare, ...]:
+    """Clusters by name: one that several addresses lead to has the endpoints of all (PassthroughCluster)."""
+    found: dict[str, ClusterShare] = {}
+    for share in shares:
+        known = found.get(share.name)
+        places = dict.fromkeys((*known.endpoints, *share.endpoints)) if known is not None else share.endpoints
+        found[share.name] = replace(share, endpoints=tuple(places))
+    return tuple(found.values())
 
 
 def _doubted(scene: Scene, station: Station, course: Course) -> Course:

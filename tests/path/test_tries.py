@@ -2,8 +2,9 @@
 
 import pytest
 
+from meshctl.path.joining import shares_by_name
 from meshctl.path.leaving import Way
-from meshctl.path.model import End
+from meshctl.path.model import ClusterShare, End, EndpointSeen
 from meshctl.path.outcome import Course
 from meshctl.path.tries import Tries, in_turn
 
@@ -69,3 +70,9 @@ def test_families_that_end_otherwise_leave_it_to_the_client() -> None:
         "by IPv4 through the caller's proxy: the proxy passes it on; by IPv6 without the caller's proxy: it answers"
     )
     assert course.cluster is None
+
+
+def test_a_cluster_that_several_addresses_lead_to_has_the_endpoints_of_all() -> None:
+    one, two = (EndpointSeen(f"10.0.0.{n}:80", "", "healthy") for n in (1, 2))
+    found = shares_by_name([ClusterShare("PassthroughCluster", "", 1, (end,)) for end in (one, two, one)])
+    assert [share.endpoints for share in found] == [(one, two)]
