@@ -103,7 +103,7 @@ def _port(raw: Fields) -> Port | None:
     number = raw.number("containerPort")
     if number is None:
         return None
-    return Port(number, raw.text("name"), raw.text("protocol") or "TCP", raw.number("hostPort"))
+    return Port(number, raw.text("name"), raw.text("protocol") or "TCP", raw.number("hostPort"), raw.text("hostIP"))
 
 
 def _mount(raw: Fields) -> Mount:

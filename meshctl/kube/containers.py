@@ -45,6 +45,7 @@ class Port:
     name: str = ""
     protocol: str = "TCP"
     host_port: int | None = None
+    host_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from meshctl.frozen import dataclass
 from meshctl.kube.pods import Pod
+from meshctl.kube.proxy_rules import is_kube_proxy
 from meshctl.netfilter.addresses import address_text
 from meshctl.netfilter.verdict import Walk
 from meshctl.path import node_walk
@@ -67,21 +68,41 @@ def by_host_port(scene: Scene, station: Station | None, address: str, port: int)
         walk = node_walk.translated(scene, node.name, found, Flow(station, address, port), behind=True)
         if (sent := _sent(node.name, walk, show_address(address, port), "behind kube-proxy's rules")) is not None:
             return sent
-    pod = next((pod for pod in scene.pods_on(node.name) if _opens(pod, port)), None)
+    return _declared(scene, station, node.name, address, port)
+
+
+def on_loopback(scene: Scene, station: Station, address: str, port: int) -> Sent | None:
+    """A ``hostPort`` or, where kube-proxy's rules are not known, a NodePort that a node may serve on its loopback."""
+    node = scene.node(station.pod.node)
+    if is_kube_proxy(node.rules_about(address)) or (found := scene.services.at_node_port(port)) is None:
+        return _declared(scene, station, node.name, address, port)
+    service = found[0]
+    why = f"port {port} is a NodePort of Service {service.namespace}/{service.name}, and whether node {node.name} "
+    why += f"serves it at {address} too is not recorded"
+    proof = (Evidence(service.origin.source, service.origin.path, f"nodePort: {port}"),)
+    return Sent(None, why, Hop("rules", "node", node.name, "the node's rules", why, (), proof, "warn"))
+
+
+def _declared(scene: Scene, station: Station | None, node: str, address: str, port: int) -> Sent | None:
+    """What a pod's own word for a ``hostPort`` leaves open, where no rule says it; None where none opens it there."""
+    pod = next((pod for pod in scene.pods_on(node) if _opens(pod, address, port)), None)
     if pod is None:
         return None
-    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node.name}, but "
+    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node}, but "
     if station is not None and station.pod.host_network:
         why += "what a node's rules make of connections from its own network is not modelled"
     else:
         why += "no rule that was recorded sends connections there: whether something else does is not known"
     proof = (Evidence(pod.origin.source, f"{pod.origin.path}.spec.containers", f"hostPort: {port}"),)
-    return Sent(None, why, Hop("rules", "node", node.name, "the node's rules", why, (), proof, "warn"))
+    return Sent(None, why, Hop("rules", "node", node, "the node's rules", why, (), proof, "warn"))
 
 
-def _opens(pod: Pod, port: int) -> bool:
+def _opens(pod: Pod, address: str, port: int) -> bool:
     known = (known for container in pod.containers for known in container.ports)
-    return any(one.host_port == port and one.protocol == "TCP" for one in known)
+    return any(one.host_port == port and one.protocol == "TCP" and one.host_ip in (*_ANY, address) for one in known)
+
+
+_ANY = ("", "0.0.0.0", "::")
 
 
 def _sent(node: str, walk: Walk, asked: str, when: str) -> Sent | None:

@@ -6,6 +6,7 @@ from meshctl.frozen import dataclass
 from meshctl.kube.proxy_rules import NodeDecision, decide, evidence, is_kube_proxy
 from meshctl.kube.services import Endpoint, Service, ServicePort
 from meshctl.path.model import End, Evidence, Hop, KubeProxy
+from meshctl.path.netns import is_loopback
 from meshctl.path.scene import NodeView, Scene, Station
 from meshctl.words import show_address
 
@@ -24,6 +25,8 @@ class NodeChoice:
 def choose(scene: Scene, node_name: str, station: Station | None, address: str, port: int) -> NodeChoice | None:
     """What kube-proxy does with a connection that leaves a pod (or comes from outside); None: it is not about it."""
     target = _service_at(scene, address, port)
+    if target is None and is_loopback(address):  # of the node's own network: a NodePort, if its rules say so
+        target = scene.services.at_node_port(port)
     node = scene.node(node_name) if node_name else None
     decision = _decision(node, station, scene, address, port)
     if decision is not None and decision.matched is not None:
@@ -31,7 +34,7 @@ def choose(scene: Scene, node_name: str, station: Station | None, address: str, 
     if target is None:
         return _no_port(scene, address, port, node)
     service, entry = target
-    if decision is not None:
+    if decision is not None or is_loopback(address):
         return None
     return _by_objects(scene, service, entry, address, port, node)
 
@@ -54,7 +57,7 @@ def _decision(
     key = ("kube-proxy", node.name, station.key if station is not None else "", address, port)
     if key not in scene.cache:
         source = station.own_ip(address) or None if station is not None else None
-        local = address in node.addresses or scene.node_at(address) is not None
+        local = address in node.addresses or scene.node_at(address) is not None or is_loopback(address)
         own = station is not None and station.pod.host_network
         rulesets = node.rules_about(address)
         known = bool(is_kube_proxy(rulesets))

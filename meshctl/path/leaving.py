@@ -65,6 +65,10 @@ def _onwards(scene: Scene, station: Station, address: str, port: int, conn: Conn
             return Way((passage.hop,), (Course(1.0, end),))
         case "straight" if own:
             local = straight(station, "a connection of the pod to itself is not taken on its way in")
+            if station.pod.host_network and is_loopback(address):
+                beyond = network.on_nodes_loopback(scene, station, address, port, conn)
+                if beyond is not None:
+                    return Way((passage.hop,), tuple(beyond))
             place = replace(conn, source=address if is_loopback(address) else conn.source)
             return Way((passage.hop,), tuple(server.at_pod(scene, station, address, port, place, local)))
         case "straight":

@@ -69,6 +69,23 @@ def beyond(scene: Scene, station: Station | None, address: str, port: int, conn:
         if (sent := forwarding.by_host_port(scene, station, address, port)) is not None:
             return _sent_on(scene, station, sent, (address, port), replace(conn, source=None))
         return across(scene, station, address, port, conn)
+    return _chosen(scene, station, choice, address, port, conn)
+
+
+def on_nodes_loopback(scene: Scene, station: Station, address: str, port: int, conn: Connection) -> list[Course] | None:
+    """What a node's rules make of a connection to its loopback (a NodePort); None: it is for who listens there."""
+    choice = kube_proxy.choose(scene, station.pod.node, station, address, port)
+    if choice is not None:
+        return _chosen(scene, station, choice, address, port, conn)
+    if (sent := forwarding.on_loopback(scene, station, address, port)) is not None:
+        return _sent_on(scene, station, sent, (address, port), conn)
+    return None
+
+
+def _chosen(
+    scene: Scene, station: Station | None, choice: kube_proxy.NodeChoice, address: str, port: int, conn: Connection
+) -> list[Course]:
+    """What becomes of a connection that kube-proxy sends to one of a Service's endpoints, or ends."""
     if choice.end is not None:
         return [Course(1.0, choice.end, (choice.hop,), kube_proxy=choice.answer)]
     courses: list[Course] = []

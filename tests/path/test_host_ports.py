@@ -77,3 +77,66 @@ def test_a_port_of_nobody_is_the_nodes_own_matter(tmp_path: Path) -> None:
 def test_a_rule_that_cannot_be_judged_leaves_it_open(tmp_path: Path) -> None:
     odd = OWN.replace("-m multiport --dports 8088", "-m set --match-set some src")
     assert traced(tmp_path, rules(own=odd), plain("client", "10.0.0.5")).outcome.end.delivered is None
+
+
+NODE_PORT = """-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
+-A KUBE-NODEPORTS -p tcp -m comment --comment "shop/web:http" -m tcp --dport 30080 -j KUBE-EXT-A
+-A KUBE-EXT-A -j KUBE-SVC-A
+-A KUBE-SVC-A -m comment --comment "shop/web:http -> 10.0.0.6:8080" -j KUBE-SEP-A
+-A KUBE-SEP-A -p tcp -m comment --comment "shop/web:http" -m tcp -j DNAT --to-destination 10.0.0.6:8080
+"""
+NOT_ON_LOOPBACK = NODE_PORT.replace("--dst-type LOCAL -j", "--dst-type LOCAL ! -d 127.0.0.0/8 -j")
+
+
+def node_ports(first: str) -> str:
+    chains = "".join(f":{c} - [0:0]\n" for c in ("KUBE-NODEPORTS", "KUBE-EXT-A", "KUBE-SVC-A", "KUBE-SEP-A"))
+    return rules(first, then="").replace(":KUBE-SERVICES", f"{chains}:KUBE-SERVICES")
+
+
+def on_loopback(folder: Path, written: str | None, port: int, host_ip: str = "", asked: str = "127.0.0.1") -> Trace:
+    """A request of a pod on the node's network to the node's loopback; a Service has NodePort 30080."""
+    web, sender = plain("web", "10.0.0.6"), plain("client", "192.168.0.1")
+    web["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8088, "hostIP": host_ip}]
+    sender["spec"]["hostNetwork"] = True
+    address = {"type": "InternalIP", "address": "192.168.0.1"}
+    node = {"metadata": {"name": "one"}, "spec": {"podCIDR": "10.0.0.0/24"}, "status": {"addresses": [address]}}
+    entry = {"port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP"}
+    spec = {"type": "NodePort", "clusterIP": "10.96.0.7", "ports": [entry]}
+    service = {"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}
+    files = {
+        f"resources/{kind}.json": json.dumps({"kind": "List", "items": [item]})
+        for kind, item in (("nodes", node), ("services", service))
+    }
+    if written is not None:
+        files["nodes/one/netns/iptables-save.txt"] = written
+    listening = {"web": ["0.0.0.0:8080"], "client": BUSY}
+    return Mesh(pods=[sender, web], listening=listening, files=files).trace(folder, f"{asked}:{port}", "client")
+
+
+@pytest.mark.parametrize(
+    ("first", "delivered"),
+    [(NODE_PORT, True), (NOT_ON_LOOPBACK, False), (None, None)],
+    ids=["on", "off", "not recorded"],
+)
+def test_the_nodes_rules_say_whether_its_loopback_has_node_ports(
+    tmp_path: Path, first: str | None, delivered: bool | None
+) -> None:
+    found = on_loopback(tmp_path, node_ports(first) if first is not None else None, 30080)
+    assert found.outcome.end.delivered is delivered
+    assert any(hop.at == "shop/web" and hop.kind == "socket" for hop in found.hops) is bool(delivered)
+    if delivered is None:
+        assert "NodePort of Service shop/web" in found.outcome.end.undecided[0]
+
+
+def test_a_host_port_on_the_nodes_loopback_is_open(tmp_path: Path) -> None:
+    end = on_loopback(tmp_path, node_ports(NODE_PORT), 8088).outcome.end
+    assert end.delivered is None
+    assert "pod shop/web has hostPort 8088 on node one" in end.undecided[0]
+
+
+@pytest.mark.parametrize(("asked", "delivered"), [("192.168.0.1", False), ("127.0.0.1", None)])
+def test_a_host_port_is_only_where_its_address_is(tmp_path: Path, asked: str, delivered: bool | None) -> None:
+    end = on_loopback(tmp_path, node_ports(NODE_PORT), 8088, "127.0.0.1", asked).outcome.end
+    assert end.delivered is delivered
