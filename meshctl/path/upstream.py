@@ -9,7 +9,16 @@ from meshctl.envoy.model.clusters import Cluster
 from meshctl.path import auto_mtls, handshake, hosts, network, resource_hosts, stale, wants, wire
 from meshctl.path.decision import BLACK_HOLE, Decision, Option
 from meshctl.path.model import Cause, ClusterShare, End, EndpointSeen, Hop, Request
-from meshctl.path.outcome import Course, Limits, failing, through_client_http, through_client_tcp, untold, with_retries
+from meshctl.path.outcome import (
+    Course,
+    Limits,
+    failing,
+    through_client_http,
+    through_client_tcp,
+    unsure,
+    untold,
+    with_retries,
+)
 from meshctl.path.retries import since
 from meshctl.path.scene import Owner, Scene, Station
 from meshctl.path.wire import Connection
@@ -139,10 +148,30 @@ def _to_host(
     ways = network.onto_network(scene, station, _proxy_owner(station), host.address, host.port, opened, host.tunnel)
     return [
         replace(
-            c, probability=c.probability * host.probability, hops=(over, *c.hops), endpoint=c.endpoint or host.shown
+            c,
+            probability=c.probability * host.probability,
+            end=_next_address(scene, cluster, host, c.end),
+            hops=(over, *c.hops),
+            endpoint=c.endpoint or host.shown,
         )
         for c in ways
     ]
+
+
+def _next_address(scene: Scene, cluster: Cluster | None, host: hosts.Host, end: End) -> End:
+    """An end at an address of a LOGICAL_DNS cluster: where it takes no connection, Envoy tries the name's next one.
+
+    Only the first is in the proxy's own list of hosts. Source: Envoy, "Happy Eyeballs Support"; seen with 1.38.
+    """
+    if cluster is None or cluster.type != "LOGICAL_DNS" or end.broken not in ("refused", "timeout"):
+        return end
+    name = host.endpoint.hostname if host.endpoint is not None else ""
+    short, _, rest = name.partition(".")
+    service = scene.services.named(short, rest.partition(".")[0]) if ".svc" in name else None
+    if hosts.is_address(name) or (service is not None and host.address in service.addresses):
+        return end
+    whose = f"{name}'s first address" if name else "the first address of the cluster's name"
+    return unsure(end, f"{end.why}; this is {whose}, and the proxy goes on to the next, which is not recorded")
 
 
 def _opened(
