@@ -228,5 +228,6 @@ def retry_policy(message: Json) -> RetryPolicy | None:
         per_try_timeout_s=message.seconds("per_try_timeout"),
         status_codes=tuple(c for c in message.values("retriable_status_codes") if isinstance(c, int)),
         host_predicates=tuple(p.text("name") for p in message.each("retry_host_predicate")),
+        picks=message.whole("host_selection_retry_max_attempts", 1),
         back_off_s=message.below("retry_back_off").seconds("base_interval"),
     )

@@ -261,7 +261,9 @@ def _lost(courses: list[Course], bad: list[bool], policy: RetryPolicy) -> float:
     """The share (0..1) of requests of which every try fails.
 
     Istio's routes avoid hosts that were tried (``previous_hosts``). Then each further try finds the endpoints that
-    are left, on average one that failed the fewer; with none left, any of them again.
+    are left, on average one that failed the fewer; with none left, any of them again. A host that is avoided is picked
+    all the same where it comes up in every pick of a try (``LoadBalancerBase::chooseHost``, by chance): that is told
+    where it is all that makes a request fail, and not too seldom.
     """
     total = sum(c.probability for c in courses)
     share: dict[str, float] = {}
@@ -274,12 +276,20 @@ def _lost(courses: list[Course], bad: list[bool], policy: RetryPolicy) -> float:
     if any("previous_hosts" in name for name in policy.host_predicates):
         gone = sum(fails[place] * share[place] for place in share) / first
         gone_failing = sum(fails[place] ** 2 for place in share) / first
-    lost = 1.0
+    lost = met_again = 1.0
     for tried in range(policy.attempts + 1):
         left = 1 - tried * gone
         now = (first - tried * gone_failing) / left if left > 1e-9 else first
-        lost *= min(1.0, max(0.0, now))
-    return lost if lost > 1e-9 else 0.0
+        now = min(1.0, max(0.0, now))
+        again = min(first, tried * gone) ** (policy.picks + 1)
+        lost, met_again = lost * now, met_again * (again + (1 - again) * now)
+    if lost > 1e-9:
+        return lost
+    return met_again if met_again > _SELDOM else 0.0
+
+
+_SELDOM = 0.01
+"""A share of requests that is not worth a word beside an outcome that is sure but for it."""
 
 
 def _spared(courses: list[Course], bad: list[bool]) -> tuple[Spared, ...]:

@@ -110,6 +110,13 @@ class TestOutcome:
         found = with_retries(courses, policy)
         assert sum(c.probability for c in found if c.end is REFUSED) == pytest.approx(3 / 4 * 2 / 3)
 
+    def test_a_host_that_is_avoided_may_come_up_in_every_pick_of_a_try(self) -> None:
+        courses = [Course(1 / 3, REFUSED, endpoint=str(i)) for i in range(2)] + [Course(1 / 3, ANSWERED, endpoint="9")]
+        found = with_retries(courses, replace(DEFAULT, picks=5))
+        lost = 2 / 3 * ((1 / 3) ** 6 + (1 - (1 / 3) ** 6) / 2) * (2 / 3) ** 6
+        assert sum(c.probability for c in found if c.end is REFUSED) == pytest.approx(lost)
+        assert [c.end for c in with_retries(courses, replace(DEFAULT, picks=60))] == [ANSWERED]
+
     def test_an_endpoint_that_fails_by_chance_may_be_met_by_every_try(self) -> None:
         courses = [Course(0.3, UNREACHED, endpoint="1"), Course(0.7, ANSWERED, endpoint="1")]
         policy = RetryPolicy(on=("5xx",), attempts=1, host_predicates=("previous_hosts",))

@@ -61,13 +61,17 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When and how often Envoy tries again; `attempts` does not count the first one."""
+    """When and how often Envoy tries again; `attempts` does not count the first one.
+
+    `picks`: how often a try picks anew where it picks a host that `host_predicates` avoid (Istio's routes say 5).
+    """
 
     on: tuple[str, ...]
     attempts: int = 1
     per_try_timeout_s: float | None = None
     status_codes: tuple[int, ...] = ()
     host_predicates: tuple[str, ...] = ()
+    picks: int = 5
     back_off_s: float | None = None
 
 
