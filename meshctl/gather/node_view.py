@@ -1,17 +1,19 @@
 """A node as a path looks at it: its addresses, the range of its pods, and its own rules about an address."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias
 
 from meshctl.errors import MeshctlError
+from meshctl.frozen import dataclass
 from meshctl.kube.fields import Fields, Flaw
 from meshctl.kube.node_dump import NodeDump
 from meshctl.kube.pod_list import Head
 from meshctl.netfilter import iproute, iptables_save, nft_json
-from meshctl.netfilter.model import Family, Ruleset
-from meshctl.path.scene import Forwarding, NodeView
+from meshctl.netfilter.model import Chain, Family, Ruleset
+from meshctl.path.scene import NodeRules, NodeView
 from meshctl.sources.world import World
 
 _NODE_DUMPS: tuple[tuple[str, Family], ...] = (
@@ -37,29 +39,18 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
     if not ranges:
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]
         ranges = tuple(dict.fromkeys(f"{ip}/{64 if ':' in ip else 24}" for ip in own))
-    dumps, native, gap = _node_rules(world, name)
+    rules = _node_rules(world, name)
     parsed: dict[str, tuple[Ruleset, ...]] = {}
     return NodeView(
         name,
         tuple(addresses),
         ranges,
-        lambda address: _about(dumps, native, parsed, address),
-        gap,
-        cache(lambda: _forwarding(world, name, dumps, native)),
-        gap == _NOBODY,
-        cache(lambda: _behind(world, name, dumps)),
+        lambda address: _about(rules, parsed, address),
+        rules.gap,
+        cache(lambda: _with_routes(world, name, (*rules.others, *_cut(rules.dumps, NodeDump.beside)))),
+        rules.gap == _NOBODY,
+        cache(lambda: _with_routes(world, name, tuple(_cut(rules.dumps, NodeDump.behind)))),
     )
-
-
-def _forwarding(world: World, name: str, dumps: _NodeDumps, native: tuple[Ruleset, ...]) -> Forwarding | None:
-    """The rules that can stop or translate what a node forwards, with its routes; None where there are none."""
-    found = [_without_kube_proxy(ruleset) for ruleset in native]
-    return _with_routes(world, name, (*found, *_cut(dumps, NodeDump.forwarding)))
-
-
-def _behind(world: World, name: str, dumps: _NodeDumps) -> Forwarding | None:
-    """The rules behind kube-proxy's that translate what comes to the node itself; None where there are none."""
-    return _with_routes(world, name, tuple(_cut(dumps, NodeDump.behind)))
 
 
 def _cut(dumps: _NodeDumps, part: Callable[[NodeDump], str]) -> Iterator[Ruleset]:
@@ -72,7 +63,7 @@ def _cut(dumps: _NodeDumps, part: Callable[[NodeDump], str]) -> Iterator[Ruleset
             continue
 
 
-def _with_routes(world: World, name: str, found: Sequence[Ruleset]) -> Forwarding | None:
+def _with_routes(world: World, name: str, found: Sequence[Ruleset]) -> NodeRules | None:
     rulesets = tuple(ruleset for ruleset in found if ruleset.tables)
     if not rulesets:
         return None
@@ -81,17 +72,20 @@ def _with_routes(world: World, name: str, found: Sequence[Ruleset]) -> Forwardin
         routes = None if part.content is None else iproute.parse_routes(part.content.decode("utf-8", "replace"))
     except MeshctlError:
         routes = None
-    return Forwarding(rulesets, routes)
+    return NodeRules(rulesets, routes)
 
 
-def _without_kube_proxy(ruleset: Ruleset) -> Ruleset:
-    """The tables of others with a chain at the hook of forwarding."""
-    others = (t for t in ruleset.tables if not t.name.startswith("kube-proxy"))
-    return replace(ruleset, tables=tuple(t for t in others if any(c.hook == "FORWARD" and c.rules for c in t.chains)))
+@dataclass(frozen=True, slots=True)
+class _NodeRules:
+    """A node's dumps of iptables, cut but not parsed, and nft's own tables: kube-proxy's with all, and the `others`."""
+
+    dumps: _NodeDumps
+    native: tuple[Ruleset, ...] = ()
+    others: tuple[Ruleset, ...] = ()
+    gap: str = ""
 
 
-def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...], str]:
-    """The node's dumps of iptables, cut but not parsed, its native nft tables, and why there are none."""
+def _node_rules(world: World, name: str) -> _NodeRules:
     dumps: dict[Family, tuple[NodeDump, str]] = {}
     gap = ""
     for part_name, family in _NODE_DUMPS:
@@ -100,28 +94,51 @@ def _node_rules(world: World, name: str) -> tuple[_NodeDumps, tuple[Ruleset, ...
             dumps[family] = (NodeDump(part.content.decode("utf-8", "replace")), part.source)
         elif family == "ipv4":
             gap = part.gap
-    native: tuple[Ruleset, ...] = ()
+    listed: tuple[Ruleset, ...] = ()
     listing = world.node_part(name, "netns/nft.json")
-    if listing.content is not None and b'"kube-proxy' in listing.content:
+    if listing.content is not None and _has_native(listing.content):
         try:
-            native = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
+            listed = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
         except MeshctlError as error:
             gap = str(error)
+    native = listed if any(t.name.startswith(_KUBE_PROXY) for ruleset in listed for t in ruleset.tables) else ()
+    others = tuple(_others(ruleset) for ruleset in listed if not (ruleset.through_nft and ruleset.family in dumps))
     modes = {dump.kube_proxy for dump, _ in dumps.values()}
     if native or "iptables" in modes:
-        return dumps, native, ""
-    if "ipv4" not in dumps:
-        return dumps, native, gap
-    return dumps, native, gap or (_IPVS if "ipvs" in modes else _NOBODY)
+        gap = ""
+    elif "ipv4" in dumps:
+        gap = gap or (_IPVS if "ipvs" in modes else _NOBODY)
+    return _NodeRules(dumps, native, others, gap)
 
 
-def _about(
-    dumps: _NodeDumps, native: tuple[Ruleset, ...], parsed: dict[str, tuple[Ruleset, ...]], address: str
-) -> tuple[Ruleset, ...]:
+_KUBE_PROXY = "kube-proxy"
+_TABLE = re.compile(rb'"table": ?\{"family": ?"(\w+)", ?"name": ?"([^"]*)"')
+_OF_IPTABLES = frozenset(
+    (family, name) for family in (b"ip", b"ip6") for name in (b"raw", b"mangle", b"nat", b"filter", b"security")
+)
+
+
+def _has_native(listing: bytes) -> bool:
+    """Whether a listing may have more than iptables' own tables: those are in its dumps, and reading it takes long."""
+    found = _TABLE.findall(listing)
+    return not found or any(table not in _OF_IPTABLES for table in found)
+
+
+def _others(ruleset: Ruleset) -> Ruleset:
+    """The tables of others than kube-proxy with a chain that filters."""
+    others = (t for t in ruleset.tables if not t.name.startswith(_KUBE_PROXY))
+    return replace(ruleset, tables=tuple(t for t in others if any(_filters(chain) for chain in t.chains)))
+
+
+def _filters(chain: Chain) -> bool:
+    return chain.hook is not None and chain.type != "nat" and (bool(chain.rules) or chain.policy == "DROP")
+
+
+def _about(rules: _NodeRules, parsed: dict[str, tuple[Ruleset, ...]], address: str) -> tuple[Ruleset, ...]:
     family: Family = "ipv6" if ":" in address else "ipv4"
-    if native or family not in dumps:
-        return native
-    dump, source = dumps[family]
+    if rules.native or family not in rules.dumps:
+        return rules.native
+    dump, source = rules.dumps[family]
     if dump.kube_proxy == "ipvs":
         return ()
     text = dump.about(address)

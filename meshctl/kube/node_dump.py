@@ -8,8 +8,11 @@ from typing import Literal
 
 _STARTS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL")
 
-_DECIDING = frozenset(("DROP", "REJECT", "DNAT", "REDIRECT", "NETMAP", "TPROXY", "NFQUEUE", "QUEUE"))
-"""Targets that stop a packet, or send it elsewhere."""
+_DECIDING = frozenset(("DROP", "REJECT", "DNAT", "REDIRECT", "NETMAP", "TPROXY", "NFQUEUE", "QUEUE", "NOTRACK"))
+"""Targets that stop a packet, send it elsewhere, or keep nat from that."""
+_HARMLESS = ("KUBE-FORWARD ", "KUBE-FIREWALL ")
+_HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+_TRANSLATING = ("PREROUTING", "OUTPUT")
 
 
 class NodeDump:
@@ -57,43 +60,53 @@ class NodeDump:
             self._cut[firsts] = self._followed(firsts)
         return self._cut[firsts]
 
-    def forwarding(self) -> str:
-        """The dump with only what packets between others meet beside kube-proxy's choice: filters, and DNAT before it.
+    def beside(self) -> str:
+        """The dump with only what packets meet beside kube-proxy's choice: filters, and DNAT before it.
 
-        Of nat's PREROUTING these are the rules ahead of kube-proxy's. Empty where none of it stops or translates
-        anything.
+        Of nat these are the rules ahead of kube-proxy's. Empty where none of it stops or translates anything.
         """
-        before, _ = self._around_kube_proxy()
-        kept = self._reached([*self._rules.get("FORWARD", ()), *before])
-        text = [self._lines[number] for number in kept]
-        declared = (n for chain in ("FORWARD", "PREROUTING") for n in self._declared.get(chain, ()))
+        nat = self._nat()
+        filters = [n for hook in _HOOKS for n in self._rules.get(hook, ()) if n not in nat]
+        ahead = [n for hook in _TRANSLATING for n in self._around_kube_proxy(hook)[0]]
+        kept = self._reached([*filters, *ahead])
+        text = (self._lines[number] for number in kept)
+        declared = (n for hook in _HOOKS for n in self._declared.get(hook, ()))
         policy = any(self._lines[number].split(" ", 2)[1:2] == ["DROP"] for number in declared)
-        if not policy and not any(self._target(line) in _DECIDING for line in text if "-A KUBE-FORWARD " not in line):
-            return ""
-        return self._only(kept)
+        return self._only(kept) if policy or any(self._decides(line) for line in text) else ""
 
     def behind(self) -> str:
-        """The dump with only the rules of nat's PREROUTING that come after kube-proxy's; empty where none translates.
+        """The dump with only the rules of nat that come after kube-proxy's; empty where none translates.
 
         What is for the node's own addresses meets them where kube-proxy has nothing for it: there containers'
         ``hostPort`` is (CNI's portmap, Docker).
         """
-        _, after = self._around_kube_proxy()
-        kept = self._reached(after)
-        translating = any(self._target(self._lines[number]) in _DECIDING for number in kept)
-        return self._only(kept) if translating else ""
+        kept = self._reached([n for hook in _TRANSLATING for n in self._around_kube_proxy(hook)[1]])
+        return self._only(kept) if any(self._decides(self._lines[number]) for number in kept) else ""
 
-    def _around_kube_proxy(self) -> tuple[list[int], list[int]]:
-        """The rules of PREROUTING ahead of kube-proxy's in each table, and those behind them."""
-        before: list[int] = []
-        after: list[int] = []
-        end = -1  # of the table in which kube-proxy's rules were met
-        for number in self._rules.get("PREROUTING", ()):
-            if self._target(self._lines[number]) in _STARTS:
-                end = next((n for n in self._frame if n > number and self._lines[n] == "COMMIT"), len(self._lines))
-            else:
-                (after if number < end else before).append(number)
-        return before, after
+    def _nat(self) -> range:
+        """The lines of nat."""
+        start = next((n for n in self._frame if self._lines[n] == "*nat"), len(self._lines))
+        return range(
+            start, next((n for n in self._frame if n > start and self._lines[n] == "COMMIT"), len(self._lines))
+        )
+
+    def _around_kube_proxy(self, hook: str) -> tuple[list[int], list[int]]:
+        """The rules of nat at a hook ahead of kube-proxy's, and those behind them."""
+        nat = self._nat()
+        found = [number for number in self._rules.get(hook, ()) if number in nat]
+        starts = [number for number in found if self._target(self._lines[number]) in _STARTS]
+        first = starts[0] if starts else len(self._lines)
+        return [n for n in found if n < first], [n for n in found if n > first and n not in starts]
+
+    def _decides(self, line: str) -> bool:
+        """Whether a rule stops a packet, sends it elsewhere, or keeps nat from that; not Kubernetes' own about itself.
+
+        KUBE-FORWARD drops what is no connection's, KUBE-FIREWALL what comes from outside for 127.0.0.0/8.
+        """
+        if line.partition("-A ")[2].startswith(_HARMLESS):
+            return False
+        target = self._target(line)
+        return target in _DECIDING or (target == "CT" and "--notrack" in line)
 
     def _only(self, kept: set[int]) -> str:
         """The dump with these rules alone, and all chains."""

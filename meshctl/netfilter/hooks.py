@@ -28,7 +28,8 @@ from meshctl.netfilter.targets import (
 )
 
 CONNTRACK = -200
-_NAT_PLACES = {"PREROUTING": -100, "OUTPUT": -100, "INPUT": 100, "POSTROUTING": 100}
+NAT_DESTINATION = -100
+_NAT_PLACES = {"PREROUTING": NAT_DESTINATION, "OUTPUT": NAT_DESTINATION, "INPUT": 100, "POSTROUTING": 100}
 
 
 @dataclass(frozen=True, slots=True)

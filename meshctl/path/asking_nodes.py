@@ -128,7 +128,7 @@ def _places(scene: Scene, station: Station, server: str) -> _Places:
     entry = next((p for p in service.ports if p.number == DNS and p.protocol == "UDP"), None) if service else None
     ready = [e for e in scene.services.endpoints(service) if e.ready] if service and entry else []
     node = scene.node(station.pod.node)
-    asked = node.forwarding() is not None
+    asked = node.beside() is not None
     if asked or (entry is not None and not ready):
         own = station.own_ip(server)
         decision = decide(node.rules_about(server), server, DNS, source=own or None, proto="udp")

@@ -15,8 +15,8 @@ from meshctl.path import node_walk
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
-from meshctl.path.passage import proof_of, stopped
-from meshctl.path.scene import Forwarding, Scene, Station
+from meshctl.path.passage import RESET_IN_DOUBT, proof_of, resets, stopped
+from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.words import show_address
 
 
@@ -47,7 +47,7 @@ def sent_elsewhere(
     if station is None:
         return None
     node = station.pod.node
-    found = _known(scene, node, station, address)
+    found = scene.node(node).beside() if node and not _is_pods_own(station, address) else None
     if found is None:
         return None
     walk = node_walk.translated(scene, node, found, Flow(station, address, port, proto))
@@ -64,18 +64,18 @@ def by_host_port(scene: Scene, station: Station | None, address: str, port: int)
     if node is None:
         return None
     found = node.behind()
-    if found is not None and station is not None and not station.pod.host_network:
+    if found is not None and station is not None:
         walk = node_walk.translated(scene, node.name, found, Flow(station, address, port), behind=True)
         if (sent := _sent(node.name, walk, show_address(address, port), "behind kube-proxy's rules")) is not None:
             return sent
-    return _declared(scene, station, node.name, address, port)
+    return _declared(scene, node.name, address, port)
 
 
 def on_loopback(scene: Scene, station: Station, address: str, port: int) -> Sent | None:
     """A ``hostPort`` or, where kube-proxy's rules are not known, a NodePort that a node may serve on its loopback."""
     node = scene.node(station.pod.node)
     if is_kube_proxy(node.rules_about(address)) or (found := scene.services.at_node_port(port)) is None:
-        return _declared(scene, station, node.name, address, port)
+        return _declared(scene, node.name, address, port, "whether the node serves it on its loopback is not known")
     service = found[0]
     why = f"port {port} is a NodePort of Service {service.namespace}/{service.name}, and whether node {node.name} "
     why += f"serves it at {address} too is not recorded"
@@ -83,16 +83,15 @@ def on_loopback(scene: Scene, station: Station, address: str, port: int) -> Sent
     return Sent(None, why, Hop("rules", "node", node.name, "the node's rules", why, (), proof, "warn"))
 
 
-def _declared(scene: Scene, station: Station | None, node: str, address: str, port: int) -> Sent | None:
+_NO_RULE = "no rule that was recorded sends connections there: whether something else does is not known"
+
+
+def _declared(scene: Scene, node: str, address: str, port: int, doubt: str = _NO_RULE) -> Sent | None:
     """What a pod's own word for a ``hostPort`` leaves open, where no rule says it; None where none opens it there."""
     pod = next((pod for pod in scene.pods_on(node) if _opens(pod, address, port)), None)
     if pod is None:
         return None
-    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node}, but "
-    if station is not None and station.pod.host_network:
-        why += "what a node's rules make of connections from its own network is not modelled"
-    else:
-        why += "no rule that was recorded sends connections there: whether something else does is not known"
+    why = f"pod {pod.namespace}/{pod.name} has hostPort {port} on node {node}, but {doubt}"
     proof = (Evidence(pod.origin.source, f"{pod.origin.path}.spec.containers", f"hostPort: {port}"),)
     return Sent(None, why, Hop("rules", "node", node, "the node's rules", why, (), proof, "warn"))
 
@@ -148,49 +147,62 @@ def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
 
 def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer: bool) -> Iterable[Kept]:
     for node in nodes:
-        found = _known(scene, node, flow.station, flow.place)
-        if found is None:
+        if _is_pods_own(flow.station, flow.place) or (found := scene.node(node).beside()) is None:
             continue
-        own = flow.place in scene.node(node).addresses  # what goes to the node itself is not forwarded
-        if own and answer:
-            continue
-        walk = node_walk.come_in(scene, node, found, flow, answer=answer)
-        if _stops(walk):
-            doubt = "" if flow.asked and not answer else _doubt(node, found, flow, there)
-            yield _as_kept(node, flow, walk, doubt, answer)
-        elif not own:
-            mark = walk.arrival.mark if walk.arrival is not None else 0
-            walk = node_walk.forwarded(scene, node, found, flow, mark, answer=answer)
+        own = node_walk.is_own(scene, node, flow)
+        sender = node == flow.station.pod.node and flow.station.pod.host_network
+        sends, takes = (own, sender) if answer else (sender, own)
+        mark = 0
+        for stage in node_walk.stages(sends=sends, takes=takes):
+            walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, answer=answer)
+            if walk is None:
+                continue
+            translates = flow.translated and not answer and node == flow.station.pod.node
+            before = stage.part == "before" and translates
             if _stops(walk):
-                yield _as_kept(node, flow, walk, _doubt(node, found, flow, there), answer)
+                doubt = "" if sends or takes or before else _doubt(node, found, flow, there)
+                lost = translates and not before and resets(walk)
+                yield _as_kept(node, flow, walk, RESET_IN_DOUBT if lost else doubt, stage, answer)
+                break
+            if translates and _untracks(walk):
+                yield _as_kept(node, flow, walk, _UNTRACKED, stage, answer)
+                break
+            mark = walk.arrival.mark if walk.arrival is not None else mark
+
+
+_UNTRACKED = "its rules exempt it from connection tracking, without which no rule gives it another destination"
+
+
+def _untracks(walk: Walk) -> bool:
+    return any(change.field == "tracked" for step in walk.steps for change in step.changes)
 
 
 def _stops(walk: Walk) -> bool:
     return walk.verdict == "undecided" or (walk.verdict == "dropped" and "/" in walk.dropped_by)
 
 
-def _as_kept(node: str, flow: Flow, walk: Walk, doubt: str, answer: bool) -> Kept:
+def _as_kept(node: str, flow: Flow, walk: Walk, doubt: str, stage: node_walk.Stage, answer: bool) -> Kept:
     doubt = _open(walk) if walk.verdict == "undecided" else doubt
     place = f"{flow.place}:{flow.port}"
     what = f"the answers of {place}" if answer else f"it to {place}"
     if flow.proto == "udp":
         what = f"the answer of {place}" if answer else f"the question to {place}"
+    done = {"INPUT": "lets {what} in", "OUTPUT": "sends {what}"}.get(stage.hook, "forwards {what}").format(what=what)
     if doubt:
-        why = f"whether node {node} forwards {what} cannot be told: {doubt}"
+        why = f"whether node {node} {done} cannot be told: {doubt}"
         if walk.verdict == "dropped":
             why += f" ({'they' if answer and flow.proto == 'tcp' else 'it'} would be {stopped(walk)})"
         return Kept(why, walk, _hop(node, why, walk, "warn"), False, answer)
-    why = f"node {node} does not forward {what}: {stopped(walk)}"
+    verb = {"INPUT": "let {what} in", "OUTPUT": "send {what}"}.get(stage.hook, "forward {what}").format(what=what)
+    why = f"node {node} does not {verb}: {stopped(walk)}"
     return Kept(why, walk, _hop(node, why, walk, "bad"), True, answer)
 
 
-def _known(scene: Scene, node: str, station: Station, address: str) -> Forwarding | None:
-    if station.pod.host_network or not node or address in (*station.pod.ips, station.pod.ip):
-        return None
-    return scene.node(node).forwarding()
+def _is_pods_own(station: Station, address: str) -> bool:
+    return not station.pod.host_network and address in (*station.pod.ips, station.pod.ip)
 
 
-def _doubt(node: str, found: Forwarding, flow: Flow, there: str) -> str:
+def _doubt(node: str, found: NodeRules, flow: Flow, there: str) -> str:
     """Why a drop is none for sure; empty where it is.
 
     Between two pods of a bridge packets meet FORWARD only where br_netfilter is on, without which no translated

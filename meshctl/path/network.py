@@ -141,16 +141,21 @@ def across(
     `asked`: what was called, where the sender's node gave the connection this place instead.
     """
     if station is not None:
-        pod = scene.pod_at(place)
         number = HBONE_PORT if tunnel else port
         flow = Flow(station, place, number, asked=asked, masqueraded=masqueraded)
-        kept = forwarding.kept_back(scene, flow, pod.node if pod is not None else "")
+        kept = forwarding.kept_back(scene, flow, _node_of(scene, place))
         if kept is not None:
             return [kept]
     courses = arrive(scene, place, port, conn, tunnel=tunnel)
     for isolation in network_policies.between(scene, station, conn.source, place, HBONE_PORT if tunnel else port):
         courses = [_isolated(course, isolation) for course in courses]
     return courses
+
+
+def _node_of(scene: Scene, place: str) -> str:
+    """The node that has an address itself, or the pod with it; empty where it is nobody's that was recorded."""
+    pod, node = scene.pod_at(place), scene.node_at(place)
+    return pod.node if pod is not None else node.name if node is not None else ""
 
 
 def _isolated(course: Course, isolation: Isolation) -> Course:

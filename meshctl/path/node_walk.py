@@ -1,18 +1,19 @@
 """A packet between others as a node's rules meet it: what is known of it there, and the walk through one hook."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter.addresses import prefix
-from meshctl.netfilter.hooks import Plan
+from meshctl.netfilter.hooks import NAT_DESTINATION, Plan, plan
 from meshctl.netfilter.hooks import Station as Stop
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Route, assemble, given_addresses, lookup
 from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.rules import SENDING_PORT
-from meshctl.path.scene import Forwarding, Scene, Station
+from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.path.settled import View, seen_by
 from meshctl.path.sight import number_of
 
@@ -42,45 +43,89 @@ class Flow:
         return self.asked is not None
 
 
-def translated(scene: Scene, node: str, found: Forwarding, flow: Flow, *, behind: bool = False) -> Walk:
-    """Walk a first packet through nat's PREROUTING, up to kube-proxy's rules or (`behind`) through those after them."""
-    view = View(devices=found.routes is not None)
-    ready = _ready(scene, node, found, "PREROUTING", view, ("nat", "conntrack"), behind=behind)
-    return ready.walk(_packet(found, flow, flow.place, True))
+def translated(scene: Scene, node: str, found: NodeRules, flow: Flow, *, behind: bool = False) -> Walk:
+    """Walk a first packet through nat, up to kube-proxy's rules or (`behind`) through those after them."""
+    hook: Literal["OUTPUT", "PREROUTING"] = "OUTPUT" if flow.station.pod.host_network else "PREROUTING"
+    key = ("translating", node, hook, behind)
+    if key not in scene.cache:
+        view = View(blind=frozenset(("source",) if hook == "OUTPUT" else ()), devices=found.routes is not None)
+        scene.cache[key] = _whole(scene, node, found, view).with_plans(
+            lambda whole: Plan(
+                {at: tuple(s for s in stops if _translates(at, s, hook)) for at, stops in whole.stations.items()}, True
+            )
+        )
+    ready = scene.cache[key]
+    assert isinstance(ready, Walker)
+    return ready.walk(_packet(scene, found, flow, node, Stage(hook, "before"), answer=False))
 
 
-def forwarded(scene: Scene, node: str, found: Forwarding, flow: Flow, mark: int, *, answer: bool) -> Walk:
-    """Walk a packet through a node's FORWARD chains: the first one, or the `answer` to it; `mark` it has already."""
+def _translates(at: str, stop: Stop, hook: str) -> bool:
+    return stop.kind == "conntrack" or (stop.kind == "nat" and at == hook)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A hook at which a packet meets a node's rules; `part`: those before nat gives it another destination, or behind.
+
+    At the other hooks all rules are behind it.
+    """
+
+    hook: Literal["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]
+    part: Literal["all", "before", "behind"] = "all"
+
+
+_COMES = (Stage("PREROUTING", "before"), Stage("PREROUTING", "behind"))
+_SENT = (Stage("OUTPUT", "before"), Stage("OUTPUT", "behind"), Stage("POSTROUTING"))
+
+
+def stages(*, sends: bool, takes: bool) -> tuple[Stage, ...]:
+    """The hooks of a node that a packet passes: one that the node itself `sends`, `takes`, both (on lo), or neither."""
+    if sends:
+        return (*_SENT, *_COMES, Stage("INPUT")) if takes else _SENT
+    return (*_COMES, Stage("INPUT")) if takes else (*_COMES, Stage("FORWARD"), Stage("POSTROUTING"))
+
+
+def meet(
+    scene: Scene, node: str, found: NodeRules, flow: Flow, stage: Stage, *, mark: int = 0, answer: bool = False
+) -> Walk | None:
+    """Walk a packet through what a node's rules have at one stage: the first one, or the `answer` to it.
+
+    `mark` is what it has already. None where no rule is there.
+    """
+    if not _busy(scene, node, found, stage):
+        return None
     here = node == flow.station.pod.node
-    masked = flow.masqueraded and not here  # it has an address of the sender's node, and which one is not known
-    blind = {"source" if answer else "destination"} if not flow.known else set()
-    blind |= {"destination"} if masked and answer else set()
-    view = View(answer, flow.translated and here, flow.masqueraded and here, frozenset(blind), found.routes is not None)
-    packet = _packet(found, flow, flow.place, here)
-    if answer:
-        packet = _turned(found, packet, flow)
-    elif masked:
-        packet = replace(packet, src=None)
-    return _ready(scene, node, found, "FORWARD", view).walk(replace(packet, mark=packet.mark | mark))
+    before = stage.part == "before"
+    known = frozenset(_unknown(scene, flow, node, answer=answer, before=before))
+    mapped = flow.translated and here and (answer or not before)
+    view = View(answer, mapped, flow.masqueraded and here, known, found.routes is not None)
+    packet = _packet(scene, found, flow, node, stage, answer=answer)
+    return _ready(scene, node, found, view, stage).walk(replace(packet, mark=packet.mark | mark))
 
 
-def come_in(scene: Scene, node: str, found: Forwarding, flow: Flow, *, answer: bool) -> Walk:
-    """Walk a packet through a node's PREROUTING chains but nat's, before anything is translated, or translated back."""
+def _unknown(scene: Scene, flow: Flow, node: str, *, answer: bool, before: bool) -> Iterator[str]:
+    """The sides of a packet of which the address is not known at a node.
+
+    What kube-proxy masquerades has an address of its sender's node, and comes back to that until it is translated back.
+    A node's own program takes the address of an interface, by its routes; what a pod sends to another node has that
+    node's, where its plugin masquerades what leaves the pods' range.
+    """
     here = node == flow.station.pod.node
-    address, port = flow.asked if flow.asked is not None and here else (flow.place, flow.port)
-    blind = {"source"} if answer and not flow.known else set()
-    blind |= {"destination"} if answer and flow.masqueraded else set()
-    hidden, devices = flow.masqueraded and here, found.routes is not None
-    view = View(answer, answer and flow.translated and here, hidden, frozenset(blind), devices)
-    packet = replace(_packet(found, replace(flow, port=port), address, here), mark=0)
-    if answer:
-        packet = _turned(found, _packet(found, flow, flow.place, here), flow)
-    elif flow.masqueraded and not here:
-        packet = replace(packet, src=None)
-    return _ready(scene, node, found, "PREROUTING", view, ("chain", "conntrack")).walk(packet)
+    place, sender = ("source", "destination") if answer else ("destination", "source")
+    if not flow.known and (answer or not before):
+        yield place
+    if answer and flow.masqueraded and (before or not here):
+        yield sender
+    if (flow.station.pod.host_network and not is_own(scene, node, flow)) or (not here and is_own(scene, node, flow)):
+        yield sender
 
 
-def device(found: Forwarding, address: str) -> str:
+def is_own(scene: Scene, node: str, flow: Flow) -> bool:
+    """Whether the place of a flow is an address of a node's own."""
+    return flow.place in scene.node(node).addresses
+
+
+def device(found: NodeRules, address: str) -> str:
     """The interface by which a node reaches an address."""
     version, number = number_of(address)
     return lookup(assemble((), found.routes or _SOMEWHERE), version, number).device or "eth0"
@@ -92,69 +137,82 @@ _SOMEWHERE = (
 )
 
 
-def _packet(found: Forwarding, flow: Flow, address: str, here: bool) -> Packet:
-    version, number = number_of(address)
-    own = flow.station.own_ip(address)
-    return Packet(
-        direction="inbound",
+def _packet(scene: Scene, found: NodeRules, flow: Flow, node: str, stage: Stage, *, answer: bool) -> Packet:
+    """The packet as a node sees it at one stage.
+
+    At OUTPUT it keeps the interface of what was called, whatever nat makes of the destination there.
+    """
+    here = node == flow.station.pod.node
+    called = flow.asked if flow.asked is not None and here and not answer else (flow.place, flow.port)
+    place, port = called if stage.part == "before" else (flow.place, flow.port)
+    version, number = number_of(place)
+    own = flow.station.own_ip(flow.place)
+    local = is_own(scene, node, flow) if answer else here and flow.station.pod.host_network
+    to = own or flow.place if answer else called[0] if stage.hook == "OUTPUT" else place
+    sent = Packet(
+        direction="outbound" if local else "inbound",
         version=version,
         proto=flow.proto,
-        src=number_of(own)[1] if own else None,
+        src=None if (flow.masqueraded and not here and not answer) or not own else number_of(own)[1],
         dst=number,
         sport=SENDING_PORT,
-        dport=flow.port,
-        in_interface=device(found, own or address),
-        mark=MASQUERADE_MARK if flow.masqueraded and here else 0,
+        dport=port,
+        in_interface=None if local else device(found, flow.place if answer else own or place),
+        out_interface=("lo" if to in scene.node(node).addresses else device(found, to)) if local else None,
+        owner_known=not local,
+        mark=MASQUERADE_MARK if flow.masqueraded and here and stage.part != "before" else 0,
         flags=("SYN",) if flow.proto == "tcp" else None,
     )
+    return _turned(sent) if answer else sent
 
 
-def _turned(found: Forwarding, sent: Packet, flow: Flow) -> Packet:
-    """The answer to a packet: kube-proxy's translation is undone only behind FORWARD."""
+def _turned(sent: Packet) -> Packet:
+    """The answer to a packet: kube-proxy's translation is undone only behind FORWARD and POSTROUTING's filters."""
     return replace(
         sent,
         src=sent.dst,
         dst=sent.src or 0,
         sport=sent.dport,
         dport=sent.sport,
-        in_interface=device(found, flow.place),
         mark=0,
-        flags=("SYN", "ACK") if flow.proto == "tcp" else None,
+        flags=("SYN", "ACK") if sent.proto == "tcp" else None,
         ctstate="ESTABLISHED",
     )
 
 
-def _ready(
-    scene: Scene,
-    node: str,
-    found: Forwarding,
-    hook: str,
-    view: View,
-    kinds: tuple[str, ...] = ("chain", "nat"),
-    *,
-    behind: bool = False,
-) -> Walker:
-    """The node's rules at one hook, ahead of kube-proxy's or `behind` them: what that does itself is told elsewhere."""
-    key = ("forwarding", node, hook, view, kinds, behind)
+def _stops_of(plan: Plan, stage: Stage) -> dict[str, tuple[Stop, ...]]:
+    """A node's rules at one stage, with connection tracking: nat is kube-proxy's, which is told elsewhere."""
+
+    def asked(hook: str, stop: Stop) -> bool:
+        if stop.kind == "conntrack":
+            return True
+        behind = stop.priority >= NAT_DESTINATION
+        return stop.kind == "chain" and hook == stage.hook and stage.part in ("all", "behind" if behind else "before")
+
+    return {hook: tuple(stop for stop in stops if asked(hook, stop)) for hook, stops in plan.stations.items()}
+
+
+def _busy(scene: Scene, node: str, found: NodeRules, stage: Stage) -> bool:
+    """Whether any rule, or a policy of DROP, stands at a stage."""
+    key = ("rules at", node, stage)
     if key not in scene.cache:
-        own = given_addresses(scene.node(node).addresses)
-        rulesets = tuple(seen_by(scene, ruleset, view) for ruleset in found.rulesets)
-        whole = walker(rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))
+        stops = (stop for version in (4, 6) for stop in _stops_of(plan(found.rulesets, version), stage)[stage.hook])
+        scene.cache[key] = any(not base.idle for stop in stops for base in stop.chains)
+    return bool(scene.cache[key])
 
-        def at_hook(whole: Plan) -> Plan:
-            return Plan(
-                {
-                    at: tuple(s for s in stations if at == hook and s.kind in kinds) or _tracking(at, stations)
-                    for at, stations in whole.stations.items()
-                },
-                True,
-            )
 
-        scene.cache[key] = whole.with_plans(at_hook, replies=view.answer)
+def _ready(scene: Scene, node: str, found: NodeRules, view: View, stage: Stage) -> Walker:
+    key = ("node's rules", node, view, stage)
+    if key not in scene.cache:
+        scene.cache[key] = _whole(scene, node, found, view).with_plans(
+            lambda whole: Plan(_stops_of(whole, stage), True), replies=view.answer
+        )
     ready = scene.cache[key]
     assert isinstance(ready, Walker)
     return ready
 
 
-def _tracking(hook: str, stations: tuple[Stop, ...]) -> tuple[Stop, ...]:
-    return tuple(s for s in stations if hook == "PREROUTING" and s.kind == "conntrack")
+def _whole(scene: Scene, node: str, found: NodeRules, view: View) -> Walker:
+    own = given_addresses(scene.node(node).addresses)
+    rulesets = tuple(seen_by(scene, ruleset, view) for ruleset in found.rulesets)
+    return walker(rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))

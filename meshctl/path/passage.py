@@ -98,6 +98,8 @@ def read(
                 )
             return passage("proxy", f"{how} to the proxy, port {walk.redirect_port}", "plain", walk.redirect_port)
         case "dropped":
+            if resets(walk) and any(change.field in ("dst", "dport") for one in walk.steps for change in one.changes):
+                return passage("undecided", f"cannot be told: {RESET_IN_DOUBT} ({stopped(walk)})", "warn")
             return passage("dropped", stopped(walk), "bad")
         case "undecided":
             return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
@@ -177,6 +179,18 @@ def proof_of(walk: Walk) -> tuple[Evidence, ...]:
 def stopped(walk: Walk) -> str:
     """How the rules end a packet, and which: ``rejected by filter/OUTPUT rule 1``."""
     return f"{'rejected' if _rejects(walk) else 'dropped'} by {walk.dropped_by}"
+
+
+RESET_IN_DOUBT = (
+    "Linux 6.18 does not give a TCP reset of REJECT the address back that was called, so the client waits in vain; "
+    "whether that is so there, or it is refused at once, is not known"
+)
+"""So seen with a connection from elsewhere that PREROUTING translated; one that OUTPUT translates is refused."""
+
+
+def resets(walk: Walk) -> bool:
+    """Whether the rules answer a packet from elsewhere with a TCP reset of their own."""
+    return walk.packet.direction == "inbound" and _rejects(walk) and "reset" in deciding(walk)[-1].action
 
 
 def _rejects(walk: Walk) -> bool:

@@ -96,8 +96,8 @@ class Station:
 
 
 @dataclass(frozen=True, slots=True)
-class Forwarding:
-    """What a node does with packets between others, beside kube-proxy's choice; `routes` None: not recorded."""
+class NodeRules:
+    """What a node does with packets beside kube-proxy's choice; `routes` None: not recorded."""
 
     rulesets: tuple[Ruleset, ...]
     routes: tuple[Route, ...] | None
@@ -107,7 +107,8 @@ class Forwarding:
 class NodeView:
     """A node: its addresses, the range of its pods, and its own rules about an address (none: not recorded).
 
-    `forwarding` is None where no rule of its stops or translates what it forwards, or where that is not recorded;
+    `beside` are those beside kube-proxy's that stop or translate what passes it, what it takes or what it sends; None
+    where there are none, or where that is not recorded;
     `behind` are the rules behind kube-proxy's that translate what comes to the node itself, None for none.
     `without_kube_proxy`: its rules were recorded, and none of them is kube-proxy's.
     """
@@ -117,9 +118,9 @@ class NodeView:
     pod_ranges: tuple[str, ...]
     rules_about: Callable[[str], tuple[Ruleset, ...]] = lambda _address: ()
     gap: str = ""
-    forwarding: Callable[[], Forwarding | None] = lambda: None
+    beside: Callable[[], NodeRules | None] = lambda: None
     without_kube_proxy: bool = False
-    behind: Callable[[], Forwarding | None] = lambda: None
+    behind: Callable[[], NodeRules | None] = lambda: None
 
 
 Extensions = tuple[tuple[Extension, ...], tuple[str, ...]]

@@ -12,6 +12,7 @@ from meshctl.netfilter import iptables_text, nft_text
 from meshctl.netfilter import matches as m
 from meshctl.netfilter.addresses import Prefix, address_text
 from meshctl.netfilter.model import Rule, Ruleset
+from meshctl.path.netns import is_loopback
 from meshctl.path.scene import Scene
 
 
@@ -83,8 +84,9 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
 
 
 def _of_blind(scene: Scene, clause: m.Match, network: Prefix, negated: bool) -> m.Match | None:
-    """A clause about an address that is not known: it is none of a pod's that was recorded."""
-    if network.is_host and scene.pod_at(address_text(network.version, network.address)) is not None:
+    """A clause about an address that is not known: it is none of a pod's that was recorded, and not of a loopback."""
+    text = address_text(network.version, network.address)
+    if (network.is_host and scene.pod_at(text) is not None) or is_loopback(text):
         return None if negated else _NEVER
     return m.Opaque(_spelt(clause))
 

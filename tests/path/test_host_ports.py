@@ -61,12 +61,22 @@ def test_a_pods_word_alone_tells_nothing(tmp_path: Path, text: str | None) -> No
     assert "pod shop/web has hostPort 8088 on node one" in end.undecided[0]
 
 
-def test_what_the_nodes_own_network_sends_is_open(tmp_path: Path) -> None:
+FOR_ITSELF = "-A OUTPUT -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [rules(then=PORTMAP + FOR_ITSELF), rules(first="-A OUTPUT -j KUBE-SERVICES\n" + KUBE_PROXY, then=FOR_ITSELF)],
+)
+def test_the_nodes_own_network_has_rules_of_its_own(tmp_path: Path, text: str) -> None:
     sender = plain("client", "192.168.0.1")
     sender["spec"]["hostNetwork"] = True
-    end = traced(tmp_path, rules(), sender).outcome.end
+    found = traced(tmp_path / "a", text, sender)
+    assert found.outcome.end.delivered
+    assert any(hop.at == "shop/web" and hop.kind == "socket" for hop in found.hops)
+    end = traced(tmp_path / "b", rules(), sender).outcome.end  # PREROUTING is not for what the node itself sends
     assert end.delivered is None
-    assert "connections from its own network is not modelled" in end.undecided[0]
+    assert "no rule that was recorded sends connections there" in end.undecided[0]
 
 
 def test_a_port_of_nobody_is_the_nodes_own_matter(tmp_path: Path) -> None:

@@ -86,6 +86,20 @@ def test_the_proxy_reaches_its_application_only_past_output_and_input(
     assert said in " ".join((found.outcome.end.why, *(fact for hop in found.hops for fact in hop.facts)))
 
 
+@pytest.mark.parametrize(
+    ("how", "wanted", "said"),
+    [
+        ("", AT_THE_CLIENT, "rejected by filter/INPUT rule 1"),
+        (" --reject-with tcp-reset", (None, "", "", None), "Linux 6.18 does not give a TCP reset"),
+    ],
+)
+def test_a_reset_from_behind_a_redirect_may_not_find_back(tmp_path: Path, how: str, wanted: object, said: str) -> None:
+    rules = filtering(f"INPUT -p tcp -m tcp --dport 15006 -j REJECT{how}")
+    found = mesh(callee=rules).trace(tmp_path / "s", "web:80", "client")
+    assert flags(found) == wanted
+    assert said in found.outcome.end.why
+
+
 LOOPING = ISTIO.replace("-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN\n", "")
 
 
