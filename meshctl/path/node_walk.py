@@ -12,6 +12,7 @@ from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Route, assemble, given_addresses, lookup
 from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
+from meshctl.path.netns import is_loopback
 from meshctl.path.rules import SENDING_PORT
 from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.path.settled import View, seen_by
@@ -158,12 +159,17 @@ def _packet(scene: Scene, found: NodeRules, flow: Flow, node: str, stage: Stage,
         sport=SENDING_PORT,
         dport=port,
         in_interface=None if local else device(found, flow.place if answer else own or place),
-        out_interface=("lo" if to in scene.node(node).addresses else device(found, to)) if local else None,
+        out_interface=_way_out(scene, node, found, to) if local else None,
         owner_known=not local,
         mark=MASQUERADE_MARK if flow.masqueraded and here and stage.part != "before" else 0,
         flags=("SYN",) if flow.proto == "tcp" else None,
     )
     return _turned(sent) if answer else sent
+
+
+def _way_out(scene: Scene, node: str, found: NodeRules, address: str) -> str:
+    """The interface by which a node sends what is for an address: lo for its own."""
+    return "lo" if is_loopback(address) or address in scene.node(node).addresses else device(found, address)
 
 
 def _turned(sent: Packet) -> Packet:

@@ -63,6 +63,8 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return None if (value.upper() == ("REPLY" if view.answer else "ORIGINAL")) != negated else _NEVER
         case m.CtField() if view.mapped or view.answer:
             return m.Opaque(_spelt(clause))
+        case m.InInterface("lo") | m.OutInterface("lo"):  # who sends and who takes it tells, without any route
+            return clause
         case m.InInterface() | m.OutInterface() if not view.devices:
             return m.Opaque(f"{_spelt(clause)}, since its routes are not recorded,")
         case m.InInterface() if "source" in view.blind:

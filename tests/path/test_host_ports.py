@@ -140,6 +140,13 @@ def test_the_nodes_rules_say_whether_its_loopback_has_node_ports(
         assert "NodePort of Service shop/web" in found.outcome.end.undecided[0]
 
 
+@pytest.mark.parametrize(("device", "delivered"), [("lo", False), ("eth0", None)])
+def test_what_is_sent_to_loopback_meets_output_on_lo(tmp_path: Path, device: str, delivered: bool | None) -> None:
+    drops = f"*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -o {device} -p tcp -m tcp --dport 8080 -j DROP\nCOMMIT\n"
+    found = on_loopback(tmp_path, drops + node_ports(NODE_PORT), 30080)
+    assert found.outcome.end.delivered is delivered
+
+
 def test_a_host_port_on_the_nodes_loopback_is_open(tmp_path: Path) -> None:
     end = on_loopback(tmp_path, node_ports(NODE_PORT), 8088).outcome.end
     assert end.delivered is None
