@@ -146,6 +146,13 @@ def test_from_another_node(nodes: Nodes, rules: str, wanted: str, sender: str) -
     assert nodes.ends(sender, "192.168.0.1", 9100) == wanted
 
 
+@pytest.mark.parametrize(("rules", "let_in"), predicted.FIREWALLS)
+def test_through_a_firewall(nodes: Nodes, rules: str, let_in: bool) -> None:
+    nodes.load(rules)
+    assert nodes.ends("client", "192.168.0.1", 9100) == ("connected" if let_in else "timeout")
+    assert nodes.ends("one", "192.168.0.1", 9100) == "connected"
+
+
 def test_a_reset_of_reject_may_not_find_back(nodes: Nodes) -> None:
     """Why that is left open: without a translation all kernels refuse it, with one it depends on the kernel."""
     nodes.load(predicted.node(predicted.DROPS.replace("DROP", "REJECT --reject-with tcp-reset")))

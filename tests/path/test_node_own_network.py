@@ -270,3 +270,66 @@ def test_tables_of_nft_beside_kube_proxys_iptables_are_asked(
 ) -> None:
     end = traced(tmp_path, node(), ITSELF, **{"nft.json": listed}).outcome.end
     assert (end.delivered, end.broken) == ends
+
+
+# --- firewalls that nodes have in practice ----------------------------------------------------------------------------
+
+UFW = """INPUT -j ufw-before-input
+INPUT -j ufw-after-logging-input
+FORWARD -j ufw-before-forward
+ufw-before-input -i lo -j ACCEPT
+ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+ufw-before-input -m conntrack --ctstate INVALID -j ufw-logging-deny
+ufw-before-input -m conntrack --ctstate INVALID -j DROP
+ufw-before-input -p icmp -m icmp --icmp-type 8 -j ACCEPT
+ufw-before-input -p udp -m udp --sport 67 --dport 68 -j ACCEPT
+ufw-before-input -j ufw-not-local
+ufw-before-input -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
+ufw-before-input -j ufw-user-input
+ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN
+ufw-not-local -m addrtype --dst-type BROADCAST -j RETURN
+ufw-not-local -m limit --limit 3/min --limit-burst 10 -j ufw-logging-deny
+ufw-not-local -j DROP
+ufw-logging-deny -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+ufw-after-logging-input -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT"""
+GOOGLE = """INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT
+INPUT -i lo -j ACCEPT
+INPUT -p icmp -j ACCEPT
+INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+INPUT -p tcp -j ACCEPT
+INPUT -p udp -j ACCEPT
+FORWARD -p tcp -j ACCEPT
+OUTPUT -m state --state NEW,RELATED,ESTABLISHED -j ACCEPT
+OUTPUT -o lo -j ACCEPT"""
+
+
+def firewall(text: str, *more: str) -> str:
+    """A node's rules with those of a firewall that drops by default."""
+    ours = text.splitlines()
+    chains = sorted({rule.split(" ", 1)[0] for rule in (*ours, *more)} - set(HOOKS))
+    named = "".join(f":{chain} - [0:0]\n" for chain in chains)
+    return node(*ours, *more, policy="DROP").replace(":KUBE-FIREWALL", f"{named}:KUBE-FIREWALL", 1)
+
+
+FIREWALLS = [
+    (firewall(UFW), False),
+    (firewall(UFW, "ufw-user-input -p tcp -m tcp --dport 9100 -j ACCEPT"), True),
+    (firewall(UFW, "ufw-user-input -s 10.0.0.0/16 -j ACCEPT"), True),
+    (firewall(UFW, "ufw-user-input -s 10.0.0.0/16 -d 192.168.0.9/32 -j ACCEPT"), False),
+    (firewall(GOOGLE), True),
+    (firewall(GOOGLE.replace("INPUT -p tcp -j ACCEPT\n", "")), False),
+]
+
+
+@pytest.mark.parametrize("sender", ["client", "agent"])
+@pytest.mark.parametrize(
+    ("rules", "let_in"),
+    FIREWALLS,
+)
+def test_firewalls_of_nodes_are_followed(tmp_path: Path, rules: str, sender: str, let_in: bool) -> None:
+    end = traced(tmp_path, rules, ITSELF, sender).outcome.end
+    assert end.delivered is (let_in or sender == "agent")
+    assert end.broken == ("" if end.delivered else "timeout")
