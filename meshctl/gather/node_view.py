@@ -35,6 +35,8 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
     addresses = [a.text("address") for a in status.each("addresses") if a.text("type") != "Hostname"]
     if not addresses:
         addresses = sorted({pod.host_ip for pod in pods if pod.node == name and pod.host_ip})
+    shared = (pod for pod in pods if pod.node == name and pod.host_network)
+    addresses = list(dict.fromkeys((*addresses, *(ip for pod in shared for ip in (*pod.ips, pod.ip) if ip))))
     ranges = spec.texts("podCIDRs") or ((spec.text("podCIDR"),) if spec.text("podCIDR") else ())
     if not ranges:
         own = [ip for pod in pods if pod.node == name and not pod.host_network for ip in (pod.ips or (pod.ip,)) if ip]

@@ -48,7 +48,7 @@ class _Places:
 
 def trouble(scene: Scene, station: Station, server: str) -> Trouble | None:
     """What becomes of the questions that a pod sends to a server, once they have left the pod; None: they arrive."""
-    if station.pod.host_network or not station.pod.node or is_own(station, server):
+    if not station.pod.node or is_own(station, server):
         return None
     sent = forwarding.sent_elsewhere(scene, station, server, DNS, "udp")
     if sent is not None and sent.to is None:
@@ -131,7 +131,14 @@ def _places(scene: Scene, station: Station, server: str) -> _Places:
     asked = node.beside() is not None
     if asked or (entry is not None and not ready):
         own = station.own_ip(server)
-        decision = decide(node.rules_about(server), server, DNS, source=own or None, proto="udp")
+        decision = decide(
+            node.rules_about(server),
+            server,
+            DNS,
+            source=own or None,
+            from_node=station.pod.host_network,
+            proto="udp",
+        )
         if decision.refused or decision.dropped:
             why = f"kube-proxy {'refuses' if decision.refused else 'drops'} the question to {server} (udp/53)"
             return _Places((), refused=f"{why}{': no endpoint answers there' if decision.cause else ''}")

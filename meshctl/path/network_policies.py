@@ -50,7 +50,7 @@ def question(scene: Scene, pod: Pod, place: str | None, port: int) -> str:
 
     A rule that names the port is for such questions: where the one who answers is not recorded, it lets them through.
     """
-    if place is not None and ip_address(place).is_link_local:  # the node itself, which policies never keep back
+    if pod.host_network or (place is not None and ip_address(place).is_link_local):  # policies keep no node back
         return ""
     called = scene.pod_at(place) if place is not None else None
     peer = _at(scene, place) if place is not None else Peer("unknown")

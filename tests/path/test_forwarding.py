@@ -237,8 +237,15 @@ def with_dns(text: str) -> str:
     return text.replace("*nat\n", f"*nat\n{DNS_CHAINS}").replace("-A KUBE-SVC-WEB", f"{DNS}-A KUBE-SVC-WEB", 1)
 
 
-def named(folder: Path, rules: str, *, dns: str = "10.0.1.53", on: str = "two", target: str = "web:80") -> Trace:
-    """A request by name, asked of kube-dns at an address on another node; `rules` are those of node one."""
+def named(
+    folder: Path, rules: str, *, dns: str = "10.0.1.53", on: str = "two", target: str = "web:80", of_node: bool = False
+) -> Trace:
+    """A request by name, asked of kube-dns at an address on another node; `rules` are those of node one.
+
+    `of_node`: the sender is on its node's network.
+    """
+    client = plain("client", "192.168.0.1" if of_node else "10.0.0.5")
+    client["spec"] |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if of_node else {}
     kube_dns = service("kube-dns", "10.96.0.10", 53, 53, namespace="kube-system")
     kube_dns["spec"]["ports"] = [{"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}]
     ends = endpoints("kube-dns", 53, *([dns] if dns else []), namespace="kube-system")
@@ -250,7 +257,7 @@ def named(folder: Path, rules: str, *, dns: str = "10.0.1.53", on: str = "two", 
     files |= {f"nodes/{name}/netns/ip-route.json": ROUTES for name in ("one", on)}
     files["pods/shop/client/netns/resolv.conf"] = "nameserver 10.96.0.10\nsearch shop.svc.cluster.local\n"
     return Mesh(
-        pods=[plain("client", "10.0.0.5"), plain("web", "10.0.0.6"), plain("far", "10.0.1.7", on="two")],
+        pods=[client, plain("web", "10.0.0.6"), plain("far", "10.0.1.7", on="two")],
         services=[service("web", "10.96.0.6", 80, 8080), *([kube_dns] if dns != "?" else [])],
         slices=[endpoints("web", 8080, "10.0.0.6"), *([ends] if dns != "?" else [])],
         listening={"web": ["0.0.0.0:8080"]},
@@ -277,6 +284,24 @@ UDP = "-A FORWARD -p udp -m udp --dport 53 -j DROP\n"
 )
 def test_lookups_have_to_be_forwarded(tmp_path: Path, rules: str, ends: tuple[bool | None, str], said: str) -> None:
     end = named(tmp_path, rules).outcome.end
+    assert (end.delivered, end.broken) == ends
+    assert said in end.why
+
+
+@pytest.mark.parametrize(
+    ("rules", "ends", "said"),
+    [
+        (node(), (True, ""), ""),
+        (node(forward=UDP), (True, ""), ""),
+        (node(forward=UDP.replace("FORWARD", "OUTPUT")), (False, "dns"), "does not send the question to 10.0.1.53:53"),
+        (node(forward="-A INPUT -p udp -m udp --sport 53 -j DROP\n"), (False, "dns"), "does not let the answer of"),
+        (node(forward="-A OUTPUT -d 10.96.0.10/32 -j DROP\n"), (True, ""), ""),
+    ],
+)
+def test_lookups_of_the_nodes_own_network_meet_output_and_input(
+    tmp_path: Path, rules: str, ends: tuple[bool | None, str], said: str
+) -> None:
+    end = named(tmp_path, with_dns(rules), of_node=True).outcome.end
     assert (end.delivered, end.broken) == ends
     assert said in end.why
 
