@@ -187,15 +187,19 @@ def _as_kept(node: str, flow: Flow, walk: Walk, doubt: str, stage: node_walk.Sta
     what = f"the answers of {place}" if answer else f"it to {place}"
     if flow.proto == "udp":
         what = f"the answer of {place}" if answer else f"the question to {place}"
-    done = {"INPUT": "lets {what} in", "OUTPUT": "sends {what}"}.get(stage.hook, "forwards {what}").format(what=what)
+    elif not answer and stage.hook == "INPUT":
+        what = f"what is for {place}"
+    does, do = _VERBS.get(stage.hook, ("forwards", "forward"))
     if doubt:
-        why = f"whether node {node} {done} cannot be told: {doubt}"
+        why = f"whether node {node} {does} {what} cannot be told: {doubt}"
         if walk.verdict == "dropped":
             why += f" ({'they' if answer and flow.proto == 'tcp' else 'it'} would be {stopped(walk)})"
         return Kept(why, walk, _hop(node, why, walk, "warn"), False, answer)
-    verb = {"INPUT": "let {what} in", "OUTPUT": "send {what}"}.get(stage.hook, "forward {what}").format(what=what)
-    why = f"node {node} does not {verb}: {stopped(walk)}"
+    why = f"node {node} does not {do} {what}: {stopped(walk)}"
     return Kept(why, walk, _hop(node, why, walk, "bad"), True, answer)
+
+
+_VERBS = {"INPUT": ("lets in", "let in"), "OUTPUT": ("sends", "send")}
 
 
 def _is_pods_own(station: Station, address: str) -> bool:

@@ -61,6 +61,10 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return clause
         case m.CtField("ctdir", value, negated):
             return None if (value.upper() == ("REPLY" if view.answer else "ORIGINAL")) != negated else _NEVER
+        case m.CtField("ctstatus", value, negated) if (view.mapped or view.answer) and (
+            met := _has_status(value, view)
+        ) is not None:
+            return None if met != negated else _NEVER
         case m.CtField() if view.mapped or view.answer:
             return m.Opaque(_spelt(clause))
         case m.InInterface("lo") | m.OutInterface("lo"):  # who sends and who takes it tells, without any route
@@ -83,6 +87,23 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return m.Opaque(_spelt(clause))
         case _:
             return clause
+
+
+def _has_status(value: str, view: View) -> bool | None:
+    """Whether a connection has one of the states that are listed; None where it cannot be told.
+
+    Source: nf_conntrack_core.c: SEEN_REPLY and CONFIRMED stand when an answer passes, ASSURED only later.
+    """
+    known: dict[str, bool | None] = {
+        "DNAT": view.mapped,
+        "SNAT": (view.hidden or None) if view.answer else False,
+        "SEEN_REPLY": view.answer,
+        "CONFIRMED": view.answer,
+        "ASSURED": False,
+        "EXPECTED": False,
+    }
+    met = [known.get(word) for word in value.upper().split(",")]
+    return True if True in met else None if None in met else False
 
 
 def _of_blind(scene: Scene, clause: m.Match, network: Prefix, negated: bool) -> m.Match | None:

@@ -150,7 +150,12 @@ FROM_WEB = "-A FORWARD -s 10.0.0.6/32 -p tcp -m tcp --sport 8080 -j DROP\n"
         (node(forward="-A FORWARD -m conntrack --ctdir ORIGINAL --ctstate ESTABLISHED -j DROP\n"), (True, "")),
         (node(forward="-A FORWARD -m conntrack --ctstate DNAT -j DROP\n"), (False, "timeout")),
         (node(forward="-A FORWARD -m conntrack --ctorigdst 10.96.0.6 -j DROP\n"), (None, "")),
-        (node(forward="-A FORWARD -m conntrack --ctstatus SEEN_REPLY -j DROP\n"), (None, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus SEEN_REPLY -j DROP\n"), (False, "timeout")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus DNAT -j DROP\n"), (False, "timeout")),
+        (node(forward="-A FORWARD -m conntrack ! --ctstatus DNAT -j DROP\n"), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus SNAT -j DROP\n"), (None, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus ASSURED -j DROP\n"), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus ASSURED,DYING -j DROP\n"), (None, "")),
         (node(forward="-A FORWARD -s 10.0.0.6/32 -m set --match-set banned dst -j DROP\n"), (None, "")),
     ],
 )
@@ -294,7 +299,7 @@ def test_lookups_have_to_be_forwarded(tmp_path: Path, rules: str, ends: tuple[bo
         (node(), (True, ""), ""),
         (node(forward=UDP), (True, ""), ""),
         (node(forward=UDP.replace("FORWARD", "OUTPUT")), (False, "dns"), "does not send the question to 10.0.1.53:53"),
-        (node(forward="-A INPUT -p udp -m udp --sport 53 -j DROP\n"), (False, "dns"), "does not let the answer of"),
+        (node(forward="-A INPUT -p udp -m udp --sport 53 -j DROP\n"), (False, "dns"), "does not let in the answer of"),
         (node(forward="-A OUTPUT -d 10.96.0.10/32 -j DROP\n"), (True, ""), ""),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_reset_may_not_find_back_to_the_address_that_was_called(tmp_path: Path
 def test_the_words_name_the_rule(tmp_path: Path) -> None:
     assert (
         traced(tmp_path / "a", node(DROPS), ITSELF).outcome.end.why
-        == "node one does not let it to 192.168.0.1:9100 in: dropped by filter/INPUT rule 2"
+        == "node one does not let in what is for 192.168.0.1:9100: dropped by filter/INPUT rule 2"
     )
     answers = node("OUTPUT -p tcp -m tcp --sport 9100 -j DROP")
     assert traced(tmp_path / "b", answers, ITSELF).outcome.end.why.startswith(
