@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from meshctl.path import handshake, rules, sockets
+from meshctl.path import forwarding, handshake, rules, sockets
 from meshctl.path.decision import NO_LISTENER, Decision
 from meshctl.path.model import AnsweredBy, End, Hop
 from meshctl.path.netns import listens
@@ -43,6 +43,11 @@ def kept_out(
             return (Course(1.0, drop(passage), (passage.hop,), pod=station.key),)
         if passage.kind == "undecided":
             return (Course(1.0, untold(passage.why), (passage.hop,), pod=station.key),)
+    if (
+        station.pod.host_network
+        and (kept := forwarding.keeping_out(scene, address, port, station.pod.node)) is not None
+    ):
+        return (Course(1.0, untold(kept.why), (kept.hop,), pod=station.key),)
     found = listens(station.sockets, address, port) if station.sockets is not None else None
     if station.sockets is None or (found is not None and found.program in ("envoy", "")):
         return ()

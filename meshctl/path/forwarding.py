@@ -4,6 +4,7 @@ What kube-proxy itself refuses is told by `meshctl.path.kube_proxy`.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal
 
 from meshctl.frozen import dataclass
@@ -143,6 +144,21 @@ def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
     kept = list(_kept(scene, flow, nodes, there, answer=False))
     kept += _kept(scene, flow, nodes[::-1], there, answer=True) if not any(one.sure for one in kept) else ()
     return next((one for one in kept if one.sure), kept[0] if kept else None)
+
+
+def keeping_out(scene: Scene, address: str, port: int, node: str) -> Kept | None:
+    """What a node may keep back of what a client from outside of the cluster sends straight to an address of its own.
+
+    Never for sure: a load balancer or a NodePort may bring it there, translated, and rules may let that through.
+    """
+    kept = keeping(scene, Flow(_OUTSIDE, address, port), node)
+    if kept is None or not kept.sure:
+        return kept
+    why = f"{kept.why}; by which way the client comes there, and whether that is let in, is not known"
+    return replace(kept, why=why, hop=replace(kept.hop, decision=why, mood="warn"), sure=False)
+
+
+_OUTSIDE = Station(pod=Pod(name="", namespace=""), mode="none")
 
 
 def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer: bool) -> Iterable[Kept]:

@@ -205,6 +205,33 @@ def test_a_gateway_has_to_listen(
     assert bool(found.outcome.clusters) is (end.delivered is True)
 
 
+@pytest.mark.parametrize(
+    ("rules", "delivered", "said"),
+    [
+        (("INPUT -p tcp -m tcp --dport 22 -j ACCEPT",), None, "does not let in what is for 10.0.0.8:8080: dropped by"),
+        (("INPUT -p tcp -m tcp --dport 8080 -j ACCEPT", "INPUT -s 10.0.0.0/16 -j ACCEPT"), True, ""),
+        (("INPUT -s 203.0.113.0/24 -j ACCEPT",), None, "`-s 203.0.113.0/24`"),
+        (("INPUT ! -i lo -j ACCEPT",), True, ""),
+        (("INPUT -i eth0 -j ACCEPT",), None, "`-i eth0`"),
+    ],
+)
+def test_a_gateway_on_its_nodes_network_is_behind_the_nodes_firewall(
+    tmp_path: Path, rules: tuple[str, ...], delivered: bool | None, said: str
+) -> None:
+    made = ingress()
+    gateway = next(each for each in made.pods if each["metadata"]["name"] == "istio-ingressgateway")
+    gateway["spec"]["hostNetwork"] = True
+    chains = ":INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+    text = f"*filter\n{chains}{''.join(f'-A {rule}{chr(10)}' for rule in rules)}COMMIT\n"
+    made.files = {"nodes/one/netns/iptables-save.txt": text, "nodes/one/netns/ip-route.json": ROUTES}
+    end = made.trace(tmp_path / "s", "web:80", "ingress", host="shop.example.com").outcome.end
+    assert end.delivered is delivered
+    assert said in end.why
+
+
+ROUTES = '[{"dst": "default", "dev": "eth0"}, {"dst": "10.0.0.0/24", "dev": "eth0"}]'
+
+
 def test_what_another_program_takes_the_gateway_does_not_get(tmp_path: Path) -> None:
     made = ingress()
     line = 'tcp LISTEN 0 128 0.0.0.0:8080 0.0.0.0:* users:(("nginx",pid=3,fd=3)) uid:0\n'
