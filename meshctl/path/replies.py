@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from meshctl.netfilter.hooks import Plan
-from meshctl.netfilter.matches import CtField, Lookup
+from meshctl.netfilter.matches import CtField, CtState, Lookup, Match
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.targets import (
     Accept,
@@ -76,9 +76,17 @@ def lost(scene: Scene, station: Station, ready: Walker, packet: Packet, stage: S
 def _of_answers(scene: Scene, station: Station, ready: Walker) -> Walker:
     """The pod's rules as they ask of answers, where one of them asks for more of a connection than its state."""
     clauses = (clause for ruleset in station.rulesets for _, _, _, rule in ruleset.rules for clause in rule.matches)
-    if not any(isinstance(clause, CtField | Lookup) for clause in clauses):
+    if not any(_asks_more(clause) for clause in clauses):
         return ready
-    return walker(tuple(seen_by(scene, one, View(answer=True)) for one in station.rulesets), station.network)
+    return walker(
+        tuple(seen_by(scene, one, View(answer=True, mapped=None, hidden=None)) for one in station.rulesets),
+        station.network,
+    )
+
+
+def _asks_more(clause: Match) -> bool:
+    translated = isinstance(clause, CtState) and ("DNAT" in clause.states or "SNAT" in clause.states)
+    return translated or isinstance(clause, CtField | Lookup)
 
 
 def _filters(ready: Walker, stage: Stage) -> Walker:

@@ -20,12 +20,12 @@ from meshctl.path.scene import Scene
 class View:
     """What its machine knows of a packet beside its headers; `blind` are the sides whose address is not known.
 
-    `mapped` and `hidden`: this machine translated the connection's destination, and its source.
+    `mapped` and `hidden`: this machine translated the connection's destination, and its source; None: it may have.
     """
 
     answer: bool = False
-    mapped: bool = False
-    hidden: bool = False
+    mapped: bool | None = False
+    hidden: bool | None = False
     blind: frozenset[str] = frozenset()
     devices: bool = True
 
@@ -57,6 +57,8 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             view.answer and view.hidden and "SNAT" in states
         ):
             return _NEVER if negated else None
+        case m.CtState(states) if _depends(states, view):
+            return m.Opaque(_spelt(clause))
         case m.CtField("ctproto"):
             return clause
         case m.CtField("ctdir", value, negated):
@@ -87,6 +89,15 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return m.Opaque(_spelt(clause))
         case _:
             return clause
+
+
+_TRANSLATED = frozenset(("DNAT", "SNAT"))
+
+
+def _depends(states: tuple[str, ...], view: View) -> bool:
+    """Whether it depends on a translation that is not known if a packet has one of these states."""
+    doubtful = view.mapped is None and not _TRANSLATED.isdisjoint(states)
+    return doubtful and ("ESTABLISHED" if view.answer else "NEW") not in states
 
 
 def _has_status(value: str, view: View) -> bool | None:

@@ -176,7 +176,10 @@ def test_the_application_needs_the_answers_of_its_own_proxy(tmp_path: Path) -> N
     [
         ("INPUT -m conntrack --ctdir REPLY -j ACCEPT", True),
         ("INPUT -m conntrack --ctdir ORIGINAL -j ACCEPT", False),
-        ("INPUT -m conntrack --ctstatus SEEN_REPLY -j ACCEPT", None),
+        ("INPUT -m conntrack --ctstatus SEEN_REPLY -j ACCEPT", True),
+        ("INPUT -m conntrack --ctstatus ASSURED -j ACCEPT", False),
+        ("INPUT -m conntrack --ctstate DNAT -j ACCEPT", None),
+        ("INPUT -m conntrack --ctstate ESTABLISHED,DNAT -j ACCEPT", True),
     ],
 )
 def test_answers_run_against_the_connection(tmp_path: Path, rule: str, delivered: bool | None) -> None:

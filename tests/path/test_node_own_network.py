@@ -111,6 +111,9 @@ TO_THE_NODE: list[Case] = [
     (node("OUTPUT -d 10.0.0.5/32 -j DROP"), (False, "timeout")),
     (node("POSTROUTING -d 10.0.0.5/32 -j DROP", table="mangle"), (False, "timeout")),
     (node("FORWARD -j DROP"), (True, "")),
+    (node("INPUT -m conntrack --ctstatus SEEN_REPLY,CONFIRMED,ASSURED -j ACCEPT", policy="DROP"), (False, "timeout")),
+    (node("OUTPUT -m conntrack --ctstatus SEEN_REPLY -j ACCEPT", policy="DROP", of="OUTPUT"), (True, "")),
+    (node("OUTPUT -m conntrack --ctstatus ASSURED -j ACCEPT", policy="DROP", of="OUTPUT"), (False, "timeout")),
 ]
 
 
@@ -155,6 +158,9 @@ FROM_THE_NODE: list[Case] = [
     (node("OUTPUT -p tcp -m owner --uid-owner 0 -j DROP"), (None, "")),
     (node("INPUT -s 10.0.1.7/32 -j DROP"), (False, "timeout")),
     (node("INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT", policy="DROP"), (True, "")),
+    (node("INPUT -m conntrack --ctstatus SEEN_REPLY -j ACCEPT", policy="DROP"), (True, "")),
+    (node("INPUT -m conntrack --ctstatus CONFIRMED -j ACCEPT", policy="DROP"), (True, "")),
+    (node("INPUT -m conntrack --ctstatus ASSURED -j ACCEPT", policy="DROP"), (False, "timeout")),
     (node(policy="DROP"), (False, "timeout")),
     (node("POSTROUTING -d 10.0.1.7/32 -j DROP", table="mangle"), (False, "timeout")),
     (node("FORWARD -j DROP"), (True, "")),
@@ -270,6 +276,26 @@ def test_tables_of_nft_beside_kube_proxys_iptables_are_asked(
 ) -> None:
     end = traced(tmp_path, node(), ITSELF, **{"nft.json": listed}).outcome.end
     assert (end.delivered, end.broken) == ends
+
+
+STATUS = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
+
+
+@pytest.mark.parametrize(
+    ("expr", "policy", "direct", "translated"),
+    [
+        ((STATUS, {"accept": None}), "drop", False, True),
+        ((STATUS, {"drop": None}), "accept", True, False),
+        (({"match": {**STATUS["match"], "right": "snat"}}, {"drop": None}), "accept", True, True),
+        (({"match": {**STATUS["match"], "right": "dying"}}, {"drop": None}), "accept", True, None),
+    ],
+)
+def test_the_status_of_a_translated_connection_is_known(
+    tmp_path: Path, expr: tuple[dict[str, Any], ...], policy: str, direct: bool, translated: bool | None
+) -> None:
+    listed = {"nft.json": listing(*expr, policy=policy)}
+    assert traced(tmp_path / "a", node(), ITSELF, **listed).outcome.end.delivered is direct
+    assert traced(tmp_path / "b", node(), "web:80", **listed).outcome.end.delivered is translated
 
 
 # --- firewalls that nodes have in practice ----------------------------------------------------------------------------
