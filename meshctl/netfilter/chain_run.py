@@ -36,6 +36,7 @@ class Run:
     port: int | None = None
     stopped: str = ""
     dropped_by: str = ""
+    rejected: bool = False
     arrival: Arrival | None = None
 
     @property
@@ -144,7 +145,7 @@ class ChainRun:
             case Accept():
                 return True, "accept"
             case Drop() | Reject():
-                self.run.dropped_by = place
+                self.run.dropped_by, self.run.rejected = place, isinstance(target, Reject)
                 return True, "drop"
             case Queue():
                 raise Stop(f"a program outside of the kernel, asked by `{action_text(target)}` at {place}")

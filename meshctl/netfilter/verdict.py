@@ -46,7 +46,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The answer: `redirect_port` is the local port that gets a packet that is redirected or tproxied."""
+    """The answer: `redirect_port` is the local port that gets a packet that is redirected or tproxied.
+
+    `rejected`: it is dropped by a REJECT; None: that depends on what is open.
+    """
 
     packet: Packet
     steps: tuple[Step, ...]
@@ -56,3 +59,4 @@ class Walk:
     arrival: Arrival | None = None
     dropped_by: str = ""
     notes: tuple[str, ...] = ()
+    rejected: bool | None = False

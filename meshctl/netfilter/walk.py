@@ -78,6 +78,7 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
     pending = [(False,) * at + (True,) for at in range(len(first.questions))]
     questions = list(first.questions)
     ends = {first.goal: None}
+    rejected = {first.rejected}
     while pending:
         script = pending.pop()
         runs += 1
@@ -87,6 +88,7 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
         if other.fate != first.fate:
             return _undecided(packet, first, other.questions[script.index(True)])
         ends[other.goal] = None
+        rejected.add(other.rejected)
         extra = range(len(script), len(other.questions))
         pending += [(*script, *(False,) * (at - len(script)), True) for at in extra]
     return Walk(
@@ -98,6 +100,7 @@ def _explore(ready: Walker, packet: Packet) -> Walk:
         first.arrival if len(ends) == 1 or first.arrival is None else replace(first.arrival, dst=None, dport=None),
         first.dropped_by,
         (*ready.notes, *_never_sent(packet, ready.network), *dict.fromkeys(first.notes), *_one_of(packet, ends)),
+        first.rejected if len(rejected) == 1 else None,
     )
 
 

@@ -16,7 +16,7 @@ from meshctl.path import node_walk
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
-from meshctl.path.passage import RESET_IN_DOUBT, proof_of, resets, stopped
+from meshctl.path.passage import RESET_IN_DOUBT, UNHEARD, deciding, proof_of, resets, stopped
 from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.words import show_address
 
@@ -32,13 +32,17 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A packet that a node does not forward; `sure` False: it may. `answer`: it is one on the way back."""
+    """A packet that a node does not forward; `sure` False: it may. `answer`: it is one on the way back.
+
+    `refused`: its sender is told so; None: that cannot be told.
+    """
 
     why: str
     walk: Walk
     hop: Hop
     sure: bool
     answer: bool
+    refused: bool | None = False
 
 
 def sent_elsewhere(
@@ -129,10 +133,9 @@ def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
     if kept is None:
         return None
     place = f"{flow.place}:{flow.port}"
-    if not kept.sure:
+    if not kept.sure or kept.refused is None:
         return Course(1.0, untold(kept.why, through_server=None), (kept.hop,), endpoint=place)
-    rejected = not kept.answer and stopped(kept.walk).startswith("rejected")  # who answers is told, not who asked
-    broken: Literal["refused", "timeout"] = "refused" if rejected else "timeout"
+    broken: Literal["refused", "timeout"] = "refused" if kept.refused else "timeout"
     why = f"{kept.why}, so the connection is never made" if kept.answer else kept.why
     end = End("nobody", delivered=False, mtls=None, broken=broken, why=why, cause="rules")
     return Course(1.0, end, (kept.hop,), endpoint=place)
@@ -143,7 +146,10 @@ def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
     nodes = tuple(node for node in dict.fromkeys((flow.station.pod.node, there)) if node)
     kept = list(_kept(scene, flow, nodes, there, answer=False))
     kept += _kept(scene, flow, nodes[::-1], there, answer=True) if not any(one.sure for one in kept) else ()
-    return next((one for one in kept if one.sure), kept[0] if kept else None)
+    found = next((one for one in kept if one.sure), kept[0] if kept else None)
+    if found is None or found is kept[0]:
+        return found
+    return _unheard(found, f"before that, {kept[0].why}")
 
 
 def keeping_out(scene: Scene, address: str, port: int, node: str) -> Kept | None:
@@ -173,12 +179,16 @@ def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer:
             walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, answer=answer)
             if walk is None:
                 continue
-            translates = flow.translated and not answer and node == flow.station.pod.node
-            before = stage.part == "before" and translates
+            translates = flow.translated and node == flow.station.pod.node
+            before = stage.part == "before" and translates and not answer
             if _stops(walk):
                 doubt = "" if sends or takes or before else _doubt(node, found, flow, there)
-                lost = translates and not before and resets(walk)
-                yield _as_kept(node, flow, walk, RESET_IN_DOUBT if lost else doubt, stage, answer)
+                kept = _as_kept(node, flow, walk, doubt, stage, answer)
+                if kept.sure and not answer and translates and not before and resets(walk):
+                    kept = _unheard(kept, RESET_IN_DOUBT)
+                elif kept.sure and not answer:
+                    kept = _told(scene, node, found, flow, kept, stage)
+                yield kept
                 break
             if translates and _untracks(walk):
                 yield _as_kept(node, flow, walk, _UNTRACKED, stage, answer)
@@ -186,7 +196,27 @@ def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer:
             mark = walk.arrival.mark if walk.arrival is not None else mark
 
 
-_UNTRACKED = "its rules exempt it from connection tracking, without which no rule gives it another destination"
+def _told(scene: Scene, node: str, found: NodeRules, flow: Flow, kept: Kept, stage: node_walk.Stage) -> Kept:
+    """A packet that a node keeps back, with what its sender hears of that: a REJECT's answer meets rules as well."""
+    if not kept.walk.rejected:
+        return kept if kept.walk.rejected is False else _unheard(kept, UNHEARD)
+    lost = node_walk.refusal(scene, node, found, flow, stage, reset="reset" in deciding(kept.walk)[-1].action)
+    if lost is None:
+        return replace(kept, refused=True)
+    if lost.verdict == "dropped":
+        why = f"{kept.why}, and so is the answer that says it: {stopped(lost)}"
+        evidence = (*kept.hop.evidence, *proof_of(lost))
+        return replace(kept, why=why, hop=replace(kept.hop, decision=why, evidence=evidence))
+    return _unheard(kept, f"whether its sender hears of that cannot be told: {_open(lost)}")
+
+
+def _unheard(kept: Kept, doubt: str) -> Kept:
+    """A packet that is kept back for sure, of which its sender may hear or not."""
+    why = f"{kept.why}; {doubt}"
+    return replace(kept, why=why, hop=replace(kept.hop, decision=why, mood="warn"), refused=None)
+
+
+_UNTRACKED = "its rules exempt it from connection tracking, without which nothing is translated"
 
 
 def _untracks(walk: Walk) -> bool:

@@ -96,12 +96,52 @@ def meet(
     if not _busy(scene, node, found, stage):
         return None
     here = node == flow.station.pod.node
-    before = stage.part == "before"
+    before = _is_before(flow, node, stage)
     known = frozenset(_unknown(scene, flow, node, answer=answer, before=before))
     mapped = flow.translated and here and (answer or not before)
-    view = View(answer, mapped, flow.masqueraded and here, known, found.routes is not None)
+    hidden, perhaps = flow.masqueraded and here, flow.station.own_ip(flow.place)
+    view = View(answer, mapped, hidden, known, found.routes is not None, perhaps if known else "")
     packet = _packet(scene, found, flow, node, stage, answer=answer)
     return _ready(scene, node, found, view, stage).walk(replace(packet, mark=packet.mark | mark))
+
+
+def _is_before(flow: Flow, node: str, stage: Stage) -> bool:
+    """Whether nat has not given a packet its destination yet; what the node sends itself has it before PREROUTING."""
+    sent = stage.hook == "PREROUTING" and node == flow.station.pod.node and flow.station.pod.host_network
+    return stage.part == "before" and not sent
+
+
+def refusal(scene: Scene, node: str, found: NodeRules, flow: Flow, stopped: Stage, *, reset: bool) -> Walk | None:
+    """The walk of a REJECT's answer that the node's own rules keep back, or may; None where it gets out.
+
+    It is the node itself that sends it: an ICMP error, or a TCP `reset`.
+    """
+    here = node == flow.station.pod.node
+    blind = {*_unknown(scene, flow, node, answer=True, before=False)}
+    blind |= {"source"} if stopped.hook != "INPUT" and not reset else set()
+    perhaps = flow.station.own_ip(flow.place) if blind else ""
+    mapped, devices = flow.translated and here, found.routes is not None
+    view = View(True, mapped, None, frozenset(blind), devices, perhaps, refusal=True)
+    for stage in stages(sends=True, takes=here and flow.station.pod.host_network):
+        if not _busy(scene, node, found, stage):
+            continue
+        packet = _packet(scene, found, flow, node, stage, answer=True)
+        to = flow.station.own_ip(flow.place) or flow.place
+        packet = replace(
+            packet,
+            direction="outbound",
+            in_interface=None,
+            out_interface=_way_out(scene, node, found, to),
+            owner_known=True,
+            ctstate="RELATED",
+            flags=("RST", "ACK") if reset else None,
+        )
+        if not reset:
+            packet = replace(packet, proto="icmp", sport=None, dport=None, icmp_type=3 if packet.version == 4 else 1)
+        walk = _ready(scene, node, found, view, stage).walk(packet)
+        if walk.verdict != "accepted":
+            return walk
+    return None
 
 
 def _unknown(scene: Scene, flow: Flow, node: str, *, answer: bool, before: bool) -> Iterator[str]:
@@ -145,7 +185,8 @@ def _packet(scene: Scene, found: NodeRules, flow: Flow, node: str, stage: Stage,
     """
     here = node == flow.station.pod.node
     called = flow.asked if flow.asked is not None and here and not answer else (flow.place, flow.port)
-    place, port = called if stage.part == "before" else (flow.place, flow.port)
+    before = _is_before(flow, node, stage)
+    place, port = called if before else (flow.place, flow.port)
     version, number = number_of(place)
     own = flow.station.own_ip(flow.place)
     local = is_own(scene, node, flow) if answer else here and flow.station.pod.host_network
@@ -161,10 +202,15 @@ def _packet(scene: Scene, found: NodeRules, flow: Flow, node: str, stage: Stage,
         in_interface=None if local else device(found, flow.place if answer else own or place),
         out_interface=_way_out(scene, node, found, to) if local else None,
         owner_known=not local,
-        mark=MASQUERADE_MARK if flow.masqueraded and here and stage.part != "before" else 0,
+        mark=MASQUERADE_MARK if flow.masqueraded and here and not before else 0,
         flags=("SYN",) if flow.proto == "tcp" else None,
     )
-    return _turned(sent) if answer else sent
+    if not answer:
+        return sent
+    back = _turned(sent)
+    if local and flow.asked is not None and here and stage.hook in ("PREROUTING", "INPUT"):  # past POSTROUTING, on lo
+        back = replace(back, src=number_of(flow.asked[0])[1], sport=flow.asked[1])
+    return back
 
 
 def _way_out(scene: Scene, node: str, found: NodeRules, address: str) -> str:
@@ -173,7 +219,7 @@ def _way_out(scene: Scene, node: str, found: NodeRules, address: str) -> str:
 
 
 def _turned(sent: Packet) -> Packet:
-    """The answer to a packet: kube-proxy's translation is undone only behind FORWARD and POSTROUTING's filters."""
+    """The answer to a packet: kube-proxy's translation is undone only behind the filters of POSTROUTING."""
     return replace(
         sent,
         src=sent.dst,

@@ -79,7 +79,7 @@ def read(
     ) -> Passage:
         arrow = f"to port {port}" if port else ""
         hop = Hop("rules", where, station.key, title, said, facts, proof, mood, arrow)
-        return Passage(kind, hop, port, said, _rejects(walk), None, walk.verdict == "tproxied")
+        return Passage(kind, hop, port, said, bool(walk.rejected), None, walk.verdict == "tproxied")
 
     match walk.verdict:
         case "redirected" | "tproxied":
@@ -100,6 +100,8 @@ def read(
         case "dropped":
             if resets(walk) and any(change.field in ("dst", "dport") for one in walk.steps for change in one.changes):
                 return passage("undecided", f"cannot be told: {RESET_IN_DOUBT} ({stopped(walk)})", "warn")
+            if walk.rejected is None:
+                return passage("undecided", f"cannot be told: {UNHEARD} ({stopped(walk)})", "warn")
             return passage("dropped", stopped(walk), "bad")
         case "undecided":
             return passage("undecided", f"cannot be told: {walk.undecided_because}", "warn")
@@ -178,8 +180,10 @@ def proof_of(walk: Walk) -> tuple[Evidence, ...]:
 
 def stopped(walk: Walk) -> str:
     """How the rules end a packet, and which: ``rejected by filter/OUTPUT rule 1``."""
-    return f"{'rejected' if _rejects(walk) else 'dropped'} by {walk.dropped_by}"
+    return f"{'rejected' if walk.rejected else 'dropped'} by {walk.dropped_by}"
 
+
+UNHEARD = "it depends on what is open whether the sender hears that the packet is dropped"
 
 RESET_IN_DOUBT = (
     "Linux 6.18 does not give a TCP reset of REJECT the address back that was called, so the client waits in vain; "
@@ -190,9 +194,4 @@ RESET_IN_DOUBT = (
 
 def resets(walk: Walk) -> bool:
     """Whether the rules answer a packet from elsewhere with a TCP reset of their own."""
-    return walk.packet.direction == "inbound" and _rejects(walk) and "reset" in deciding(walk)[-1].action
-
-
-def _rejects(walk: Walk) -> bool:
-    steps = deciding(walk)
-    return bool(steps) and "policy" not in walk.dropped_by and steps[-1].action.upper().startswith("REJECT")
+    return walk.packet.direction == "inbound" and bool(walk.rejected) and "reset" in deciding(walk)[-1].action

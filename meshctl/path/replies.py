@@ -27,7 +27,7 @@ from meshctl.netfilter.targets import (
 from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.scene import Scene, Station
-from meshctl.path.settled import View, seen_by
+from meshctl.path.settled import View, in_part, seen_by
 
 Stage = Literal["out", "in", "lo"]
 """Out of the pod, into it, or within it: all hooks on lo."""
@@ -73,6 +73,43 @@ def lost(scene: Scene, station: Station, ready: Walker, packet: Packet, stage: S
     return walk if walk.verdict in ("dropped", "undecided") else None
 
 
+def refusal(scene: Scene, station: Station, stopped: Walk) -> Walk | None:
+    """The walk of a REJECT's answer (ICMP, TCP reset) that the pod's rules keep back, or may; None where it arrives."""
+    sent, arrival = stopped.packet, stopped.arrival
+    within = sent.direction == "outbound"
+    reset = bool(stopped.steps) and "reset" in stopped.steps[-1].action
+    source = arrival.dst if arrival is not None and (reset or not within) else None
+    packet = replace(
+        sent,
+        direction="outbound",
+        src=source,
+        dst=sent.src or 0,
+        in_interface=None,
+        out_interface="lo" if within else sent.in_interface or "eth0",
+        uid=None,
+        gid=None,
+        owner_known=True,
+        mark=0,
+        ctstate="RELATED",
+    )
+    if reset:
+        port = arrival.dport if arrival is not None else sent.dport
+        packet = replace(packet, sport=port, dport=sent.sport, flags=("RST", "ACK"))
+    else:
+        number = 3 if sent.version == 4 else 1  # destination unreachable
+        packet = replace(packet, proto="icmp", sport=None, dport=None, flags=None, icmp_type=number)
+    stage: Stage = "lo" if within else "out"
+    key = ("refusals", station.key, stage)
+    if key not in scene.cache:
+        view = View(answer=True, mapped=None, hidden=None, refusal=True)
+        whole = walker(tuple(seen_by(scene, one, view) for one in station.rulesets), station.network)
+        scene.cache[key] = _filters(whole, stage)
+    filters = scene.cache[key]
+    assert isinstance(filters, Walker)
+    walk = filters.walk(packet)
+    return walk if walk.verdict in ("dropped", "undecided") else None
+
+
 def _of_answers(scene: Scene, station: Station, ready: Walker) -> Walker:
     """The pod's rules as they ask of answers, where one of them asks for more of a connection than its state."""
     clauses = (clause for ruleset in station.rulesets for _, _, _, rule in ruleset.rules for clause in rule.matches)
@@ -86,7 +123,7 @@ def _of_answers(scene: Scene, station: Station, ready: Walker) -> Walker:
 
 def _asks_more(clause: Match) -> bool:
     translated = isinstance(clause, CtState) and ("DNAT" in clause.states or "SNAT" in clause.states)
-    return translated or isinstance(clause, CtField | Lookup)
+    return translated or isinstance(clause, CtField | Lookup) or in_part(clause)
 
 
 def _filters(ready: Walker, stage: Stage) -> Walker:

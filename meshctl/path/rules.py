@@ -14,6 +14,7 @@ from meshctl.path.model import Hop
 from meshctl.path.netns import is_loopback, listens
 from meshctl.path.passage import Passage, is_own, proof_of, read, stopped, straight, without_rules
 from meshctl.path.scene import Owner, Scene, Station
+from meshctl.path.settled import with_client_ports
 from meshctl.path.sight import alike, number_of
 
 SENDING_PORT = 40000
@@ -66,7 +67,7 @@ def ready_walker(scene: Scene, station: Station) -> Walker:
     """A pod's rules made ready for its packets, once."""
     key = ("walker", station.key)
     if key not in scene.cache:
-        scene.cache[key] = walker(station.rulesets, station.network)
+        scene.cache[key] = walker(tuple(map(with_client_ports, station.rulesets)), station.network)
     found = scene.cache[key]
     assert isinstance(found, Walker)
     return found
@@ -109,7 +110,8 @@ def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: 
     local = is_own(station, address)
     source = number if is_loopback(address) else own_address(station, version)
     packet = replace(sent_by(owner, version, source, number, port), out_interface="lo" if local else None, mark=mark)
-    passage = read(station, ready_walker(scene, station).walk(packet), "caller", "outbound rules", _owner_fact(owner))
+    walk = ready_walker(scene, station).walk(packet)
+    passage = _heard(scene, station, walk, read(station, walk, "caller", "outbound rules", _owner_fact(owner)))
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
         return _answered(passage, _answer_to_own(scene, station, packet, passage, local))
     return passage
@@ -132,10 +134,23 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
         in_interface=_interface(station, version, number),
         flags=("SYN",),
     )
-    passage = read(station, ready_walker(scene, station).walk(packet), "callee", "inbound rules", ())
+    walk = ready_walker(scene, station).walk(packet)
+    passage = _heard(scene, station, walk, read(station, walk, "callee", "inbound rules", ()))
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
         return _answered(passage, _answer_to_others(scene, station, packet, passage))
     return passage
+
+
+def _heard(scene: Scene, station: Station, walk: Walk, passage: Passage) -> Passage:
+    """A passage with what its sender hears where the rules reject it: the answer that says so meets them as well."""
+    if not passage.refused or (lost := replies.refusal(scene, station, walk)) is None:
+        return passage
+    proof = (*passage.hop.evidence, *proof_of(lost))
+    if lost.verdict == "undecided":
+        why = f"{passage.why}; whether its sender hears of that cannot be told: {lost.undecided_because}"
+        return Passage("undecided", replace(passage.hop, decision=why, evidence=proof, mood="warn"), None, why)
+    why = f"{passage.why}, and so is the answer that says it: {stopped(lost)}"
+    return replace(passage, hop=replace(passage.hop, decision=why, evidence=proof), why=why, refused=False)
 
 
 def _answer_to_own(scene: Scene, station: Station, sent: Packet, passage: Passage, local: bool) -> Walk | None:
@@ -215,7 +230,8 @@ def _to_application(
     packet = sent_by(owner, version, source[1] if source[0] == version else number, number, port)
     packet = replace(packet, out_interface="lo" if local else None, mark=mark)
     walk = ready_walker(scene, station).walk(packet)
-    passage = read(station, walk, "callee", "rules between the proxy and the application", ())
+    title = "rules between the proxy and the application"
+    passage = _heard(scene, station, walk, read(station, walk, "callee", title, ()))
     if passage.kind == "straight" and local and replies.can_stop(scene, station):
         return _answered(passage, _answer_to_own(scene, station, packet, passage, True))
     return passage

@@ -5,12 +5,13 @@ and an answer runs against it. Clauses about that are settled before the walk wh
 questions, so that they leave the walk undecided only where they matter.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_text, nft_text
 from meshctl.netfilter import matches as m
-from meshctl.netfilter.addresses import Prefix, address_text
+from meshctl.netfilter.addresses import Prefix, Span, address_text
 from meshctl.netfilter.model import Rule, Ruleset
 from meshctl.path.netns import is_loopback
 from meshctl.path.scene import Scene
@@ -20,6 +21,7 @@ from meshctl.path.scene import Scene
 class View:
     """What its machine knows of a packet beside its headers; `blind` are the sides whose address is not known.
 
+    `perhaps` is an address that it may have all the same. `refusal`: it is a REJECT's answer, before any other.
     `mapped` and `hidden`: this machine translated the connection's destination, and its source; None: it may have.
     """
 
@@ -28,17 +30,58 @@ class View:
     hidden: bool | None = False
     blind: frozenset[str] = frozenset()
     devices: bool = True
+    perhaps: str = ""
+    refusal: bool = False
 
+
+CLIENT_PORTS = Span(32768, 60999)
+"""From where clients connect (``net.ipv4.ip_local_port_range``, Linux' default)."""
+_SELDOM = 0.01
+"""A share of the clients' ports that is not worth a word."""
 
 _NEVER = m.Mark(1, 0)
 """Holds for no packet; the rule stays where it is, so that its number does."""
 
 
+def _share(clause: m.Ports) -> float:
+    """The share (0..1) of the ports of clients that a clause names."""
+    low, high = CLIENT_PORTS.low, CLIENT_PORTS.high
+    named = sum(max(0, min(high, one.high) - max(low, one.low) + 1) for one in clause.ranges)
+    return min(1.0, named / (high - low + 1))
+
+
+def in_part(clause: m.Match) -> bool:
+    """Whether a clause about ports names some of those of clients, and not all."""
+    return isinstance(clause, m.Ports) and 0 < _share(clause) < 1
+
+
+def by_chance(clause: m.Ports) -> m.Match | None:
+    """What is asked of a client's port: which one it has is not known, and seldom one of a few."""
+    if not in_part(clause):
+        return clause
+    if _share(clause) < _SELDOM:
+        return None if clause.negated else _NEVER
+    return m.Opaque(_spelt(clause))
+
+
 def seen_by(scene: Scene, ruleset: Ruleset, view: View) -> Ruleset:
     """The rules as they ask what is known of a packet: the same rules at the same places."""
+    return _asking(ruleset, lambda clause: _settled(scene, clause, view))
 
+
+def with_client_ports(ruleset: Ruleset) -> Ruleset:
+    """The rules as they ask of the port that a client sends from: the same object where none names some of those."""
+
+    def asked(clause: m.Match) -> m.Match | None:
+        return by_chance(clause) if isinstance(clause, m.Ports) and clause.side == "source" else clause
+
+    some = any(in_part(clause) for _, _, _, rule in ruleset.rules for clause in rule.matches)
+    return _asking(ruleset, asked) if some else ruleset
+
+
+def _asking(ruleset: Ruleset, asked: Callable[[m.Match], m.Match | None]) -> Ruleset:
     def seen(rule: Rule) -> Rule:
-        settled = tuple(_settled(scene, clause, view) for clause in rule.matches)
+        settled = tuple(asked(clause) for clause in rule.matches)
         return rule if settled == rule.matches else replace(rule, matches=tuple(c for c in settled if c is not None))
 
     return replace(
@@ -69,6 +112,8 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return None if met != negated else _NEVER
         case m.CtField() if view.mapped or view.answer:
             return m.Opaque(_spelt(clause))
+        case m.Ports(side) if side == ("destination" if view.answer else "source"):
+            return by_chance(clause)
         case m.InInterface("lo") | m.OutInterface("lo"):  # who sends and who takes it tells, without any route
             return clause
         case m.InInterface() | m.OutInterface() if not view.devices:
@@ -78,9 +123,9 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
         case m.OutInterface() if "destination" in view.blind:
             return m.Opaque(_spelt(clause))
         case m.Source(network, negated) if "source" in view.blind:
-            return _of_blind(scene, clause, network, negated)
+            return _of_blind(scene, clause, network, negated, view.perhaps)
         case m.Destination(network, negated) if "destination" in view.blind:
-            return _of_blind(scene, clause, network, negated)
+            return _of_blind(scene, clause, network, negated, view.perhaps)
         case m.AddressRange(side) | m.AddrType(side) if side in view.blind:
             return m.Opaque(_spelt(clause))
         case m.External("rpfilter", options):  # what comes from where its answers go passes: pods' packets do
@@ -108,8 +153,8 @@ def _has_status(value: str, view: View) -> bool | None:
     known: dict[str, bool | None] = {
         "DNAT": view.mapped,
         "SNAT": (view.hidden or None) if view.answer else False,
-        "SEEN_REPLY": view.answer,
-        "CONFIRMED": view.answer,
+        "SEEN_REPLY": view.answer and not view.refusal,
+        "CONFIRMED": view.answer and not view.refusal,
         "ASSURED": False,
         "EXPECTED": False,
     }
@@ -117,10 +162,10 @@ def _has_status(value: str, view: View) -> bool | None:
     return True if True in met else None if None in met else False
 
 
-def _of_blind(scene: Scene, clause: m.Match, network: Prefix, negated: bool) -> m.Match | None:
-    """A clause about an address that is not known: it is none of a pod's that was recorded, and not of a loopback."""
+def _of_blind(scene: Scene, clause: m.Match, network: Prefix, negated: bool, perhaps: str) -> m.Match | None:
+    """A clause about an address that is not known: it is none of another pod's, and not of a loopback."""
     text = address_text(network.version, network.address)
-    if (network.is_host and scene.pod_at(text) is not None) or is_loopback(text):
+    if (network.is_host and text != perhaps and scene.pod_at(text) is not None) or is_loopback(text):
         return None if negated else _NEVER
     return m.Opaque(_spelt(clause))
 
