@@ -16,8 +16,9 @@ from meshctl.path import node_walk
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
-from meshctl.path.passage import RESET_IN_DOUBT, UNHEARD, deciding, proof_of, resets, stopped
+from meshctl.path.passage import RESET_IN_DOUBT, UNHEARD, UNTRACKED, deciding, proof_of, resets, stopped, untracks
 from meshctl.path.scene import NodeRules, Scene, Station
+from meshctl.path.settled import Leg
 from meshctl.words import show_address
 
 
@@ -32,7 +33,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A packet that a node does not forward; `sure` False: it may. `answer`: it is one on the way back.
+    """A packet that a node does not forward, which `leg` of the connection; `sure` False: it may.
 
     `refused`: its sender is told so; None: that cannot be told.
     """
@@ -41,7 +42,7 @@ class Kept:
     walk: Walk
     hop: Hop
     sure: bool
-    answer: bool
+    leg: Leg
     refused: bool | None = False
 
 
@@ -136,7 +137,7 @@ def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
     if not kept.sure or kept.refused is None:
         return Course(1.0, untold(kept.why, through_server=None), (kept.hop,), endpoint=place)
     broken: Literal["refused", "timeout"] = "refused" if kept.refused else "timeout"
-    why = f"{kept.why}, so the connection is never made" if kept.answer else kept.why
+    why = f"{kept.why}, so the connection is never made" if kept.leg == "answer" else kept.why
     end = End("nobody", delivered=False, mtls=None, broken=broken, why=why, cause="rules")
     return Course(1.0, end, (kept.hop,), endpoint=place)
 
@@ -144,8 +145,11 @@ def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
 def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
     """The packet that one of the nodes on the way keeps back, there or back again: the first for sure, else any."""
     nodes = tuple(node for node in dict.fromkeys((flow.station.pod.node, there)) if node)
-    kept = list(_kept(scene, flow, nodes, there, answer=False))
-    kept += _kept(scene, flow, nodes[::-1], there, answer=True) if not any(one.sure for one in kept) else ()
+    kept = list(_kept(scene, flow, nodes, there, "first"))
+    kept += _kept(scene, flow, nodes[::-1], there, "answer") if not any(one.sure for one in kept) else ()
+    if flow.proto == "tcp":
+        kept += _kept(scene, flow, nodes, there, "later") if not kept else ()
+        kept += _kept(scene, flow, nodes[::-1], there, "later answer") if not kept else ()
     found = next((one for one in kept if one.sure), kept[0] if kept else None)
     if found is None or found is kept[0]:
         return found
@@ -167,31 +171,33 @@ def keeping_out(scene: Scene, address: str, port: int, node: str) -> Kept | None
 _OUTSIDE = Station(pod=Pod(name="", namespace=""), mode="none")
 
 
-def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, *, answer: bool) -> Iterable[Kept]:
+def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, leg: Leg) -> Iterable[Kept]:
     for node in nodes:
         if _is_pods_own(flow.station, flow.place) or (found := scene.node(node).beside()) is None:
             continue
         own = node_walk.is_own(scene, node, flow)
         sender = node == flow.station.pod.node and flow.station.pod.host_network
-        sends, takes = (own, sender) if answer else (sender, own)
+        sends, takes = (own, sender) if "answer" in leg else (sender, own)
         mark = 0
         for stage in node_walk.stages(sends=sends, takes=takes):
-            walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, answer=answer)
+            walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, leg=leg)
             if walk is None:
                 continue
             translates = flow.translated and node == flow.station.pod.node
-            before = stage.part == "before" and translates and not answer
+            before = stage.part == "before" and translates and "answer" not in leg
             if _stops(walk):
                 doubt = "" if sends or takes or before else _doubt(node, found, flow, there)
-                kept = _as_kept(node, flow, walk, doubt, stage, answer)
-                if kept.sure and not answer and translates and not before and resets(walk):
+                kept = _as_kept(node, flow, walk, doubt, stage, leg)
+                if kept.sure and "later" in leg:
+                    kept = _unheard(kept, "how that ends depends on who gives up first")
+                elif kept.sure and leg == "first" and translates and not before and resets(walk):
                     kept = _unheard(kept, RESET_IN_DOUBT)
-                elif kept.sure and not answer:
+                elif kept.sure and leg == "first":
                     kept = _told(scene, node, found, flow, kept, stage)
                 yield kept
                 break
-            if translates and _untracks(walk):
-                yield _as_kept(node, flow, walk, _UNTRACKED, stage, answer)
+            if translates and untracks(walk):
+                yield _as_kept(node, flow, walk, UNTRACKED, stage, leg)
                 break
             mark = walk.arrival.mark if walk.arrival is not None else mark
 
@@ -216,33 +222,28 @@ def _unheard(kept: Kept, doubt: str) -> Kept:
     return replace(kept, why=why, hop=replace(kept.hop, decision=why, mood="warn"), refused=None)
 
 
-_UNTRACKED = "its rules exempt it from connection tracking, without which nothing is translated"
-
-
-def _untracks(walk: Walk) -> bool:
-    return any(change.field == "tracked" for step in walk.steps for change in step.changes)
-
-
 def _stops(walk: Walk) -> bool:
     return walk.verdict == "undecided" or (walk.verdict == "dropped" and "/" in walk.dropped_by)
 
 
-def _as_kept(node: str, flow: Flow, walk: Walk, doubt: str, stage: node_walk.Stage, answer: bool) -> Kept:
+def _as_kept(node: str, flow: Flow, walk: Walk, doubt: str, stage: node_walk.Stage, leg: Leg) -> Kept:
     doubt = _open(walk) if walk.verdict == "undecided" else doubt
     place = f"{flow.place}:{flow.port}"
-    what = f"the answers of {place}" if answer else f"it to {place}"
+    what = f"the answers of {place}" if leg == "answer" else f"it to {place}"
     if flow.proto == "udp":
-        what = f"the answer of {place}" if answer else f"the question to {place}"
-    elif not answer and stage.hook == "INPUT":
+        what = f"the answer of {place}" if leg == "answer" else f"the question to {place}"
+    elif "later" in leg:
+        what = f"the connection's further packets {'of' if 'answer' in leg else 'to'} {place}"
+    elif leg == "first" and stage.hook == "INPUT":
         what = f"what is for {place}"
     does, do = _VERBS.get(stage.hook, ("forwards", "forward"))
     if doubt:
         why = f"whether node {node} {does} {what} cannot be told: {doubt}"
         if walk.verdict == "dropped":
-            why += f" ({'they' if answer and flow.proto == 'tcp' else 'it'} would be {stopped(walk)})"
-        return Kept(why, walk, _hop(node, why, walk, "warn"), False, answer)
+            why += f" ({'they' if leg != 'first' and flow.proto == 'tcp' else 'it'} would be {stopped(walk)})"
+        return Kept(why, walk, _hop(node, why, walk, "warn"), False, leg)
     why = f"node {node} does not {do} {what}: {stopped(walk)}"
-    return Kept(why, walk, _hop(node, why, walk, "bad"), True, answer)
+    return Kept(why, walk, _hop(node, why, walk, "bad"), True, leg)
 
 
 _VERBS = {"INPUT": ("lets in", "let in"), "OUTPUT": ("sends", "send")}

@@ -15,7 +15,7 @@ from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.netns import is_loopback
 from meshctl.path.rules import SENDING_PORT
 from meshctl.path.scene import NodeRules, Scene, Station
-from meshctl.path.settled import View, seen_by
+from meshctl.path.settled import Leg, View, seen_by
 from meshctl.path.sight import number_of
 
 MASQUERADE_MARK = 0x4000
@@ -87,21 +87,23 @@ def stages(*, sends: bool, takes: bool) -> tuple[Stage, ...]:
 
 
 def meet(
-    scene: Scene, node: str, found: NodeRules, flow: Flow, stage: Stage, *, mark: int = 0, answer: bool = False
+    scene: Scene, node: str, found: NodeRules, flow: Flow, stage: Stage, *, mark: int = 0, leg: Leg = "first"
 ) -> Walk | None:
-    """Walk a packet through what a node's rules have at one stage: the first one, or the `answer` to it.
+    """Walk a packet through what a node's rules have at one stage: the first one, the answer to it, or a later one.
 
     `mark` is what it has already. None where no rule is there.
     """
     if not _busy(scene, node, found, stage):
         return None
-    here = node == flow.station.pod.node
+    here, answer = node == flow.station.pod.node, leg in ("answer", "later answer")
     before = _is_before(flow, node, stage)
     known = frozenset(_unknown(scene, flow, node, answer=answer, before=before))
-    mapped = flow.translated and here and (answer or not before)
+    mapped = flow.translated and here and (leg != "first" or not before)
     hidden, perhaps = flow.masqueraded and here, flow.station.own_ip(flow.place)
-    view = View(answer, mapped, hidden, known, found.routes is not None, perhaps if known else "")
+    view = View(leg, mapped, hidden, known, found.routes is not None, perhaps if known else "")
     packet = _packet(scene, found, flow, node, stage, answer=answer)
+    if leg in ("later", "later answer"):
+        packet = replace(packet, flags=("ACK",), ctstate="ESTABLISHED")
     return _ready(scene, node, found, view, stage).walk(replace(packet, mark=packet.mark | mark))
 
 
@@ -121,7 +123,7 @@ def refusal(scene: Scene, node: str, found: NodeRules, flow: Flow, stopped: Stag
     blind |= {"source"} if stopped.hook != "INPUT" and not reset else set()
     perhaps = flow.station.own_ip(flow.place) if blind else ""
     mapped, devices = flow.translated and here, found.routes is not None
-    view = View(True, mapped, None, frozenset(blind), devices, perhaps, refusal=True)
+    view = View("refusal", mapped, None, frozenset(blind), devices, perhaps)
     for stage in stages(sends=True, takes=here and flow.station.pod.host_network):
         if not _busy(scene, node, found, stage):
             continue

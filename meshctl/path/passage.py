@@ -81,6 +81,8 @@ def read(
         hop = Hop("rules", where, station.key, title, said, facts, proof, mood, arrow)
         return Passage(kind, hop, port, said, bool(walk.rejected), None, walk.verdict == "tproxied")
 
+    if walk.verdict == "accepted" and walk.packet.proto == "tcp" and untracks(walk):
+        return passage("undecided", f"cannot be told: {UNTRACKED}", "warn")
     match walk.verdict:
         case "redirected" | "tproxied":
             how = "redirected" if walk.verdict == "redirected" else "handed (TPROXY)"
@@ -181,6 +183,14 @@ def proof_of(walk: Walk) -> tuple[Evidence, ...]:
 def stopped(walk: Walk) -> str:
     """How the rules end a packet, and which: ``rejected by filter/OUTPUT rule 1``."""
     return f"{'rejected' if walk.rejected else 'dropped'} by {walk.dropped_by}"
+
+
+UNTRACKED = "the rules exempt it from connection tracking, without which nothing is translated"
+
+
+def untracks(walk: Walk) -> bool:
+    """Whether a rule exempts the packet from connection tracking."""
+    return any(change.field == "tracked" for step in walk.steps for change in step.changes)
 
 
 UNHEARD = "it depends on what is open whether the sender hears that the packet is dropped"

@@ -26,6 +26,7 @@ from meshctl.netfilter.targets import (
 )
 from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
+from meshctl.path.passage import UNTRACKED, untracks
 from meshctl.path.scene import Scene, Station
 from meshctl.path.settled import View, in_part, seen_by
 
@@ -61,29 +62,40 @@ def can_stop(scene: Scene, station: Station) -> bool:
 
 
 def lost(scene: Scene, station: Station, ready: Walker, packet: Packet, stage: Stage) -> Walk | None:
-    """The walk of a reply that the pod's rules keep back, or of which they leave that open; None where it arrives."""
+    """The walk of a reply that the pod's rules keep back, or of which they leave that open; None where it arrives.
+
+    It answers a first packet, or (an ACK) a later one.
+    """
     key = ("replies", station.key, stage)
     if key not in scene.cache:
         scene.cache[key] = _filters(_of_answers(scene, station, ready), stage)
     filters = scene.cache[key]
     assert isinstance(filters, Walker)
-    walk = filters.walk(replace(packet, ctstate="ESTABLISHED", flags=("SYN", "ACK") if packet.proto == "tcp" else None))
+    flags = packet.flags if packet.flags == ("ACK",) else ("SYN", "ACK")
+    walk = filters.walk(replace(packet, ctstate="ESTABLISHED", flags=flags if packet.proto == "tcp" else None))
     if walk.verdict == "dropped" and "/" not in walk.dropped_by.partition(" ")[0]:
         return None  # by routing, which the first packet has been asked about
+    if untracks(walk):
+        return replace(walk, verdict="undecided", undecided_because=UNTRACKED)
     return walk if walk.verdict in ("dropped", "undecided") else None
 
 
 def refusal(scene: Scene, station: Station, stopped: Walk) -> Walk | None:
-    """The walk of a REJECT's answer (ICMP, TCP reset) that the pod's rules keep back, or may; None where it arrives."""
+    """The walk of a REJECT's answer (ICMP, TCP reset) that the pod's rules keep back, or may; None where it arrives.
+
+    Within the pod it comes in again from the address that was called: POSTROUTING has translated it back.
+    """
     sent, arrival = stopped.packet, stopped.arrival
     within = sent.direction == "outbound"
     reset = bool(stopped.steps) and "reset" in stopped.steps[-1].action
-    source = arrival.dst if arrival is not None and (reset or not within) else None
-    packet = replace(
+    known = arrival is not None and (reset or not within)
+    leaving = replace(
         sent,
         direction="outbound",
-        src=source,
+        src=arrival.dst if arrival is not None and known else None,
         dst=sent.src or 0,
+        sport=(arrival.dport if arrival is not None else sent.dport) if reset else None,
+        dport=sent.sport if reset else None,
         in_interface=None,
         out_interface="lo" if within else sent.in_interface or "eth0",
         uid=None,
@@ -91,17 +103,23 @@ def refusal(scene: Scene, station: Station, stopped: Walk) -> Walk | None:
         owner_known=True,
         mark=0,
         ctstate="RELATED",
+        flags=("RST", "ACK") if reset else None,
     )
-    if reset:
-        port = arrival.dport if arrival is not None else sent.dport
-        packet = replace(packet, sport=port, dport=sent.sport, flags=("RST", "ACK"))
-    else:
-        number = 3 if sent.version == 4 else 1  # destination unreachable
-        packet = replace(packet, proto="icmp", sport=None, dport=None, flags=None, icmp_type=number)
-    stage: Stage = "lo" if within else "out"
+    if not reset:
+        leaving = replace(leaving, proto="icmp", icmp_type=3 if sent.version == 4 else 1)  # destination unreachable
+    lost = _stopping(scene, station, leaving, "out")
+    if lost is not None or not within:
+        return lost
+    coming = replace(leaving, direction="inbound", in_interface="lo", out_interface=None)
+    coming = replace(coming, src=sent.dst if known else None, sport=sent.dport if reset else None)
+    return _stopping(scene, station, coming, "in")
+
+
+def _stopping(scene: Scene, station: Station, packet: Packet, stage: Stage) -> Walk | None:
+    """The walk of a refusal that does not come past the filters of a stage, or may not."""
     key = ("refusals", station.key, stage)
     if key not in scene.cache:
-        view = View(answer=True, mapped=None, hidden=None, refusal=True)
+        view = View("refusal", mapped=None, hidden=None)
         whole = walker(tuple(seen_by(scene, one, view) for one in station.rulesets), station.network)
         scene.cache[key] = _filters(whole, stage)
     filters = scene.cache[key]
@@ -116,7 +134,7 @@ def _of_answers(scene: Scene, station: Station, ready: Walker) -> Walker:
     if not any(_asks_more(clause) for clause in clauses):
         return ready
     return walker(
-        tuple(seen_by(scene, one, View(answer=True, mapped=None, hidden=None)) for one in station.rulesets),
+        tuple(seen_by(scene, one, View("answer", mapped=None, hidden=None)) for one in station.rulesets),
         station.network,
     )
 

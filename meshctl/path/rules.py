@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from meshctl.netfilter.addresses import address_number, address_text
@@ -113,7 +114,8 @@ def _outbound(scene: Scene, station: Station, owner: Owner, address: str, port: 
     walk = ready_walker(scene, station).walk(packet)
     passage = _heard(scene, station, walk, read(station, walk, "caller", "outbound rules", _owner_fact(owner)))
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
-        return _answered(passage, _answer_to_own(scene, station, packet, passage, local))
+        answer = partial(_answer_to_own, scene, station, passage=passage, local=local)
+        return _both_ways(scene, station, packet, passage, answer)
     return passage
 
 
@@ -137,7 +139,8 @@ def _inbound(scene: Scene, station: Station, source: str | None, address: str, p
     walk = ready_walker(scene, station).walk(packet)
     passage = _heard(scene, station, walk, read(station, walk, "callee", "inbound rules", ()))
     if replies.can_stop(scene, station) and passage.kind not in ("dropped", "undecided"):
-        return _answered(passage, _answer_to_others(scene, station, packet, passage))
+        answer = partial(_answer_to_others, scene, station, passage=passage)
+        return _both_ways(scene, station, packet, passage, answer)
     return passage
 
 
@@ -208,6 +211,25 @@ def _answered(passage: Passage, walk: Walk | None) -> Passage:
     return Passage("dropped", hop, None, why)
 
 
+def _both_ways(
+    scene: Scene, station: Station, sent: Packet, passage: Passage, answer: Callable[[Packet], Walk | None]
+) -> Passage:
+    """A passage with what comes of the answer to a connection's first packet, and of the packets behind those."""
+    passage = _answered(passage, answer(sent))
+    if passage.kind in ("dropped", "undecided"):
+        return passage
+    later = replace(sent, flags=("ACK",), ctstate="ESTABLISHED")
+    walk: Walk | None = ready_walker(scene, station).walk(later)
+    if walk is None or walk.verdict not in ("dropped", "undecided"):
+        walk = answer(later)
+    if walk is None:
+        return passage
+    ends = stopped(walk) if walk.verdict == "dropped" else f"kept back or not: {walk.undecided_because}"
+    why = f"the connection is made, and its further packets are {ends}"
+    proof = (*passage.hop.evidence, *proof_of(walk))
+    return Passage("undecided", replace(passage.hop, decision=why, evidence=proof, mood="warn", arrow=""), None, why)
+
+
 def to_application(
     scene: Scene, station: Station, owner: Owner, bound: str, address: str, port: int, mark: int = 0
 ) -> Passage | None:
@@ -233,7 +255,8 @@ def _to_application(
     title = "rules between the proxy and the application"
     passage = _heard(scene, station, walk, read(station, walk, "callee", title, ()))
     if passage.kind == "straight" and local and replies.can_stop(scene, station):
-        return _answered(passage, _answer_to_own(scene, station, packet, passage, True))
+        answer = partial(_answer_to_own, scene, station, passage=passage, local=True)
+        return _both_ways(scene, station, packet, passage, answer)
     return passage
 
 

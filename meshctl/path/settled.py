@@ -7,6 +7,7 @@ questions, so that they leave the walk undecided only where they matter.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter import iptables_text, nft_text
@@ -16,22 +17,29 @@ from meshctl.netfilter.model import Rule, Ruleset
 from meshctl.path.netns import is_loopback
 from meshctl.path.scene import Scene
 
+Leg: TypeAlias = Literal["first", "answer", "later", "later answer", "refusal"]
+"""Which packet of a connection: the first, the answer to it, one behind those, or what a REJECT says of the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What its machine knows of a packet beside its headers; `blind` are the sides whose address is not known.
 
-    `perhaps` is an address that it may have all the same. `refusal`: it is a REJECT's answer, before any other.
+    `perhaps` is an address that it may have all the same.
     `mapped` and `hidden`: this machine translated the connection's destination, and its source; None: it may have.
     """
 
-    answer: bool = False
+    leg: Leg = "first"
     mapped: bool | None = False
     hidden: bool | None = False
     blind: frozenset[str] = frozenset()
     devices: bool = True
     perhaps: str = ""
-    refusal: bool = False
+
+    @property
+    def answer(self) -> bool:
+        """Whether the packet runs against the connection."""
+        return self.leg in ("answer", "later answer", "refusal")
 
 
 CLIENT_PORTS = Span(32768, 60999)
@@ -97,7 +105,7 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
     """The clause as it is asked of the packet: itself, None where it holds, or one that never holds or is open."""
     match clause:
         case m.CtState(states, negated) if (view.mapped and "DNAT" in states) or (
-            view.answer and view.hidden and "SNAT" in states
+            view.leg != "first" and view.hidden and "SNAT" in states
         ):
             return _NEVER if negated else None
         case m.CtState(states) if _depends(states, view):
@@ -106,7 +114,7 @@ def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
             return clause
         case m.CtField("ctdir", value, negated):
             return None if (value.upper() == ("REPLY" if view.answer else "ORIGINAL")) != negated else _NEVER
-        case m.CtField("ctstatus", value, negated) if (view.mapped or view.answer) and (
+        case m.CtField("ctstatus", value, negated) if (view.mapped or view.leg != "first") and (
             met := _has_status(value, view)
         ) is not None:
             return None if met != negated else _NEVER
@@ -142,20 +150,21 @@ _TRANSLATED = frozenset(("DNAT", "SNAT"))
 def _depends(states: tuple[str, ...], view: View) -> bool:
     """Whether it depends on a translation that is not known if a packet has one of these states."""
     doubtful = view.mapped is None and not _TRANSLATED.isdisjoint(states)
-    return doubtful and ("ESTABLISHED" if view.answer else "NEW") not in states
+    return doubtful and {"first": "NEW", "refusal": "RELATED"}.get(view.leg, "ESTABLISHED") not in states
 
 
 def _has_status(value: str, view: View) -> bool | None:
     """Whether a connection has one of the states that are listed; None where it cannot be told.
 
-    Source: nf_conntrack_core.c: SEEN_REPLY and CONFIRMED stand when an answer passes, ASSURED only later.
+    Source: nf_conntrack_core.c: SEEN_REPLY and CONFIRMED stand when an answer passes; nf_conntrack_proto_tcp.c: ASSURED
+    stands when the client has acknowledged that.
     """
     known: dict[str, bool | None] = {
         "DNAT": view.mapped,
-        "SNAT": (view.hidden or None) if view.answer else False,
-        "SEEN_REPLY": view.answer and not view.refusal,
-        "CONFIRMED": view.answer and not view.refusal,
-        "ASSURED": False,
+        "SNAT": (view.hidden or None) if view.leg != "first" else False,
+        "SEEN_REPLY": view.leg not in ("first", "refusal"),
+        "CONFIRMED": view.leg not in ("first", "refusal"),
+        "ASSURED": view.leg in ("later", "later answer"),
         "EXPECTED": False,
     }
     met = [known.get(word) for word in value.upper().split(",")]

@@ -147,11 +147,11 @@ FROM_WEB = "-A FORWARD -s 10.0.0.6/32 -p tcp -m tcp --sport 8080 -j DROP\n"
         (node(forward="-A FORWARD -m conntrack --ctstate NEW -j ACCEPT\n-A FORWARD -j DROP\n"), (False, "timeout")),
         (node(forward="-A FORWARD -p tcp -m tcp --sport 8080 --dport 22 -j DROP\n"), (True, "")),
         (node(forward="-A FORWARD -m conntrack --ctdir REPLY -j DROP\n"), (False, "timeout")),
-        (node(forward="-A FORWARD -m conntrack --ctdir ORIGINAL --ctstate ESTABLISHED -j DROP\n"), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctdir ORIGINAL --ctstate ESTABLISHED -j DROP\n"), (None, "")),
         (node(forward="-A FORWARD -m conntrack --ctstate DNAT -j DROP\n"), (False, "timeout")),
         (node(forward="-A FORWARD -m conntrack --ctorigdst 10.96.0.6 -j DROP\n"), (None, "")),
         (node(forward="-A FORWARD -m conntrack --ctstatus SEEN_REPLY -j DROP\n"), (False, "timeout")),
-        (node(forward="-A FORWARD -m conntrack --ctstatus ASSURED -j DROP\n"), (True, "")),
+        (node(forward="-A FORWARD -m conntrack --ctstatus ASSURED -j DROP\n"), (None, "")),
         (node(forward="-A FORWARD -s 10.0.0.6/32 -m set --match-set banned dst -j DROP\n"), (None, "")),
     ],
 )

@@ -286,7 +286,7 @@ STATUS = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dna
     [
         ((STATUS, {"accept": None}), "drop", False, True),
         ((STATUS, {"drop": None}), "accept", True, False),
-        (({"match": {**STATUS["match"], "right": "snat"}}, {"drop": None}), "accept", True, True),
+        (({"match": {**STATUS["match"], "right": "snat"}}, {"drop": None}), "accept", True, None),
         (({"match": {**STATUS["match"], "right": "dying"}}, {"drop": None}), "accept", True, None),
     ],
 )
