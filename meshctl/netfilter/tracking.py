@@ -61,8 +61,18 @@ def _ct_value(name: str, value: str, flight: Flight, connection: Connection) -> 
     if name == "ctdir":
         return value.upper() == "ORIGINAL"
     if name == "ctstatus":
-        return bool(_status(connection).intersection(value.upper().split(",")))
+        return _has_status(value.upper().split(","), flight, connection)
     return None
+
+
+def _has_status(words: list[str], flight: Flight, connection: Connection) -> bool | None:
+    """Whether one of the states stands; ASSURED does once a client has acknowledged the answer (tcp_packet)."""
+    if _status(connection).intersection(words):
+        return True
+    if "ASSURED" not in words or connection.state != "ESTABLISHED":
+        return False
+    flags = flight.packet.flags
+    return None if flight.proto != "tcp" or flags is None else "SYN" not in flags
 
 
 def _status(connection: Connection) -> set[str]:

@@ -16,7 +16,7 @@ from meshctl.path import node_walk
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
-from meshctl.path.passage import RESET_IN_DOUBT, UNHEARD, UNTRACKED, deciding, proof_of, resets, stopped, untracks
+from meshctl.path.passage import UNHEARD, UNTRACKED, deciding, proof_of, stopped, untracks
 from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.path.settled import Leg
 from meshctl.words import show_address
@@ -178,9 +178,9 @@ def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, leg: Leg) 
         own = node_walk.is_own(scene, node, flow)
         sender = node == flow.station.pod.node and flow.station.pod.host_network
         sends, takes = (own, sender) if "answer" in leg else (sender, own)
-        mark = 0
+        mark, tracked = 0, True
         for stage in node_walk.stages(sends=sends, takes=takes):
-            walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, leg=leg)
+            walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, leg=leg, tracked=tracked)
             if walk is None:
                 continue
             translates = flow.translated and node == flow.station.pod.node
@@ -190,23 +190,31 @@ def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, leg: Leg) 
                 kept = _as_kept(node, flow, walk, doubt, stage, leg)
                 if kept.sure and "later" in leg:
                     kept = _unheard(kept, "how that ends depends on who gives up first")
-                elif kept.sure and leg == "first" and translates and not before and resets(walk):
-                    kept = _unheard(kept, RESET_IN_DOUBT)
                 elif kept.sure and leg == "first":
-                    kept = _told(scene, node, found, flow, kept, stage)
+                    kept = _told(scene, node, found, flow, kept, stage, moved=translates and not before)
                 yield kept
                 break
-            if translates and untracks(walk):
+            exempt = untracks(walk)
+            if exempt is None or (exempt and translates):
                 yield _as_kept(node, flow, walk, UNTRACKED, stage, leg)
                 break
             mark = walk.arrival.mark if walk.arrival is not None else mark
+            tracked = tracked and not exempt
 
 
-def _told(scene: Scene, node: str, found: NodeRules, flow: Flow, kept: Kept, stage: node_walk.Stage) -> Kept:
-    """A packet that a node keeps back, with what its sender hears of that: a REJECT's answer meets rules as well."""
+def _told(
+    scene: Scene, node: str, found: NodeRules, flow: Flow, kept: Kept, stage: node_walk.Stage, *, moved: bool
+) -> Kept:
+    """A packet that a node keeps back, with what its sender hears of that: a REJECT's answer meets rules as well.
+
+    `moved`: it has another destination by then.
+    """
     if not kept.walk.rejected:
         return kept if kept.walk.rejected is False else _unheard(kept, UNHEARD)
-    lost = node_walk.refusal(scene, node, found, flow, stage, reset="reset" in deciding(kept.walk)[-1].action)
+    reset = "reset" in deciding(kept.walk)[-1].action
+    lost = node_walk.refusal(scene, node, found, flow, stage, reset=reset)
+    if reset and kept.walk.packet.direction == "inbound" and (moved or lost is not None):
+        return _unheard(kept, _OVER_A_BRIDGE)
     if lost is None:
         return replace(kept, refused=True)
     if lost.verdict == "dropped":
@@ -214,6 +222,13 @@ def _told(scene: Scene, node: str, found: NodeRules, flow: Flow, kept: Kept, sta
         evidence = (*kept.hop.evidence, *proof_of(lost))
         return replace(kept, why=why, hop=replace(kept.hop, decision=why, evidence=evidence))
     return _unheard(kept, f"whether its sender hears of that cannot be told: {_open(lost)}")
+
+
+_OVER_A_BRIDGE = (
+    "where it came over a bridge, the TCP reset that says so is sent straight back, past all rules and with an address "
+    "that its sender did not call; whether it did is not recorded"
+)
+"""Source: nf_reject_ipv4.c, nf_send_reset (``nf_bridge_get_physindev``); seen with Linux 6.18 and br_netfilter."""
 
 
 def _unheard(kept: Kept, doubt: str) -> Kept:

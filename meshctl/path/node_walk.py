@@ -87,11 +87,19 @@ def stages(*, sends: bool, takes: bool) -> tuple[Stage, ...]:
 
 
 def meet(
-    scene: Scene, node: str, found: NodeRules, flow: Flow, stage: Stage, *, mark: int = 0, leg: Leg = "first"
+    scene: Scene,
+    node: str,
+    found: NodeRules,
+    flow: Flow,
+    stage: Stage,
+    *,
+    leg: Leg = "first",
+    mark: int = 0,
+    tracked: bool = True,
 ) -> Walk | None:
     """Walk a packet through what a node's rules have at one stage: the first one, the answer to it, or a later one.
 
-    `mark` is what it has already. None where no rule is there.
+    `mark` is what it has already; `tracked` False: a rule has exempted it from tracking. None where no rule is there.
     """
     if not _busy(scene, node, found, stage):
         return None
@@ -100,11 +108,12 @@ def meet(
     known = frozenset(_unknown(scene, flow, node, answer=answer, before=before))
     mapped = flow.translated and here and (leg != "first" or not before)
     hidden, perhaps = flow.masqueraded and here, flow.station.own_ip(flow.place)
-    view = View(leg, mapped, hidden, known, found.routes is not None, perhaps if known else "")
+    view = View(leg, mapped, hidden, known, found.routes is not None, perhaps if known else "", tracked)
     packet = _packet(scene, found, flow, node, stage, answer=answer)
     if leg in ("later", "later answer"):
         packet = replace(packet, flags=("ACK",), ctstate="ESTABLISHED")
-    return _ready(scene, node, found, view, stage).walk(replace(packet, mark=packet.mark | mark))
+    packet = replace(packet, mark=packet.mark | mark, ctstate=packet.ctstate if tracked else "UNTRACKED")
+    return _ready(scene, node, found, view, stage).walk(packet)
 
 
 def _is_before(flow: Flow, node: str, stage: Stage) -> bool:

@@ -81,7 +81,7 @@ def read(
         hop = Hop("rules", where, station.key, title, said, facts, proof, mood, arrow)
         return Passage(kind, hop, port, said, bool(walk.rejected), None, walk.verdict == "tproxied")
 
-    if walk.verdict == "accepted" and walk.packet.proto == "tcp" and untracks(walk):
+    if walk.verdict == "accepted" and walk.packet.proto == "tcp" and untracks(walk) is not False:
         return passage("undecided", f"cannot be told: {UNTRACKED}", "warn")
     match walk.verdict:
         case "redirected" | "tproxied":
@@ -100,8 +100,6 @@ def read(
                 )
             return passage("proxy", f"{how} to the proxy, port {walk.redirect_port}", "plain", walk.redirect_port)
         case "dropped":
-            if resets(walk) and any(change.field in ("dst", "dport") for one in walk.steps for change in one.changes):
-                return passage("undecided", f"cannot be told: {RESET_IN_DOUBT} ({stopped(walk)})", "warn")
             if walk.rejected is None:
                 return passage("undecided", f"cannot be told: {UNHEARD} ({stopped(walk)})", "warn")
             return passage("dropped", stopped(walk), "bad")
@@ -185,23 +183,14 @@ def stopped(walk: Walk) -> str:
     return f"{'rejected' if walk.rejected else 'dropped'} by {walk.dropped_by}"
 
 
-UNTRACKED = "the rules exempt it from connection tracking, without which nothing is translated"
+UNTRACKED = "the rules exempt it from connection tracking, or may, and without that nothing is translated"
 
 
-def untracks(walk: Walk) -> bool:
-    """Whether a rule exempts the packet from connection tracking."""
-    return any(change.field == "tracked" for step in walk.steps for change in step.changes)
+def untracks(walk: Walk) -> bool | None:
+    """Whether a rule exempts the packet from connection tracking; None: it may."""
+    if any(change.field == "tracked" for step in walk.steps for change in step.changes):
+        return True
+    return None if any(step.matched is None and "notrack" in step.text.lower() for step in walk.steps) else False
 
 
 UNHEARD = "it depends on what is open whether the sender hears that the packet is dropped"
-
-RESET_IN_DOUBT = (
-    "Linux 6.18 does not give a TCP reset of REJECT the address back that was called, so the client waits in vain; "
-    "whether that is so there, or it is refused at once, is not known"
-)
-"""So seen with a connection from elsewhere that PREROUTING translated; one that OUTPUT translates is refused."""
-
-
-def resets(walk: Walk) -> bool:
-    """Whether the rules answer a packet from elsewhere with a TCP reset of their own."""
-    return walk.packet.direction == "inbound" and bool(walk.rejected) and "reset" in deciding(walk)[-1].action

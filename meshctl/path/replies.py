@@ -28,7 +28,7 @@ from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.passage import UNTRACKED, untracks
 from meshctl.path.scene import Scene, Station
-from meshctl.path.settled import View, in_part, seen_by
+from meshctl.path.settled import Leg, View, in_part, seen_by
 
 Stage = Literal["out", "in", "lo"]
 """Out of the pod, into it, or within it: all hooks on lo."""
@@ -66,16 +66,17 @@ def lost(scene: Scene, station: Station, ready: Walker, packet: Packet, stage: S
 
     It answers a first packet, or (an ACK) a later one.
     """
-    key = ("replies", station.key, stage)
+    later = packet.flags == ("ACK",)
+    key = ("replies", station.key, stage, later)
     if key not in scene.cache:
-        scene.cache[key] = _filters(_of_answers(scene, station, ready), stage)
+        scene.cache[key] = _filters(_of_answers(scene, station, ready, "later answer" if later else "answer"), stage)
     filters = scene.cache[key]
     assert isinstance(filters, Walker)
-    flags = packet.flags if packet.flags == ("ACK",) else ("SYN", "ACK")
+    flags = ("ACK",) if later else ("SYN", "ACK")
     walk = filters.walk(replace(packet, ctstate="ESTABLISHED", flags=flags if packet.proto == "tcp" else None))
     if walk.verdict == "dropped" and "/" not in walk.dropped_by.partition(" ")[0]:
         return None  # by routing, which the first packet has been asked about
-    if untracks(walk):
+    if untracks(walk) is not False:
         return replace(walk, verdict="undecided", undecided_because=UNTRACKED)
     return walk if walk.verdict in ("dropped", "undecided") else None
 
@@ -128,13 +129,13 @@ def _stopping(scene: Scene, station: Station, packet: Packet, stage: Stage) -> W
     return walk if walk.verdict in ("dropped", "undecided") else None
 
 
-def _of_answers(scene: Scene, station: Station, ready: Walker) -> Walker:
+def _of_answers(scene: Scene, station: Station, ready: Walker, leg: Leg) -> Walker:
     """The pod's rules as they ask of answers, where one of them asks for more of a connection than its state."""
     clauses = (clause for ruleset in station.rulesets for _, _, _, rule in ruleset.rules for clause in rule.matches)
     if not any(_asks_more(clause) for clause in clauses):
         return ready
     return walker(
-        tuple(seen_by(scene, one, View("answer", mapped=None, hidden=None)) for one in station.rulesets),
+        tuple(seen_by(scene, one, View(leg, mapped=None, hidden=None)) for one in station.rulesets),
         station.network,
     )
 

@@ -25,7 +25,7 @@ Leg: TypeAlias = Literal["first", "answer", "later", "later answer", "refusal"]
 class View:
     """What its machine knows of a packet beside its headers; `blind` are the sides whose address is not known.
 
-    `perhaps` is an address that it may have all the same.
+    `perhaps` is an address that it may have all the same. `tracked` False: it is of no connection.
     `mapped` and `hidden`: this machine translated the connection's destination, and its source; None: it may have.
     """
 
@@ -35,6 +35,7 @@ class View:
     blind: frozenset[str] = frozenset()
     devices: bool = True
     perhaps: str = ""
+    tracked: bool = True
 
     @property
     def answer(self) -> bool:
@@ -104,6 +105,8 @@ def _asking(ruleset: Ruleset, asked: Callable[[m.Match], m.Match | None]) -> Rul
 def _settled(scene: Scene, clause: m.Match, view: View) -> m.Match | None:
     """The clause as it is asked of the packet: itself, None where it holds, or one that never holds or is open."""
     match clause:
+        case m.CtState() | m.CtField() if not view.tracked:
+            return clause
         case m.CtState(states, negated) if (view.mapped and "DNAT" in states) or (
             view.leg != "first" and view.hidden and "SNAT" in states
         ):

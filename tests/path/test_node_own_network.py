@@ -23,8 +23,8 @@ KUBE_FIREWALL = (
 
 
 def node(*rules: str, table: str = "filter", policy: str = "ACCEPT", of: str = "INPUT") -> str:
-    """A node's rules: kube-proxy's for one Service of the node's network, and those of somebody else."""
-    chains = "".join(f":{hook} {policy if hook == of else 'ACCEPT'} [0:0]\n" for hook in HOOKS)
+    """A node's rules: kube-proxy's for a Service on its own network and one elsewhere, and those of somebody else."""
+    chains = "".join(f":{hook} {policy if hook in of.split() else 'ACCEPT'} [0:0]\n" for hook in HOOKS)
     kept = [f":{hook} ACCEPT [0:0]\n" for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")]
     ours = "".join(f"-A {rule}\n" for rule in rules)
     other = "" if table == "filter" else f"*{table}\n{''.join(kept)}{ours}COMMIT\n"
@@ -43,11 +43,16 @@ def node(*rules: str, table: str = "filter", policy: str = "ACCEPT", of: str = "
 :KUBE-SERVICES - [0:0]
 :KUBE-SVC-WEB - [0:0]
 :KUBE-SEP-WEB - [0:0]
+:KUBE-SVC-FAR - [0:0]
+:KUBE-SEP-FAR - [0:0]
 -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A KUBE-SERVICES -d 10.96.0.6/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-WEB
 -A KUBE-SVC-WEB -j KUBE-SEP-WEB
 -A KUBE-SEP-WEB -p tcp -m tcp -j DNAT --to-destination 192.168.0.1:9100
+-A KUBE-SERVICES -d 10.96.0.7/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-FAR
+-A KUBE-SVC-FAR -j KUBE-SEP-FAR
+-A KUBE-SEP-FAR -p tcp -m tcp -j DNAT --to-destination 10.0.1.7:8080
 COMMIT
 """
 
@@ -79,8 +84,8 @@ def traced(folder: Path, rules: str, target: str, sender: str = "client", **othe
             of_node("agent", "192.168.0.1"),
             of_node("other", "192.168.0.2", on="two"),
         ],
-        services=[service("web", "10.96.0.6", 80, 9100)],
-        slices=[endpoints("web", 9100, "192.168.0.1")],
+        services=[service("web", "10.96.0.6", 80, 9100), service("far", "10.96.0.7", 80, 8080)],
+        slices=[endpoints("web", 9100, "192.168.0.1"), endpoints("far", 8080, "10.0.1.7")],
         listening={
             "web": ["0.0.0.0:8080"],
             "far": ["0.0.0.0:8080"],
@@ -134,7 +139,7 @@ def test_a_reset_may_not_find_back_to_the_address_that_was_called(tmp_path: Path
     rules = node(DROPS.replace("DROP", "REJECT --reject-with tcp-reset"))
     end = traced(tmp_path / "a", rules, ITSELF).outcome.end
     assert (end.delivered, end.broken) == (False, "refused")
-    assert "Linux 6.18" in traced(tmp_path / "b", rules, "web:80").outcome.end.why
+    assert "over a bridge" in traced(tmp_path / "b", rules, "web:80").outcome.end.why
 
 
 def test_the_words_name_the_rule(tmp_path: Path) -> None:
