@@ -105,10 +105,10 @@ def meet(
         return None
     here, answer = node == flow.station.pod.node, leg in ("answer", "later answer")
     before = _is_before(flow, node, stage)
-    known = frozenset(_unknown(scene, flow, node, answer=answer, before=before))
+    blind = frozenset(_unknown(scene, flow, node, answer=answer, before=before))
     mapped = flow.translated and here and (leg != "first" or not before)
     hidden, perhaps = flow.masqueraded and here, flow.station.own_ip(flow.place)
-    view = View(leg, mapped, hidden, known, found.routes is not None, perhaps if known else "", tracked)
+    view = View(leg, mapped, hidden, blind, found.routes is not None, perhaps if blind else "", tracked)
     packet = _packet(scene, found, flow, node, stage, answer=answer)
     if leg in ("later", "later answer"):
         packet = replace(packet, flags=("ACK",), ctstate="ESTABLISHED")
