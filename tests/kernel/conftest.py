@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kernel.lab import Lab
+from tests.kernel.nodes import Nodes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +23,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def lab() -> Iterator[Lab]:
     built = Lab()
     try:
+        yield built
+    finally:
+        built.close()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    built = Nodes()
+    try:
+        built.build()
         yield built
     finally:
         built.close()

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,16 +108,6 @@ def written(table: str, rules: list[str], policies: str = "") -> str:
 
 
 dropping = st.sampled_from(("", "", "INPUT", "OUTPUT", "FORWARD", "INPUT OUTPUT"))
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    built = Nodes()
-    try:
-        built.build()
-        yield built
-    finally:
-        built.close()
 
 
 # --- a node -----------------------------------------------------------------------------------------------------------

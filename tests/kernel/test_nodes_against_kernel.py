@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
     pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason="needs iproute2 and iptables"),
 ]
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    built = Nodes()
-    try:
-        built.build()
-        yield built
-    finally:
-        built.close()
 
 
 def told(cases: list[Case]) -> list[tuple[str, str]]:
