@@ -40,6 +40,7 @@ _FIXES: Mapping[Cause, str] = {
     "not-running": "meshctl check says what Envoy refused, and what it still waits for: mend that configuration first",
     "not-alive": "call, or trace from, a pod that runs; why this one does not: kubectl describe pod",
     "rules": "meshctl iptables diff shows which rules are not the mesh's",
+    "node-rules": "let whoever writes that node's rules (a firewall, the network plugin) accept it",
 }
 
 

@@ -138,7 +138,7 @@ def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
         return Course(1.0, untold(kept.why, through_server=None), (kept.hop,), endpoint=place)
     broken: Literal["refused", "timeout"] = "refused" if kept.refused else "timeout"
     why = f"{kept.why}, so the connection is never made" if kept.leg == "answer" else kept.why
-    end = End("nobody", delivered=False, mtls=None, broken=broken, why=why, cause="rules")
+    end = End("nobody", delivered=False, mtls=None, broken=broken, why=why, cause="node-rules")
     return Course(1.0, end, (kept.hop,), endpoint=place)
 
 

@@ -24,6 +24,7 @@ Cause: TypeAlias = Literal[
     "",
     "dns",
     "rules",
+    "node-rules",
     "no-endpoint",
     "no-cluster",
     "no-route",

@@ -168,14 +168,16 @@ def deciding(walk: Walk) -> list[Step]:
 def evidence_of(step: Step) -> Evidence:
     """The line of a rule that was met."""
     source, _, line = step.origin.rpartition(":")
+    text = step.text or f"{step.chain}: {step.action}"
     if line.isdecimal() and source:
-        return Evidence(source, f"line {line}", step.text)
-    return Evidence(step.origin, "", step.text)
+        return Evidence(source, f"line {line}", text)
+    return Evidence(step.origin, "", text)
 
 
 def proof_of(walk: Walk) -> tuple[Evidence, ...]:
-    """The lines of the rules that decided a walk."""
-    return tuple(evidence_of(step) for step in deciding(walk))
+    """The lines of the rules that decided a walk, and of the policy that ended it."""
+    last = [step for step in walk.steps[-1:] if step.rule is None and walk.verdict == "dropped"]
+    return tuple(evidence_of(step) for step in (*deciding(walk), *last))
 
 
 def stopped(walk: Walk) -> str:

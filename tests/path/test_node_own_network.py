@@ -142,6 +142,13 @@ def test_a_reset_may_not_find_back_to_the_address_that_was_called(tmp_path: Path
     assert "over a bridge" in traced(tmp_path / "b", rules, "web:80").outcome.end.why
 
 
+def test_a_policy_that_drops_is_cited(tmp_path: Path) -> None:
+    found = traced(tmp_path, node(policy="DROP"), ITSELF)
+    (hop,) = (hop for hop in found.hops if hop.mood == "bad")
+    assert [(proof.path, proof.text) for proof in hop.evidence][-1] == ("line 2", "INPUT: policy drop")
+    assert found.findings[0].fix.startswith("let whoever writes that node's rules")
+
+
 def test_the_words_name_the_rule(tmp_path: Path) -> None:
     assert (
         traced(tmp_path / "a", node(DROPS), ITSELF).outcome.end.why
