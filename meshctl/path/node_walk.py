@@ -46,10 +46,11 @@ class Flow:
 
 def translated(scene: Scene, node: str, found: NodeRules, flow: Flow, *, behind: bool = False) -> Walk:
     """Walk a first packet through nat, up to kube-proxy's rules or (`behind`) through those after them."""
-    hook: Literal["OUTPUT", "PREROUTING"] = "OUTPUT" if flow.station.pod.host_network else "PREROUTING"
-    key = ("translating", node, hook, behind)
+    of_node = flow.station.pod.host_network
+    hook: Literal["OUTPUT", "PREROUTING"] = "OUTPUT" if of_node and node == flow.station.pod.node else "PREROUTING"
+    key = ("translating", node, hook, of_node, behind)
     if key not in scene.cache:
-        view = View(blind=frozenset(("source",) if hook == "OUTPUT" else ()), devices=found.routes is not None)
+        view = View(blind=frozenset(("source",) if of_node else ()), devices=found.routes is not None)
         scene.cache[key] = _whole(scene, node, found, view).with_plans(
             lambda whole: Plan(
                 {at: tuple(s for s in stops if _translates(at, s, hook)) for at, stops in whole.stations.items()}, True

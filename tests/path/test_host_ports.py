@@ -79,6 +79,16 @@ def test_the_nodes_own_network_has_rules_of_its_own(tmp_path: Path, text: str) -
     assert "no rule that was recorded sends connections there" in end.undecided[0]
 
 
+def test_another_nodes_own_network_comes_in_by_prerouting(tmp_path: Path) -> None:
+    sender = plain("client", "192.168.0.2", on="two")
+    sender["spec"]["hostNetwork"] = True
+    sender["status"]["hostIP"] = "192.168.0.2"
+    found = traced(tmp_path / "a", rules(), sender, declares=False)
+    assert any(hop.at == "shop/web" and hop.kind == "socket" for hop in found.hops)
+    end = traced(tmp_path / "b", rules(then=FOR_ITSELF), sender, declares=False).outcome.end
+    assert (end.delivered, end.broken) == (False, "refused")
+
+
 def test_a_port_of_nobody_is_the_nodes_own_matter(tmp_path: Path) -> None:
     end = traced(tmp_path, rules(), plain("client", "10.0.0.5"), declares=False, port=8089).outcome.end
     assert (end.delivered, end.broken) == (False, "refused")
