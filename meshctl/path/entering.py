@@ -43,10 +43,8 @@ def kept_out(
             return (Course(1.0, drop(passage), (passage.hop,), pod=station.key),)
         if passage.kind == "undecided":
             return (Course(1.0, untold(passage.why), (passage.hop,), pod=station.key),)
-    if (
-        station.pod.host_network
-        and (kept := forwarding.keeping_out(scene, address, port, station.pod.node)) is not None
-    ):
+    kept = forwarding.keeping_out(scene, address, port, station.pod.node) if station.pod.host_network else None
+    if kept is not None:
         return (Course(1.0, untold(kept.why), (kept.hop,), pod=station.key),)
     found = listens(station.sockets, address, port) if station.sockets is not None else None
     if station.sockets is None or (found is not None and found.program in ("envoy", "")):

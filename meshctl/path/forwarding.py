@@ -16,7 +16,7 @@ from meshctl.path import node_walk
 from meshctl.path.model import End, Evidence, Hop
 from meshctl.path.node_walk import Flow
 from meshctl.path.outcome import Course, untold
-from meshctl.path.passage import UNHEARD, UNTRACKED, deciding, proof_of, stopped, untracks
+from meshctl.path.passage import UNHEARD, UNTRACKED, proof_of, resets, stopped, untracks
 from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.path.settled import Leg
 from meshctl.words import show_address
@@ -144,12 +144,15 @@ def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
 
 def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
     """The packet that one of the nodes on the way keeps back, there or back again: the first for sure, else any."""
+    if _is_pods_own(flow.station, flow.place):
+        return None
     nodes = tuple(node for node in dict.fromkeys((flow.station.pod.node, there)) if node)
-    kept = list(_kept(scene, flow, nodes, there, "first"))
-    kept += _kept(scene, flow, nodes[::-1], there, "answer") if not any(one.sure for one in kept) else ()
-    if flow.proto == "tcp":
-        kept += _kept(scene, flow, nodes, there, "later") if not kept else ()
-        kept += _kept(scene, flow, nodes[::-1], there, "later answer") if not kept else ()
+    legs: tuple[Leg, ...] = ("first", "answer", *(("later", "later answer") if flow.proto == "tcp" else ()))
+    kept: list[Kept] = []
+    for leg in legs:
+        if any(one.sure for one in kept) or (kept and "later" in leg):
+            break
+        kept += _kept(scene, flow, nodes[::-1] if "answer" in leg else nodes, there, leg)
     found = next((one for one in kept if one.sure), kept[0] if kept else None)
     if found is None or found is kept[0]:
         return found
@@ -173,33 +176,37 @@ _OUTSIDE = Station(pod=Pod(name="", namespace=""), mode="none")
 
 def _kept(scene: Scene, flow: Flow, nodes: Iterable[str], there: str, leg: Leg) -> Iterable[Kept]:
     for node in nodes:
-        if _is_pods_own(flow.station, flow.place) or (found := scene.node(node).beside()) is None:
+        found = scene.node(node).beside()
+        kept = _kept_at(scene, node, found, flow, there, leg) if found is not None else None
+        if kept is not None:
+            yield kept
+
+
+def _kept_at(scene: Scene, node: str, found: NodeRules, flow: Flow, there: str, leg: Leg) -> Kept | None:
+    """The packet of a leg that one node keeps back, or may."""
+    here = node == flow.station.pod.node
+    own, sender = node_walk.is_own(scene, node, flow), here and flow.station.pod.host_network
+    sends, takes = (own, sender) if "answer" in leg else (sender, own)
+    mark, tracked = 0, True
+    for stage in node_walk.stages(sends=sends, takes=takes):
+        walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, leg=leg, tracked=tracked)
+        if walk is None:
             continue
-        own = node_walk.is_own(scene, node, flow)
-        sender = node == flow.station.pod.node and flow.station.pod.host_network
-        sends, takes = (own, sender) if "answer" in leg else (sender, own)
-        mark, tracked = 0, True
-        for stage in node_walk.stages(sends=sends, takes=takes):
-            walk = node_walk.meet(scene, node, found, flow, stage, mark=mark, leg=leg, tracked=tracked)
-            if walk is None:
-                continue
-            translates = flow.translated and node == flow.station.pod.node
-            before = stage.part == "before" and translates and "answer" not in leg
-            if _stops(walk):
-                doubt = "" if sends or takes or before else _doubt(node, found, flow, there)
-                kept = _as_kept(node, flow, walk, doubt, stage, leg)
-                if kept.sure and "later" in leg:
-                    kept = _unheard(kept, "how that ends depends on who gives up first")
-                elif kept.sure and leg == "first":
-                    kept = _told(scene, node, found, flow, kept, stage, moved=translates and not before)
-                yield kept
-                break
-            exempt = untracks(walk)
-            if exempt is None or (exempt and translates):
-                yield _as_kept(node, flow, walk, UNTRACKED, stage, leg)
-                break
-            mark = walk.arrival.mark if walk.arrival is not None else mark
-            tracked = tracked and not exempt
+        before = stage.part == "before" and flow.translated and here and "answer" not in leg
+        if _stops(walk):
+            doubt = "" if sends or takes or before else _doubt(node, found, flow, there)
+            kept = _as_kept(node, flow, walk, doubt, stage, leg)
+            if kept.sure and "later" in leg:
+                return _unheard(kept, "how that ends depends on who gives up first")
+            if kept.sure and leg == "first":
+                return _told(scene, node, found, flow, kept, stage, moved=flow.translated and here and not before)
+            return kept
+        exempt = untracks(walk)
+        if exempt is None or (exempt and flow.translated and here):
+            return _as_kept(node, flow, walk, UNTRACKED, stage, leg)
+        mark = walk.arrival.mark if walk.arrival is not None else mark
+        tracked = tracked and not exempt
+    return None
 
 
 def _told(
@@ -211,7 +218,7 @@ def _told(
     """
     if not kept.walk.rejected:
         return kept if kept.walk.rejected is False else _unheard(kept, UNHEARD)
-    reset = "reset" in deciding(kept.walk)[-1].action
+    reset = resets(kept.walk)
     lost = node_walk.refusal(scene, node, found, flow, stage, reset=reset)
     if reset and kept.walk.packet.direction == "inbound" and (moved or lost is not None):
         return _unheard(kept, _OVER_A_BRIDGE)

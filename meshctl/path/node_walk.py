@@ -6,13 +6,14 @@ from typing import Literal
 
 from meshctl.frozen import dataclass
 from meshctl.netfilter.addresses import prefix
-from meshctl.netfilter.hooks import NAT_DESTINATION, Plan, plan
+from meshctl.netfilter.hooks import NAT_DESTINATION, Plan
 from meshctl.netfilter.hooks import Station as Stop
 from meshctl.netfilter.packet import Packet
 from meshctl.netfilter.routing import Route, assemble, given_addresses, lookup
 from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
 from meshctl.path.netns import is_loopback
+from meshctl.path.replies import as_refusal
 from meshctl.path.rules import SENDING_PORT
 from meshctl.path.scene import NodeRules, Scene, Station
 from meshctl.path.settled import Leg, View, seen_by
@@ -51,7 +52,7 @@ def translated(scene: Scene, node: str, found: NodeRules, flow: Flow, *, behind:
     key = ("translating", node, hook, of_node, behind)
     if key not in scene.cache:
         view = View(blind=frozenset(("source",) if of_node else ()), devices=found.routes is not None)
-        scene.cache[key] = _whole(scene, node, found, view).with_plans(
+        scene.cache[key] = _whole(scene, node, found, view, behind=behind).with_plans(
             lambda whole: Plan(
                 {at: tuple(s for s in stops if _translates(at, s, hook)) for at, stops in whole.stations.items()}, True
             )
@@ -145,12 +146,8 @@ def refusal(scene: Scene, node: str, found: NodeRules, flow: Flow, stopped: Stag
             in_interface=None,
             out_interface=_way_out(scene, node, found, to),
             owner_known=True,
-            ctstate="RELATED",
-            flags=("RST", "ACK") if reset else None,
         )
-        if not reset:
-            packet = replace(packet, proto="icmp", sport=None, dport=None, icmp_type=3 if packet.version == 4 else 1)
-        walk = _ready(scene, node, found, view, stage).walk(packet)
+        walk = _ready(scene, node, found, view, stage).walk(as_refusal(packet, reset=reset))
         if walk.verdict != "accepted":
             return walk
     return None
@@ -260,7 +257,8 @@ def _busy(scene: Scene, node: str, found: NodeRules, stage: Stage) -> bool:
     """Whether any rule, or a policy of DROP, stands at a stage."""
     key = ("rules at", node, stage)
     if key not in scene.cache:
-        stops = (stop for version in (4, 6) for stop in _stops_of(plan(found.rulesets, version), stage)[stage.hook])
+        whole = _whole(scene, node, found, View(devices=found.routes is not None))
+        stops = (stop for version in (4, 6) for stop in _stops_of(whole.plans[version], stage)[stage.hook])
         scene.cache[key] = any(not base.idle for stop in stops for base in stop.chains)
     return bool(scene.cache[key])
 
@@ -276,7 +274,13 @@ def _ready(scene: Scene, node: str, found: NodeRules, view: View, stage: Stage) 
     return ready
 
 
-def _whole(scene: Scene, node: str, found: NodeRules, view: View) -> Walker:
-    own = given_addresses(scene.node(node).addresses)
-    rulesets = tuple(seen_by(scene, ruleset, view) for ruleset in found.rulesets)
-    return walker(rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))
+def _whole(scene: Scene, node: str, found: NodeRules, view: View, *, behind: bool = False) -> Walker:
+    """All rules that were found at a node, beside kube-proxy's or `behind` them, read once for each view."""
+    key = ("all of a node's rules", node, view, behind)
+    if key not in scene.cache:
+        own = given_addresses(scene.node(node).addresses)
+        rulesets = tuple(seen_by(scene, ruleset, view) for ruleset in found.rulesets)
+        scene.cache[key] = walker(rulesets, assemble(own, found.routes or _SOMEWHERE, complete=True))
+    whole = scene.cache[key]
+    assert isinstance(whole, Walker)
+    return whole

@@ -176,7 +176,7 @@ def evidence_of(step: Step) -> Evidence:
 
 def proof_of(walk: Walk) -> tuple[Evidence, ...]:
     """The lines of the rules that decided a walk, and of the policy that ended it."""
-    last = [step for step in walk.steps[-1:] if step.rule is None and walk.verdict == "dropped"]
+    last = [step for step in walk.steps[-1:] if step.rule is None and step.action == "policy drop"]
     return tuple(evidence_of(step) for step in (*deciding(walk), *last))
 
 
@@ -186,6 +186,11 @@ def stopped(walk: Walk) -> str:
 
 
 UNTRACKED = "the rules exempt it from connection tracking, or may, and without that nothing is translated"
+
+
+def resets(walk: Walk) -> bool:
+    """Whether the REJECT that ends a packet answers with a TCP reset, not with an ICMP error."""
+    return bool(walk.rejected) and "reset" in deciding(walk)[-1].action
 
 
 def untracks(walk: Walk) -> bool | None:

@@ -26,7 +26,7 @@ from meshctl.netfilter.targets import (
 )
 from meshctl.netfilter.verdict import Walk
 from meshctl.netfilter.walk import Walker, walker
-from meshctl.path.passage import UNTRACKED, untracks
+from meshctl.path.passage import UNTRACKED, resets, untracks
 from meshctl.path.scene import Scene, Station
 from meshctl.path.settled import Leg, View, in_part, seen_by
 
@@ -88,32 +88,36 @@ def refusal(scene: Scene, station: Station, stopped: Walk) -> Walk | None:
     """
     sent, arrival = stopped.packet, stopped.arrival
     within = sent.direction == "outbound"
-    reset = bool(stopped.steps) and "reset" in stopped.steps[-1].action
+    reset = resets(stopped)
     known = arrival is not None and (reset or not within)
     leaving = replace(
         sent,
         direction="outbound",
         src=arrival.dst if arrival is not None and known else None,
         dst=sent.src or 0,
-        sport=(arrival.dport if arrival is not None else sent.dport) if reset else None,
-        dport=sent.sport if reset else None,
+        sport=arrival.dport if arrival is not None else sent.dport,
+        dport=sent.sport,
         in_interface=None,
         out_interface="lo" if within else sent.in_interface or "eth0",
         uid=None,
         gid=None,
         owner_known=True,
         mark=0,
-        ctstate="RELATED",
-        flags=("RST", "ACK") if reset else None,
     )
-    if not reset:
-        leaving = replace(leaving, proto="icmp", icmp_type=3 if sent.version == 4 else 1)  # destination unreachable
+    leaving = as_refusal(leaving, reset=reset)
     lost = _stopping(scene, station, leaving, "out")
     if lost is not None or not within:
         return lost
     coming = replace(leaving, direction="inbound", in_interface="lo", out_interface=None)
     coming = replace(coming, src=sent.dst if known else None, sport=sent.dport if reset else None)
     return _stopping(scene, station, coming, "in")
+
+
+def as_refusal(packet: Packet, *, reset: bool) -> Packet:
+    """A packet from who rejects to who is rejected, in the form of what REJECT sends: a TCP reset or an ICMP error."""
+    related = replace(packet, ctstate="RELATED", flags=("RST", "ACK") if reset else None)
+    unreachable = 3 if packet.version == 4 else 1
+    return related if reset else replace(related, proto="icmp", sport=None, dport=None, icmp_type=unreachable)
 
 
 def _stopping(scene: Scene, station: Station, packet: Packet, stage: Stage) -> Walk | None:

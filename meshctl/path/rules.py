@@ -224,8 +224,10 @@ def _both_ways(
         walk = answer(later)
     if walk is None:
         return passage
-    ends = stopped(walk) if walk.verdict == "dropped" else f"kept back or not: {walk.undecided_because}"
-    why = f"the connection is made, and its further packets are {ends}"
+    ends = f"its further packets are {stopped(walk)}"
+    if walk.verdict == "undecided":
+        ends = f"whether its further packets pass cannot be told: {walk.undecided_because}"
+    why = f"the connection is made, and {ends}"
     proof = (*passage.hop.evidence, *proof_of(walk))
     return Passage("undecided", replace(passage.hop, decision=why, evidence=proof, mood="warn", arrow=""), None, why)
 
