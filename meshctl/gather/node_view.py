@@ -52,6 +52,7 @@ def node_view(world: World, name: str, raw: Mapping[str, Any] | None, pods: Sequ
         cache(lambda: _with_routes(world, name, (*rules.others, *_cut(rules.dumps, NodeDump.beside)))),
         rules.gap == _NOBODY,
         cache(lambda: _with_routes(world, name, tuple(_cut(rules.dumps, NodeDump.behind)))),
+        rules.unread,
     )
 
 
@@ -85,6 +86,7 @@ class _NodeRules:
     native: tuple[Ruleset, ...] = ()
     others: tuple[Ruleset, ...] = ()
     gap: str = ""
+    unread: str = ""
 
 
 def _node_rules(world: World, name: str) -> _NodeRules:
@@ -97,12 +99,13 @@ def _node_rules(world: World, name: str) -> _NodeRules:
         elif family == "ipv4":
             gap = part.gap
     listed: tuple[Ruleset, ...] = ()
+    unread = ""
     listing = world.node_part(name, "netns/nft.json")
     if listing.content is not None and _has_native(listing.content):
         try:
             listed = nft_json.parse(listing.content.decode("utf-8", "replace"), listing.source)
         except MeshctlError as error:
-            gap = str(error)
+            gap = unread = str(error)
     native = listed if any(t.name.startswith(_KUBE_PROXY) for ruleset in listed for t in ruleset.tables) else ()
     others = tuple(_others(ruleset) for ruleset in listed if not (ruleset.through_nft and ruleset.family in dumps))
     modes = {dump.kube_proxy for dump, _ in dumps.values()}
@@ -110,7 +113,7 @@ def _node_rules(world: World, name: str) -> _NodeRules:
         gap = ""
     elif "ipv4" in dumps:
         gap = gap or (_IPVS if "ipvs" in modes else _NOBODY)
-    return _NodeRules(dumps, native, others, gap)
+    return _NodeRules(dumps, native, others, gap, unread)
 
 
 _KUBE_PROXY = "kube-proxy"
@@ -123,7 +126,8 @@ _OF_IPTABLES = frozenset(
 def _has_native(listing: bytes) -> bool:
     """Whether a listing may have more than iptables' own tables: those are in its dumps, and reading it takes long."""
     found = _TABLE.findall(listing)
-    return not found or any(table not in _OF_IPTABLES for table in found)
+    breaks_off = not listing.rstrip().endswith(b"}")
+    return not found or breaks_off or any(table not in _OF_IPTABLES for table in found)
 
 
 def _others(ruleset: Ruleset) -> Ruleset:

@@ -142,6 +142,14 @@ def kept_back(scene: Scene, flow: Flow, there: str) -> Course | None:
     return Course(1.0, end, (kept.hop,), endpoint=place)
 
 
+def unread(scene: Scene, flow: Flow, there: str) -> str:
+    """Why it is in doubt that the nodes on the way let a connection pass: a listing that is there cannot be read."""
+    nodes = () if _is_pods_own(flow.station, flow.place) else (flow.station.pod.node, there)
+    return next(
+        (f"what a node's rules say is not known: {why}" for n in nodes if n and (why := scene.node(n).unread)), ""
+    )
+
+
 def keeping(scene: Scene, flow: Flow, there: str) -> Kept | None:
     """The packet that one of the nodes on the way keeps back, there or back again: the first for sure, else any."""
     if _is_pods_own(flow.station, flow.place):

@@ -122,7 +122,12 @@ def _sent_on(
 
 def _if_translated(end: End, answer: KubeProxy) -> End:
     """An end behind a Service's address: where nothing is known to translate that, a success is not sure."""
-    return unsure(end, answer.why) if answer.used is None and succeeds(end) is not False else end
+    return _if_so(end, answer.why) if answer.used is None else end
+
+
+def _if_so(end: End, doubt: str) -> End:
+    """An end of which a success is not sure."""
+    return unsure(end, doubt) if succeeds(end) is not False else end
 
 
 def across(
@@ -140,13 +145,18 @@ def across(
 
     `asked`: what was called, where the sender's node gave the connection this place instead.
     """
+    doubt = ""
     if station is not None:
         number = HBONE_PORT if tunnel else port
         flow = Flow(station, place, number, asked=asked, masqueraded=masqueraded)
-        kept = forwarding.kept_back(scene, flow, _node_of(scene, place))
+        there = _node_of(scene, place)
+        kept = forwarding.kept_back(scene, flow, there)
         if kept is not None:
             return [kept]
+        doubt = forwarding.unread(scene, flow, there)
     courses = arrive(scene, place, port, conn, tunnel=tunnel)
+    if doubt:
+        courses = [replace(c, end=_if_so(c.end, doubt)) for c in courses]
     for isolation in network_policies.between(scene, station, conn.source, place, HBONE_PORT if tunnel else port):
         courses = [_isolated(course, isolation) for course in courses]
     return courses

@@ -110,7 +110,8 @@ class NodeView:
     `beside` are those beside kube-proxy's that stop or translate what passes it, what it takes or what it sends; None
     where there are none, or where that is not recorded;
     `behind` are the rules behind kube-proxy's that translate what comes to the node itself, None for none.
-    `without_kube_proxy`: its rules were recorded, and none of them is kube-proxy's.
+    `without_kube_proxy`: its rules were recorded, and none of them is kube-proxy's. `unread`: why nft's own tables,
+    which are there, cannot be read.
     """
 
     name: str
@@ -121,6 +122,7 @@ class NodeView:
     beside: Callable[[], NodeRules | None] = lambda: None
     without_kube_proxy: bool = False
     behind: Callable[[], NodeRules | None] = lambda: None
+    unread: str = ""
 
 
 Extensions = tuple[tuple[Extension, ...], tuple[str, ...]]

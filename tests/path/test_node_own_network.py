@@ -290,6 +290,14 @@ def test_tables_of_nft_beside_kube_proxys_iptables_are_asked(
     assert (end.delivered, end.broken) == ends
 
 
+def test_tables_that_are_there_and_cannot_be_read_leave_it_open(tmp_path: Path) -> None:
+    end = traced(tmp_path / "a", node(), ITSELF, **{"nft.json": listing()[:120]}).outcome.end
+    assert end.delivered is None
+    assert "nft.json" in end.undecided[0]
+    of_iptables = '{"nftables": [{"table": {"family": "ip", "name": "filter", "handle": 1}}]}'
+    assert traced(tmp_path / "b", node(), ITSELF, **{"nft.json": of_iptables}).outcome.end.delivered
+
+
 STATUS = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
 
 
